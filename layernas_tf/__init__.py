@@ -1,0 +1,1 @@
+"""LayerNAS for TensorFlow and Keras: mobile architecture search under a budget."""
