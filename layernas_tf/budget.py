@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from layernas_tf.errors import UserError
 from layernas_tf.space import SearchSpace
 
+_ROUNDING = 1e-12
 _SUFFIXES = {
     "": 1,
     "k": 10**3,
@@ -35,9 +36,19 @@ class Budget:
     low: float
     high: float
 
+    @property
+    def lower(self) -> float:
+        """`low`, less the last digits in which sums of fractions differ by order."""
+        return self.low * (1 - _ROUNDING)
+
+    @property
+    def upper(self) -> float:
+        """`high`, plus the last digits in which sums of fractions differ by order."""
+        return self.high * (1 + _ROUNDING)
+
     def holds(self, costs: Mapping[str, float]) -> bool:
         """Whether an architecture of these costs is inside."""
-        return self.low <= costs[self.metric] <= self.high
+        return self.lower <= costs[self.metric] <= self.upper
 
     def __str__(self) -> str:
         if self.low > 0:

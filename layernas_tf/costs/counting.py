@@ -1,0 +1,382 @@
+"""How many architectures a budget holds, which prefixes reach it, and fair samples.
+
+One table answers all three: for each layer and state, how many completions there are
+by what they cost. Where the distinct costs are few the table is exact. Otherwise costs
+are counted in units of a fixed resolution and rounded up (for a lower limit, down), so
+that nothing outside the budget is ever counted or sampled; what is lost are the
+architectures within one unit per layer of the limit.
+
+Costs are counted as regrets: what an option costs beyond the cheapest completion from
+the same state. The cheapest completion has regret 0 and so is never rounded away:
+with a single upper limit, `searchable` is exact at any resolution.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+
+from layernas_tf.budget import Budget, format_cost
+from layernas_tf.costs.chain import Chain
+from layernas_tf.errors import UserError
+from layernas_tf.space import Architecture
+
+EXACT_ENTRIES = 400_000
+"""Distinct (state, cost) pairs up to which the table is kept exact."""
+
+RESOLUTION = {1: 8192, 2: 256, 3: 48}
+"""Units between the cheapest architecture and the limit, by number of cost axes."""
+
+
+class BudgetedChain:
+    """A chain together with budgets on it.
+
+    Budgets on maxima (peak memory) only forbid options and need no axis. Each budget
+    on a sum is an axis of the table.
+
+    Attributes:
+      chain: The costs.
+      budgets: All must hold together. With none, everything is inside.
+      exact: Whether counts and samples are exact, or at a resolution.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        budgets: Sequence[Budget],
+        exact_entries: int = EXACT_ENTRIES,
+    ):
+        """Builds the table.
+
+        Args:
+          chain: The costs of the space.
+          budgets: Ranges; a range with a lower end on a maximum is not supported.
+          exact_entries: How many distinct (state, cost) pairs are kept exactly.
+
+        Raises:
+          UserError: No architecture is inside the budgets.
+        """
+        self.chain = chain
+        self.budgets = _merged(chain, budgets)
+        sums = [b for b in self.budgets if chain.kinds[b.metric] == "sum"]
+        if len(sums) > max(RESOLUTION):
+            raise UserError(
+                f"expected at most {max(RESOLUTION)} budgets on sums, got {len(sums)}: "
+                + ", ".join(b.metric for b in sums)
+            )
+        self._metrics = [b.metric for b in sums]
+        self._high = np.array([b.upper for b in sums])
+        self._low = np.array([b.lower for b in sums])
+        self._allowed = _allowed(chain, self.budgets)
+        self._regret = [
+            np.stack(
+                [self._regret_of(name, i) for name in self._metrics]
+                or [np.zeros_like(chain.next_state[i], float)],
+                axis=-1,
+            )
+            for i in range(len(chain))
+        ]
+        if not sums:
+            self._high, self._low = np.zeros(1), np.full(1, -np.inf)
+        slack = self._high - self._cheapest_from(0, 0)
+        if np.any(slack < 0):
+            raise self._nothing_inside()
+        exact = _exact_tables(chain, self._allowed, self._regret, slack, exact_entries)
+        self.exact = exact is not None
+        if self.exact:
+            self._unit = np.ones(len(self._high))
+            self._tables = exact
+        else:
+            units = RESOLUTION[len(self._high)]
+            self._unit = np.where(slack > 0, slack / units, 1.0)
+            self._rounded = [
+                np.ceil(r / self._unit - 1e-9).astype(np.int64) for r in self._regret
+            ]
+            self._tables = _rounded_tables(chain, self._allowed, self._rounded, units)
+        if self.count() == 0:
+            raise self._nothing_inside()
+
+    def _nothing_inside(self) -> UserError:
+        wanted = " and ".join(str(b) for b in self.budgets)
+        cheapest = ", ".join(
+            f"{b.metric}={format_cost(self.chain.cheapest((), b.metric))}"
+            for b in self.budgets
+        )
+        return UserError(
+            f"no architecture is inside {wanted}: the cheapest possible is {cheapest}"
+            + (" (each on its own)" if len(self.budgets) > 1 else "")
+        )
+
+    def _regret_of(self, metric: str, i: int) -> np.ndarray:
+        here, _ = self.chain.remaining(i, metric)
+        after, _ = self.chain.remaining(i + 1, metric)
+        regret = (
+            self.chain.cost[metric][i] + after[self.chain.next_state[i]] - here[:, None]
+        )
+        return np.maximum(regret, 0)
+
+    def _cheapest_from(self, layer: int, state) -> np.ndarray:
+        if not self._metrics:
+            return np.zeros(1)
+        return np.stack(
+            [self.chain.remaining(layer, name)[0][state] for name in self._metrics],
+            axis=-1,
+        )
+
+    def _walk(self, prefix: Sequence[int]) -> tuple[int, np.ndarray] | None:
+        """State and exact spent sums of a prefix, None if an option is forbidden."""
+        state = 0
+        spent = np.zeros(len(self._high))
+        for i, option in enumerate(prefix):
+            if not self._allowed[i][state, option]:
+                return None
+            for axis, name in enumerate(self._metrics):
+                spent[axis] += self.chain.cost[name][i][state, option]
+            state = self.chain.next_state[i][state, option]
+        return int(state), spent
+
+    def _window(self, layer: int, state, spent) -> tuple[np.ndarray, np.ndarray]:
+        """The regret, in units, that what follows may have: low and high end."""
+        floor = spent + self._cheapest_from(layer, state)
+        high = self._high - floor
+        low = self._low - floor
+        if self.exact:
+            return low, high
+        layers_left = len(self.chain) - layer
+        high = np.floor(high / self._unit + 1e-9)
+        low = np.where(low > 0, np.ceil(low / self._unit) + layers_left, -1)
+        return low, high
+
+    def count(self, prefix: Sequence[int] = ()) -> float:
+        """The number of architectures inside the budgets that begin with `prefix`.
+
+        Exact where `exact` is true, else a lower bound at the table's resolution.
+        """
+        walked = self._walk(prefix)
+        if walked is None:
+            return 0.0
+        state, spent = walked
+        low, high = self._window(len(prefix), state, spent)
+        return float(self._tables[len(prefix)][state].count(low, high))
+
+    def searchable(self, prefix: Sequence[int]) -> bool:
+        """Whether some completion of the prefix is inside the budgets."""
+        return self.count(prefix) > 0
+
+    def weights(self, prefix: Sequence[int]) -> np.ndarray:
+        """For each option of the next layer, the number of completions inside."""
+        walked = self._walk(prefix)
+        i = len(prefix)
+        if walked is None:
+            return np.zeros(self.chain.next_state[i].shape[1])
+        state, spent = walked
+        return self._weights(i, state, *self._window(i, state, spent))
+
+    def _weights(self, i: int, state: int, low, high) -> np.ndarray:
+        regret = (self._regret if self.exact else self._rounded)[i][state]
+        following = self.chain.next_state[i][state]
+        weights = np.zeros(len(regret))
+        for after in np.unique(following):
+            chosen = following == after
+            weights[chosen] = self._tables[i + 1][after].count(
+                low - regret[chosen], high - regret[chosen]
+            )
+        weights[~self._allowed[i][state]] = 0
+        return weights
+
+    def sample(
+        self, rng: np.random.Generator, prefix: Sequence[int] = ()
+    ) -> Architecture:
+        """Draws uniformly from the architectures inside that begin with `prefix`.
+
+        Raises:
+          ValueError: The prefix is not searchable.
+        """
+        walked = self._walk(prefix)
+        if walked is None:
+            raise ValueError(f"no completion of {tuple(prefix)} is inside the budgets")
+        architecture = list(prefix)
+        state, spent = walked
+        low, high = self._window(len(prefix), state, spent)
+        for i in range(len(prefix), len(self.chain)):
+            weights = self._weights(i, state, low, high)
+            cumulative = np.cumsum(weights)
+            if cumulative[-1] <= 0:
+                raise ValueError(
+                    f"no completion of {tuple(prefix)} is inside the budgets"
+                )
+            option = int(
+                np.searchsorted(cumulative, rng.random() * cumulative[-1], "right")
+            )
+            regret = (self._regret if self.exact else self._rounded)[i][state, option]
+            low, high = low - regret, high - regret
+            architecture.append(option)
+            state = int(self.chain.next_state[i][state, option])
+        return tuple(int(option) for option in architecture)
+
+    def complete(
+        self, prefix: Sequence[int], preferred: Architecture
+    ) -> Architecture | None:
+        """Completes a prefix inside the budgets, staying near `preferred`.
+
+        Layer by layer the preferred option is taken where it leaves a completion,
+        else the dearest one that does (by the first budget, which `preferred`
+        usually oversteps). None if the prefix is not searchable.
+        """
+        architecture = list(prefix)
+        for i in range(len(prefix), len(self.chain)):
+            fits = self.weights(architecture) > 0
+            if not fits.any():
+                return None
+            if fits[preferred[i]]:
+                architecture.append(preferred[i])
+                continue
+            state, _ = self.chain.walk(architecture)
+            metric = self.budgets[0].metric
+            cost = np.where(fits, self.chain.cost[metric][i][state], -1)
+            architecture.append(int(np.argmax(cost)))
+        return tuple(architecture) if self.searchable(architecture) else None
+
+
+class _Counts:
+    """Completions of one state by regret: `counts` cumulated over sorted `keys`."""
+
+    def __init__(self, keys: np.ndarray, counts: np.ndarray):
+        self.keys = keys  # (M, D)
+        self.counts = counts
+        if keys.shape[1] == 1:
+            self._sorted = np.ascontiguousarray(keys[:, 0])
+            self._cumulative = np.concatenate([[0.0], np.cumsum(counts)])
+
+    def count(self, low: np.ndarray, high: np.ndarray) -> np.ndarray | float:
+        """How many completions lie within `low..high`; `(D,)` or `(N, D)` each."""
+        if self.keys.shape[1] == 1:
+            upto = np.searchsorted(self._sorted, high[..., 0], "right")
+            below = np.searchsorted(self._sorted, low[..., 0], "left")
+            return np.maximum(self._cumulative[upto] - self._cumulative[below], 0)
+        if low.ndim == 2:
+            return np.array([self.count(a, b) for a, b in zip(low, high)])
+        within = np.all((self.keys >= low) & (self.keys <= high), axis=1)
+        return float(self.counts[within].sum())
+
+
+def _merged(chain: Chain, budgets: Sequence[Budget]) -> tuple[Budget, ...]:
+    """One budget per metric, in the order given, as narrow as all of them."""
+    merged: dict[str, Budget] = {}
+    for budget in budgets:
+        if chain.kinds[budget.metric] == "max" and budget.low > 0:
+            raise UserError(
+                f"budget {budget}: a lower end is for sums; {budget.metric} is a "
+                f"maximum, write {budget.metric}<={format_cost(budget.high)}"
+            )
+        known = merged.get(budget.metric, budget)
+        merged[budget.metric] = Budget(
+            budget.metric, max(known.low, budget.low), min(known.high, budget.high)
+        )
+    return tuple(merged.values())
+
+
+def _allowed(chain: Chain, budgets: Sequence[Budget]) -> list[np.ndarray]:
+    allowed = [np.ones(following.shape, bool) for following in chain.next_state]
+    for budget in budgets:
+        if chain.kinds[budget.metric] == "max":
+            for i, mask in enumerate(allowed):
+                mask &= chain.cost[budget.metric][i] <= budget.upper
+    return allowed
+
+
+def _exact_tables(
+    chain: Chain,
+    allowed: list[np.ndarray],
+    regret: list[np.ndarray],
+    slack: np.ndarray,
+    most: int,
+) -> list[list[_Counts]] | None:
+    """The tables by exact regret, or None where they would have over `most` rows."""
+    axes = len(slack)
+    tables = [[_Counts(np.zeros((1, axes)), np.ones(1)) for _ in chain.states[-1]]]
+    entries = 0
+    for i in reversed(range(len(chain))):
+        row = []
+        for s in range(len(chain.states[i])):
+            options = np.flatnonzero(allowed[i][s])
+            parts = [tables[0][chain.next_state[i][s, o]] for o in options]
+            # No table of sums is larger than its parts together; ask before building.
+            if entries + sum(len(part.keys) for part in parts) > 20 * most:
+                return None
+            keys = [regret[i][s, o] + part.keys for o, part in zip(options, parts)]
+            row.append(
+                _grouped(
+                    np.concatenate(keys or [np.zeros((0, axes))]),
+                    np.concatenate([part.counts for part in parts] or [np.zeros(0)]),
+                    slack,
+                )
+            )
+            entries += len(row[-1].keys)
+            if entries > most:
+                return None
+        tables.insert(0, row)
+    return tables
+
+
+def _grouped(keys: np.ndarray, counts: np.ndarray, slack: np.ndarray) -> _Counts:
+    within = np.all(keys <= slack, axis=1)
+    keys, counts = keys[within], counts[within]
+    if keys.shape[1] == 1:
+        unique, inverse = np.unique(keys[:, 0], return_inverse=True)
+        unique = unique[:, None]
+    else:
+        unique, inverse = np.unique(keys, axis=0, return_inverse=True)
+    total = np.bincount(inverse.ravel(), counts, minlength=len(unique))
+    return _Counts(unique, total)
+
+
+def _rounded_tables(
+    chain: Chain, allowed: list[np.ndarray], regret: list[np.ndarray], units: int
+) -> list[list[_Grid]]:
+    axes = regret[0].shape[-1]
+    end = np.zeros((units + 1,) * axes)
+    end[(0,) * axes] = 1
+    density = [end for _ in chain.states[-1]]
+    tables = [[_Grid(grid) for grid in density]]
+    for i in reversed(range(len(chain))):
+        row = []
+        for s in range(len(chain.states[i])):
+            grid = np.zeros((units + 1,) * axes)
+            for o in np.flatnonzero(allowed[i][s]):
+                shift = regret[i][s, o]
+                if np.all(shift <= units):
+                    target = tuple(slice(k, None) for k in shift)
+                    source = tuple(slice(0, units + 1 - k) for k in shift)
+                    grid[target] += density[chain.next_state[i][s, o]][source]
+            row.append(grid)
+        density = row
+        tables.insert(0, [_Grid(grid) for grid in density])
+    return tables
+
+
+class _Grid:
+    """Completions of one state by regret in units, cumulated along every axis."""
+
+    def __init__(self, density: np.ndarray):
+        cumulative = np.pad(density, [(1, 0)] * density.ndim)
+        for axis in range(density.ndim):
+            cumulative = np.cumsum(cumulative, axis=axis)
+        self._cumulative = cumulative
+
+    def count(self, low: np.ndarray, high: np.ndarray) -> np.ndarray | float:
+        """How many completions lie within `low..high`; `(D,)` or `(N, D)` each."""
+        size = self._cumulative.shape[0] - 1
+        upto = np.clip(np.asarray(high) + 1, 0, size).astype(np.int64)
+        below = np.minimum(np.clip(np.asarray(low), 0, size).astype(np.int64), upto)
+        axes = self._cumulative.ndim
+        total = 0.0
+        for corner in itertools.product((0, 1), repeat=axes):
+            index = tuple(
+                below[..., axis] if taken else upto[..., axis]
+                for axis, taken in enumerate(corner)
+            )
+            total = total + (-1) ** sum(corner) * self._cumulative[index]
+        return np.maximum(total, 0)
