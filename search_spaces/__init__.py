@@ -1,0 +1,1 @@
+"""Search spaces: each a chain of layers, by registry name."""
