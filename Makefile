@@ -1,0 +1,47 @@
+# make venv    .venv with the pinned packages (Python 3.11)
+# make search  the default search; results in WORKDIR
+# make test    all tests
+# make lint    ruff
+
+SHELL := /bin/bash
+.SHELLFLAGS := -e -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.11 || echo python3)
+VENV ?= .venv
+WORKDIR ?= runs/digits
+
+.PHONY: help venv search test lint clean
+
+help:
+	@sed -n 's/^# //p;/^$$/q' Makefile
+
+venv: $(VENV)/.installed
+
+# pip's own output is cut down to one line a package; its warnings and errors show.
+$(VENV)/.installed: requirements.txt constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
+	  echo "error: Python 3.11 is needed, $(PYTHON) is $$($(PYTHON) --version 2>&1 | tail -n 1); name one with make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; \
+	  exit 2; }
+	@echo "Installing into $(VENV): about 2.5 GB, some minutes."
+	@$(PYTHON) -m venv $(VENV)
+	@PYTHONUNBUFFERED=1 $(VENV)/bin/python -m pip install --no-input \
+	  --disable-pip-version-check --retries 10 --timeout 120 -r requirements.txt \
+	  | grep --line-buffered -oE '^(Collecting [^ ]+|Installing collected packages|Requirement already satisfied: [^ ]+)'
+	@touch $@
+	@echo "$(VENV) is ready."
+
+search: venv
+	@$(VENV)/bin/python -m layernas_tf.search --workdir=$(WORKDIR)
+	@echo "Results are in $(WORKDIR): report.html, trials.csv and winner/."
+
+test: venv
+	@$(VENV)/bin/python -m pytest -n 2
+
+lint: venv
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
