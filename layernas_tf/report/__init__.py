@@ -9,6 +9,7 @@ from layernas_tf.report.data import (
     ReportTrial,
     TrainedNetwork,
 )
+from layernas_tf.report.search_report import report_html, write_report
 
 __all__ = [
     "ExportedFile",
@@ -18,4 +19,6 @@ __all__ = [
     "ReportData",
     "ReportTrial",
     "TrainedNetwork",
+    "report_html",
+    "write_report",
 ]

@@ -1,0 +1,114 @@
+"""Learned effects, told by attribute: which layer wants what."""
+
+from __future__ import annotations
+
+import html
+import statistics
+
+from layernas_tf.report.data import ReportData
+from layernas_tf.report.figures import effects_figure
+from layernas_tf.report.page import chart
+from layernas_tf.report.tables import cell, table
+from layernas_tf.report.wording import NONE
+from layernas_tf.space import AttributeValue, Layer, Option
+
+_ROW = 24
+"""Height of a row of a heat map, in CSS pixels."""
+
+
+def effects_by_attribute(
+    data: ReportData,
+) -> dict[str, dict[str, dict[AttributeValue | None, float]]]:
+    """Averages the effects of a layer's options over their other attributes.
+
+    Returns:
+      By attribute, by layer name, by the attribute's value in order: the effect
+      relative to the mean of the layer's options. None is the value of options without
+      that attribute (a dropped block has no kernel). Attributes and layers without a
+      choice are left out.
+    """
+    layers = {layer.name: layer for layer in data.space.layers}
+    found: dict[str, dict[str, dict[AttributeValue | None, float]]] = {}
+    for effects in data.effects:
+        layer = layers[effects.layer]
+        centre = statistics.fmean(effects.means)
+        for attribute in _attributes(layer):
+            groups: dict[AttributeValue | None, list[float]] = {}
+            for option, mean in zip(layer.options, effects.means, strict=True):
+                groups.setdefault(option.get(attribute), []).append(mean - centre)
+            if len(groups) > 1:
+                found.setdefault(attribute, {})[effects.layer] = {
+                    value: statistics.fmean(groups[value])
+                    for value in sorted(groups, key=_order)
+                }
+    return found
+
+
+def _attributes(layer: Layer) -> list[str]:
+    names = [name for option in layer.options for name, _ in option.attributes]
+    return list(dict.fromkeys(names))
+
+
+def _order(value: AttributeValue | None) -> tuple:
+    if value is None:
+        return (0, 0, "")
+    return (1, value, "") if isinstance(value, (int, float)) else (2, 0, value)
+
+
+def _value_text(value: AttributeValue | None) -> str:
+    if value is None:
+        return NONE
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value if isinstance(value, str) else f"{value:.4g}"
+
+
+def effects_html(data: ReportData) -> str:
+    """A heat map per attribute, and the layers' options with the best effect."""
+    scale = 100 if data.reward_is_share else 1
+    found = effects_by_attribute(data)
+    every = [
+        e for rows in found.values() for row in rows.values() for e in row.values()
+    ]
+    reach = scale * max(map(abs, every), default=1.0) or 1.0
+    charts = []
+    for number, (attribute, rows) in enumerate(found.items()):
+        figure = effects_figure(
+            list(rows),
+            [[_value_text(value) for value in row] for row in rows.values()],
+            [[round(scale * e, 5) for e in row.values()] for row in rows.values()],
+            reach,
+            f"{attribute.replace('_', ' ')}, small to large",
+        )
+        charts.append(chart(f"effects-{number}", figure, 60 + _ROW * len(rows)))
+    unit = "points" if data.reward_is_share else data.reward_name
+    legend = (
+        "<p>Purple cells raise the expected reward, orange cells lower it, by up to "
+        f"{reach:.3g} {html.escape(unit)}.</p>"
+    )
+    details = (
+        "<details><summary>Best option of every layer</summary>"
+        f"{_best(data, scale)}</details>"
+    )
+    return f'{legend}<div class="charts">{"".join(charts)}</div>{details}'
+
+
+def _best(data: ReportData, scale: float) -> str:
+    layers = {layer.name: (i, layer) for i, layer in enumerate(data.space.layers)}
+    rows = []
+    for effects in data.effects:
+        index, layer = layers[effects.layer]
+        best = max(range(len(effects.means)), key=effects.means.__getitem__)
+        centre = statistics.fmean(effects.means)
+        text = f"{scale * (effects.means[best] - centre):+.3g}"
+        if effects.deviations:
+            text += f" ± {scale * effects.deviations[best]:.2g}"
+        chosen: Option | None = None
+        if data.winner is not None:
+            chosen = layer.options[data.winner[index]]
+        rows.append(
+            f"<tr>{cell(effects.layer)}{cell(layer.options[best].label)}"
+            f"{cell(text, 'number')}{cell(chosen.label if chosen else NONE)}</tr>"
+        )
+    head = [("layer", ""), ("best by itself", ""), ("effect", "number"), ("winner", "")]
+    return table(head, rows)

@@ -1,0 +1,184 @@
+"""The report's first sentence and its few large figures."""
+
+from __future__ import annotations
+
+import html
+
+from layernas_tf.report.data import ReportData, TrainedNetwork
+from layernas_tf.report.wording import (
+    budget_text,
+    change_text,
+    cost_text,
+    counted,
+    metric_of,
+    metric_title,
+    points_text,
+    reward_text,
+    share_text,
+)
+from layernas_tf.space import Metric
+
+
+def trained_network(data: ReportData, name: str) -> TrainedNetwork | None:
+    """The network of the final training that has this name."""
+    return next((n for n in data.trained if n.name == name), None)
+
+
+def lead_metric(data: ReportData) -> Metric:
+    """The cost to speak about: the first budget's, else the space's first."""
+    if data.budgets:
+        return metric_of(data.space, data.budgets[0].metric)
+    return data.space.metrics[0]
+
+
+def headline(data: ReportData) -> str:
+    """The run's result in one sentence, plain text."""
+    budgets = " and ".join(budget_text(b, data.space) for b in data.budgets)
+    complete = sum(trial.state == "complete" for trial in data.trials)
+    if data.winner is None:
+        within = f" inside the budget of {budgets}" if budgets else ""
+        trials = counted(len(data.trials), "trial")
+        return f"No winner{within}: {complete:,} of {trials} gave a reward."
+    cost = _cost_phrase(data)
+    winner = trained_network(data, data.winner_name)
+    if winner is None or winner.test_accuracy is None:
+        reward = _winner_reward(data)
+        if reward is None:
+            return f"The winner was not trained itself; it has {cost}."
+        reached = f"{reward_text(reward, data)} {data.reward_name}"
+        return f"The winner reached {reached} in the search with {cost}."
+    accuracy = f"{share_text(winner.test_accuracy)} test accuracy"
+    sentence = f"The winner reaches {accuracy} with {cost}"
+    default = trained_network(data, data.default_name)
+    if default is None or default.test_accuracy is None:
+        return sentence + "."
+    if winner.architecture == default.architecture:
+        return sentence + "; it is the default network itself."
+    points = points_text(winner.test_accuracy - default.test_accuracy)
+    verdict = (
+        "the same as the default network"
+        if points.startswith("±")
+        else f"{points.replace('+', '').replace('−', '')} "
+        f"{'above' if points.startswith('+') else 'below'} the default network’s"
+        f" {share_text(default.test_accuracy)}"
+    )
+    return f"{sentence}: {verdict}{_against_default(data)}."
+
+
+def _winner_reward(data: ReportData) -> float | None:
+    rewards = [
+        trial.reward
+        for trial in data.trials
+        if trial.architecture == data.winner and trial.reward is not None
+    ]
+    return rewards[0] if rewards else None
+
+
+def _costs(data: ReportData) -> tuple[float | None, float | None]:
+    """The lead cost of the winner and of the default network."""
+    name = lead_metric(data).name
+    found: list[float | None] = []
+    for architecture in (data.winner, data.space.default):
+        known = [
+            each.costs[name]
+            for each in (*data.trained, *data.trials)
+            if each.architecture == architecture and name in each.costs
+        ]
+        known += [data.space.costs(architecture).get(name)]
+        found.append(known[0])
+    return found[0], found[1]
+
+
+def _cost_phrase(data: ReportData) -> str:
+    metric = lead_metric(data)
+    cost, _ = _costs(data)
+    text = cost_text(cost, metric)
+    if metric.unit != metric_title(metric):
+        text += f" {metric_title(metric)}"
+    if not data.budgets or cost is None:
+        return text
+    budget = data.budgets[0]
+    limit = cost_text(budget.high, metric, unit=False)
+    if budget.low > 0:
+        return f"{text} (budget {cost_text(budget.low, metric, unit=False)} to {limit})"
+    return f"{text} of the {limit} allowed"
+
+
+def _against_default(data: ReportData) -> str:
+    cost, default = _costs(data)
+    if cost is None or default is None:
+        return ""
+    change = change_text(cost, default)
+    title = metric_title(lead_metric(data))
+    return (
+        f", at the same {title}" if change == "the same" else f", at {change} {title}"
+    )
+
+
+def tiles(data: ReportData) -> str:
+    """The few figures that people look for first, as HTML."""
+    parts = []
+    winner = trained_network(data, data.winner_name)
+    default = trained_network(data, data.default_name)
+    if winner and winner.test_accuracy is not None:
+        more = "on the test set"
+        if default and default.test_accuracy is not None:
+            gain = points_text(winner.test_accuracy - default.test_accuracy)
+            more = f"{gain} against the default network"
+        parts.append(_tile("test accuracy", share_text(winner.test_accuracy), more))
+    elif data.winner is not None and _winner_reward(data) is not None:
+        reward = reward_text(_winner_reward(data), data)
+        parts.append(_tile(data.reward_name, reward, "in the search"))
+    if data.winner is not None:
+        parts.append(_cost_tile(data))
+    failed = sum(trial.state == "failed" for trial in data.trials)
+    running = sum(trial.state == "running" for trial in data.trials)
+    more = [f"{failed:,} failed"] + ([f"{running:,} still running"] if running else [])
+    of = f"of {data.space.size:,.0f} architectures"
+    if data.space.size >= 10**7:
+        of = f"of {_power_text(data.space.size)} architectures"
+    parts.append(_tile("trials", f"{len(data.trials):,}", f"{', '.join(more)}, {of}"))
+    quick = [file for file in data.files if file.latency_ms is not None]
+    if quick:
+        file = min(quick, key=lambda each: each.bytes)
+        size = cost_text(file.bytes, Metric("size", "sum", "bytes"))
+        more = f"{file.latency_ms:.3g} ms per image on this host"
+        if file.test_accuracy is not None:
+            more = f"{share_text(file.test_accuracy)}, {more}"
+        parts.append(_tile(file.format, size, more))
+    return f'<div class="tiles">{"".join(parts)}</div>'
+
+
+def _power_text(number: int) -> str:
+    """A large number: `1.2 × 10¹⁸`."""
+    exponent = len(str(number)) - 1
+    lead = number / 10**exponent
+    digits = str(exponent).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{lead:.1f} × 10{digits}"
+
+
+def _cost_tile(data: ReportData) -> str:
+    metric = lead_metric(data)
+    cost, default = _costs(data)
+    against = (
+        f"; {change_text(cost, default)} than the default network"
+        if None not in (cost, default) and cost != default
+        else ""
+    )
+    value = cost_text(cost, metric, unit=False)
+    if not data.budgets or cost is None:
+        return _tile(metric_title(metric), value, against.removeprefix("; "))
+    high = data.budgets[0].high
+    share = cost / high if high else 1.0
+    limit = cost_text(high, metric, unit=False)
+    more = f"{100 * share:.0f} % of the budget, {limit}{against}"
+    meter = f'<div class="meter"><span style="width:{min(share, 1):.1%}"></span></div>'
+    return _tile(metric_title(metric), value, more, meter)
+
+
+def _tile(name: str, value: str, more: str, extra: str = "") -> str:
+    return (
+        f'<div class="tile"><div class="name">{html.escape(name)}</div>'
+        f'<div class="value">{html.escape(value)}</div>'
+        f'<div class="more">{html.escape(more)}</div>{extra}</div>'
+    )

@@ -1,0 +1,175 @@
+"""The report of one search, put together."""
+
+from __future__ import annotations
+
+import os
+
+from layernas_tf.report import tables
+from layernas_tf.report.data import MemorialTable, ReportData
+from layernas_tf.report.effects import effects_html
+from layernas_tf.report.figures import (
+    DRAWN,
+    completed,
+    cost_figure,
+    memorial_figure,
+    trials_figure,
+)
+from layernas_tf.report.headline import headline, lead_metric, tiles
+from layernas_tf.report.page import Section, chart, render, write_page
+from layernas_tf.report.wording import (
+    counted,
+    metric_of,
+    metric_title,
+    seconds_text,
+)
+
+
+def write_report(data: ReportData, path: str | os.PathLike[str]) -> None:
+    """Writes `report.html`: one file that opens without a network.
+
+    An earlier report is replaced in one step.
+
+    Args:
+      data: What to show; empty parts are left out.
+      path: The file to write.
+    """
+    write_page(report_html(data), path)
+
+
+def report_html(data: ReportData) -> str:
+    """The report as text; see `write_report`."""
+    notes = "".join(
+        f'<p class="note">{tables.html.escape(note)}</p>' for note in data.notes
+    )
+    lead = (
+        f'<p class="headline">{tables.html.escape(headline(data))}</p>'
+        f"{notes}{tiles(data)}"
+    )
+    sections = [
+        *_trial_sections(data),
+        *_network_sections(data),
+        *_table_sections(data),
+        _facts(data),
+    ]
+    title = " · ".join(
+        filter(None, ["LayerNAS", data.space.name, data.dataset, data.algorithm])
+    )
+    return render(title, lead, sections, f"LayerNAS-TF {data.made}".strip())
+
+
+def _trial_sections(data: ReportData) -> list[Section]:
+    done = completed(data)
+    if not done:
+        return []
+    few = ""
+    if len(done) > DRAWN:
+        few = (
+            f" About {DRAWN:,} of {counted(len(done), 'trial')} are drawn: every "
+            "improvement, every point of the Pareto front, and an even sample of the "
+            "rest."
+        )
+    reward = data.reward_name
+    sections = [
+        Section(
+            f"{reward.capitalize()} over trials",
+            chart("trials", trials_figure(data), 400, few.strip()),
+            "Each point is one candidate of the search.",
+        )
+    ]
+    names = list(dict.fromkeys(budget.metric for budget in data.budgets))
+    for name in names or [lead_metric(data).name]:
+        title = metric_title(metric_of(data.space, name))
+        green = " The green area is inside the budget." if data.budgets else ""
+        sections.append(
+            Section(
+                f"{reward.capitalize()} against {title}",
+                chart(f"cost-{name}", cost_figure(data, name), 440, few.strip()),
+                "The Pareto front joins the candidates that no cheaper one surpasses."
+                + green,
+            )
+        )
+    return sections
+
+
+def _network_sections(data: ReportData) -> list[Section]:
+    sections = []
+    if data.trained:
+        sections.append(
+            Section(
+                "Final training",
+                tables.trained_table(data),
+                "All networks here were trained with the same, longer recipe. The "
+                "winner is chosen on validation data; the test set chooses nothing.",
+            )
+        )
+    if data.files:
+        sections.append(
+            Section(
+                "Exported files",
+                tables.files_table(data),
+                "Each file was run on the test set; its answers are compared with "
+                "those of the Keras model.",
+            )
+        )
+    if data.winner is not None:
+        pairs = zip(data.winner, data.space.default)
+        changed = sum(ours != theirs for ours, theirs in pairs)
+        sections.append(
+            Section(
+                "The winner, layer by layer",
+                tables.layer_table(data, data.winner),
+                f"It differs from the default network in {changed} of "
+                f"{counted(len(data.space.layers), 'layer')}, marked. Output is height "
+                "× width × channels.",
+            )
+        )
+    return sections
+
+
+def _table_sections(data: ReportData) -> list[Section]:
+    sections = []
+    if data.memorial is not None and any(data.memorial.rows.values()):
+        sections.append(_memorial(data, data.memorial))
+    if data.effects:
+        sections.append(
+            Section(
+                "What every layer wants",
+                effects_html(data),
+                "The learned effect of each option on the reward, relative to the mean "
+                "of its layer and averaged over the option’s other attributes.",
+            )
+        )
+    return sections
+
+
+def _memorial(data: ReportData, memorial: MemorialTable) -> Section:
+    title = metric_title(metric_of(data.space, memorial.metric))
+    height = 130 + 26 * len(memorial.rows)
+    return Section(
+        "Memorial table",
+        chart("memorial", memorial_figure(data, memorial), height),
+        f"Per layer and bucket of {title}, the best reward found; the layers after it "
+        "stand at their default. A star marks the winner; point at a cell for its "
+        "architecture.",
+    )
+
+
+def _facts(data: ReportData) -> Section:
+    parts = []
+    failed = [trial for trial in data.trials if trial.state == "failed"]
+    if failed:
+        share = f"{100 * len(failed) / len(data.trials):.2g} %"
+        parts.append(
+            f"<h3>{counted(len(failed), 'failed trial')} ({share})</h3>"
+            + tables.failures_table(failed)
+        )
+    columns = []
+    if data.config:
+        columns.append(tables.facts_table("setting", "value", data.config))
+    if data.seconds:
+        spent = {name: seconds_text(value) for name, value in data.seconds.items()}
+        columns.append(tables.facts_table("phase", "duration", spent))
+    if data.versions:
+        columns.append(tables.facts_table("software", "version", data.versions))
+    parts.append(f'<div class="facts">{"".join(columns)}</div>')
+    return Section("Run facts", "".join(parts))

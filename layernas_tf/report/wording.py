@@ -1,0 +1,138 @@
+"""How costs, rewards, times and metrics are worded for a reader."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from layernas_tf.budget import Budget, format_cost
+from layernas_tf.report.data import ReportData
+from layernas_tf.space import Architecture, Metric, SearchSpace
+
+NONE = "–"
+"""What stands where there is no figure."""
+
+_TITLES = {
+    "madds": "MAdds",
+    "params": "params",
+    "model_bytes": "int8 weights",
+    "float32_bytes": "float32 weights",
+    "peak_memory_bytes": "peak memory",
+    "latency_ms": "latency",
+}
+
+
+def metric_of(space: SearchSpace, name: str) -> Metric:
+    """The space's metric, or one made from the name (a measured latency)."""
+    for metric in space.metrics:
+        if metric.name == name:
+            return metric
+    for suffix, unit in (("_ms", "ms"), ("_bytes", "bytes")):
+        if name.endswith(suffix):
+            return Metric(name, "sum", unit)
+    return Metric(name)
+
+
+def metric_title(metric: Metric) -> str:
+    """The metric's name for people: `peak memory`."""
+    return _TITLES.get(metric.name, metric.name.replace("_", " "))
+
+
+def axis_title(metric: Metric) -> str:
+    """The metric's name and, where the name does not tell it, the unit."""
+    title = metric_title(metric)
+    if not metric.unit or metric.unit == title:
+        return title
+    return f"{title} [{metric.unit}]"
+
+
+def cost_text(value: float | None, metric: Metric, unit: bool = True) -> str:
+    """A cost for people: `2.94M MAdds`, `412 kB`, `1.3 ms`."""
+    if value is None:
+        return NONE
+    if metric.unit == "bytes":
+        for name, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+            if abs(value) >= scale:
+                return f"{value / scale:.4g} {name}"
+        return f"{value:.4g} B"
+    text = format_cost(value)
+    return f"{text} {metric.unit}" if unit and metric.unit else text
+
+
+def budget_text(budget: Budget, space: SearchSpace) -> str:
+    """A budget for people: `at most 3M MAdds`, `2.5M to 3M MAdds`."""
+    metric = metric_of(space, budget.metric)
+    high = cost_text(budget.high, metric)
+    title = metric_title(metric)
+    if metric.unit != title:
+        high += f" {title}"
+    if budget.low <= 0:
+        return f"at most {high}"
+    return f"{cost_text(budget.low, metric, unit=False)} to {high}"
+
+
+def share_text(value: float | None, digits: int = 2) -> str:
+    """A share in 0..1 as percent: `96.11 %`."""
+    return NONE if value is None else f"{100 * value:.{digits}f} %"
+
+
+def reward_text(value: float | None, data: ReportData) -> str:
+    """A reward as the report shows it everywhere."""
+    if value is None:
+        return NONE
+    return share_text(value) if data.reward_is_share else f"{value:.5g}"
+
+
+def points_text(difference: float) -> str:
+    """A difference of two accuracies in percentage points, with its sign."""
+    text = f"{100 * difference:+.2f}".replace("-", "−")
+    return ("±0.00" if text in ("+0.00", "−0.00") else text) + " points"
+
+
+def change_text(value: float, reference: float) -> str:
+    """A cost relative to a reference: `49 % less`, `the same`."""
+    if value == reference:
+        return "the same"
+    if reference == 0:
+        return "more"
+    share = value / reference - 1
+    percent = f"{100 * abs(share):.{0 if abs(share) >= 0.095 else 1}f} %"
+    return f"{percent} {'more' if share > 0 else 'less'}"
+
+
+def seconds_text(seconds: float | None) -> str:
+    """A duration: `41 s`, `3 min 20 s`, `2 h 5 min`."""
+    if seconds is None:
+        return NONE
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 trial`, `2 trials`, `100,000 trials`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def options_text(space: SearchSpace, architecture: Architecture) -> list[str]:
+    """`layer: option` for every layer that offers a choice."""
+    return [
+        f"{space.layers[i].name}: {space.layers[i].options[architecture[i]].label}"
+        for i in space.searched_layers
+    ]
+
+
+def shown_metrics(
+    data: ReportData, costs: Sequence[Mapping[str, float]]
+) -> list[Metric]:
+    """The space's metrics and any other cost that the given networks have."""
+    names = [metric.name for metric in data.space.metrics]
+    for extra in [budget.metric for budget in data.budgets] + [
+        name for each in costs for name in each
+    ]:
+        if extra not in names and any(extra in each for each in costs):
+            names.append(extra)
+    return [metric_of(data.space, name) for name in names]
