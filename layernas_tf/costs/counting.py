@@ -69,7 +69,7 @@ class BudgetedChain:
         self._metrics = [b.metric for b in sums]
         self._high = np.array([b.upper for b in sums])
         self._low = np.array([b.lower for b in sums])
-        self._allowed = _allowed(chain, self.budgets)
+        self.allowed = _allowed(chain, self.budgets)
         self._regret = [
             np.stack(
                 [self._regret_of(name, i) for name in self._metrics]
@@ -83,7 +83,7 @@ class BudgetedChain:
         slack = self._high - self._cheapest_from(0, 0)
         if np.any(slack < 0):
             raise self._nothing_inside()
-        exact = _exact_tables(chain, self._allowed, self._regret, slack, exact_entries)
+        exact = _exact_tables(chain, self.allowed, self._regret, slack, exact_entries)
         self.exact = exact is not None
         if self.exact:
             self._unit = np.ones(len(self._high))
@@ -94,7 +94,7 @@ class BudgetedChain:
             self._rounded = [
                 np.ceil(r / self._unit - 1e-9).astype(np.int64) for r in self._regret
             ]
-            self._tables = _rounded_tables(chain, self._allowed, self._rounded, units)
+            self._tables = _rounded_tables(chain, self.allowed, self._rounded, units)
         if self.count() == 0:
             raise self._nothing_inside()
 
@@ -130,7 +130,7 @@ class BudgetedChain:
         state = 0
         spent = np.zeros(len(self._high))
         for i, option in enumerate(prefix):
-            if not self._allowed[i][state, option]:
+            if not self.allowed[i][state, option]:
                 return None
             for axis, name in enumerate(self._metrics):
                 spent[axis] += self.chain.cost[name][i][state, option]
@@ -183,7 +183,7 @@ class BudgetedChain:
             weights[chosen] = self._tables[i + 1][after].count(
                 low - regret[chosen], high - regret[chosen]
             )
-        weights[~self._allowed[i][state]] = 0
+        weights[~self.allowed[i][state]] = 0
         return weights
 
     def sample(

@@ -1,0 +1,298 @@
+"""LayerNAS: search layer by layer with a memorial table of cost buckets.
+
+Fan, Alon et al., "LayerNAS: Neural Architecture Search in Polynomial Complexity",
+arXiv 2304.11517, section 4 and Algorithm 1. The table keeps, per layer and cost bucket,
+the best candidate seen; a child is a kept candidate of layer i with one option applied
+at layer i + 1, all later layers at their defaults. With H buckets and |S| options this
+takes O(H * |S| * L) trainings instead of |S|^L.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from layernas_tf.algorithms.base import Answer, Candidate, History
+from layernas_tf.budget import Budget
+from layernas_tf.costs.counting import BudgetedChain
+from layernas_tf.errors import UserError
+from layernas_tf.space import Architecture, SearchSpace
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A candidate that a bucket keeps.
+
+    Attributes:
+      architecture: The prefix that was chosen, with the defaults behind it.
+      reward: What its training gave.
+      cost: Of the whole architecture, by the metric of the buckets.
+    """
+
+    architecture: Architecture
+    reward: float
+    cost: float
+
+
+class LayerNAS:
+    """Layerwise search under budgets (Algorithm 1 of the paper, and the post's loop).
+
+    Attributes:
+      table: The memorial table: for each searched layer, bucket -> kept entries, the
+        best first.
+      metric: The cost that is bucketized: the first budget's.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        budgets: Sequence[Budget] = (),
+        *,
+        seed: int = 0,
+        schedule: str = "sweep",
+        buckets: int = 20,
+        bucket_width: float | None = None,
+        replicas: int = 1,
+        children: int | None = None,
+        searches: int = 4,
+        reach: float = 0.8,
+    ):
+        """Makes a search.
+
+        Args:
+          space: What to search.
+          budgets: All hold together; the first one's metric is bucketized.
+          seed: Of all random choices.
+          schedule: `sweep` takes one step per layer, round and round (the Google
+            Research post); `layerwise` takes `searches` steps at a layer before it
+            goes to the next (the paper's Algorithm 1).
+          buckets: Number of equal buckets over the costs possible at a layer.
+          bucket_width: Width of a bucket in the metric's unit, instead of a count.
+          replicas: How many candidates a bucket keeps.
+          children: At most so many children of a candidate in one step, drawn at
+            random; by default all options.
+          searches: Steps per layer of the `layerwise` schedule (the paper's R).
+          reach: Prefixes that cannot use this share of the first budget come last:
+            they are searched when nothing else is left.
+        """
+        if schedule not in ("sweep", "layerwise"):
+            raise UserError(
+                f"schedule: expected 'sweep' or 'layerwise', got {schedule!r}"
+            )
+        for name, value in (
+            ("buckets", buckets),
+            ("replicas", replicas),
+            ("searches", searches),
+            ("children", 1 if children is None else children),
+        ):
+            if value < 1:
+                raise UserError(f"{name}: expected at least 1, got {value}")
+        self.space = space
+        self.history = History(space, budgets, seed)
+        self.budgeted = BudgetedChain(space.chain, budgets)
+        self.metric = budgets[0].metric if budgets else space.metrics[0].name
+        self._ample = _ample(space, budgets, self.metric, reach)
+        self._layers = space.searched_layers
+        self._schedule = schedule
+        self._searches = searches
+        self._replicas = replicas
+        self._most_children = children
+        self._start, self._width = _bucket_grid(
+            space, self.metric, self._layers, buckets, bucket_width
+        )
+        self.table: list[dict[int, list[Entry]]] = [{} for _ in self._layers]
+        self._expanded: list[dict[Architecture, set[int]]] = [{} for _ in self._layers]
+        self._queue: collections.deque[tuple[int, Architecture, Architecture]] = (
+            collections.deque()
+        )
+        self._waiting: dict[Architecture, set[int]] = {}
+        self._depth = -1
+        self._steps_here = 0
+        self._exhausted = False
+
+    def ask(self, number: int | None = None) -> Candidate | None:
+        """The next child to train; see `Algorithm.ask`."""
+        number = self.history.next_number(number)
+        rng = self.history.rng(number)
+        while True:
+            while self._queue:
+                depth, parent, child = self._queue.popleft()
+                if self.history.is_new(child):
+                    self._waiting.setdefault(child, set()).add(depth)
+                    return self.history.propose(
+                        child, number, self._layers[depth], parent
+                    )
+                if child in self.history.pending:
+                    self._waiting.setdefault(child, set()).add(depth)
+                else:
+                    self._keep(depth, child)
+            if not self._step(rng):
+                self._exhausted = not self.history.pending
+                return None
+
+    def tell(
+        self,
+        candidate: Candidate,
+        reward: float | None,
+        costs: Mapping[str, float] | None = None,
+    ) -> None:
+        """Puts the candidate in its bucket if it beats what is there."""
+        if not self.history.record(candidate, reward):
+            return
+        self._exhausted = False
+        for depth in sorted(self._waiting.pop(candidate.architecture, ())):
+            self._keep(depth, candidate.architecture)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every kept candidate has had all its searchable children."""
+        return self._exhausted and not self.history.pending
+
+    @property
+    def best(self) -> Answer | None:
+        """The best candidate inside the budgets.
+
+        A run too short to have one answers with its best prefix of the deepest layer
+        reached, completed inside the budgets; its reward is then None.
+        """
+        if self.history.best is not None:
+            return self.history.best
+        for depth in reversed(range(len(self._layers))):
+            entries = [e for kept in self.table[depth].values() for e in kept]
+            if entries:
+                entry = max(entries, key=lambda e: e.reward)
+                prefix = entry.architecture[: self._layers[depth] + 1]
+                completed = self.budgeted.complete(prefix, self.space.default)
+                return Answer(completed, self.history.rewards.get(completed))
+        return None
+
+    def bucket(self, depth: int, cost: float) -> int:
+        """The bucket of a cost at the `depth`-th searched layer."""
+        return math.floor((cost - self._start[depth]) / self._width[depth] + 1e-9)
+
+    def bucket_range(self, depth: int, bucket: int) -> tuple[float, float]:
+        """The costs of a bucket: lower end included, upper end not."""
+        low = self._start[depth] + bucket * self._width[depth]
+        return low, low + self._width[depth]
+
+    def _keep(self, depth: int, architecture: Architecture) -> None:
+        reward = self.history.rewards[architecture]
+        if reward is None:
+            return
+        _, costs = self.space.chain.walk(architecture)
+        entry = Entry(architecture, reward, costs[self.metric])
+        kept = self.table[depth].setdefault(self.bucket(depth, entry.cost), [])
+        if all(other.architecture != architecture for other in kept):
+            kept.append(entry)
+            kept.sort(key=lambda e: -e.reward)  # stable: of equals, the first stays
+            del kept[self._replicas :]
+
+    def _step(self, rng: np.random.Generator) -> bool:
+        """Queues the children of one kept candidate; False if none are left.
+
+        Layers are tried in the schedule's order, prefixes that can use the budget
+        before those that cannot.
+        """
+        for ample in (True, False):
+            for _ in range(len(self._layers) + 1):
+                if self._expand(rng, self._depth, ample):
+                    self._steps_here += 1
+                    steps = 1 if self._schedule == "sweep" else self._searches
+                    if self._steps_here >= steps or self._depth < 0:
+                        self._next_layer()
+                    return True
+                self._next_layer()
+        return False
+
+    def _next_layer(self) -> None:
+        self._steps_here = 0
+        # The last layer's candidates are complete: nothing follows them.
+        self._depth = -1 if self._depth >= len(self._layers) - 2 else self._depth + 1
+
+    def _expand(self, rng: np.random.Generator, depth: int, ample: bool) -> bool:
+        """Queues children (at depth + 1) of the best candidate that has any left."""
+        if depth < 0:
+            parents = [self.space.default]
+        else:
+            entries = [e for kept in self.table[depth].values() for e in kept]
+            entries.sort(key=lambda e: (-e.reward, e.architecture))
+            parents = [entry.architecture for entry in entries]
+        layer = self._layers[depth + 1]
+        for parent in parents:
+            done = self._expanded[depth + 1].setdefault(parent, set())
+            prefix = parent[:layer]
+            options = [o for o in self._searchable(prefix, ample) if o not in done]
+            if not options:
+                continue
+            for o in rng.permutation(options)[: self._most_children].tolist():
+                done.add(o)
+                child = prefix + (o,) + self.space.default[layer + 1 :]
+                self._queue.append((depth + 1, parent, child))
+            return True
+        return False
+
+    def _searchable(self, prefix: Architecture, ample: bool) -> list[int]:
+        budgeted = self._ample if ample else self.budgeted
+        if budgeted is None:
+            return []
+        return [int(o) for o in np.flatnonzero(budgeted.weights(prefix) > 0)]
+
+
+def _ample(
+    space: SearchSpace, budgets: Sequence[Budget], metric: str, reach: float
+) -> BudgetedChain | None:
+    """The chain under budgets whose first must be used to a share of `reach`."""
+    if not budgets or space.metric(metric).kind == "max":
+        return None
+    first = budgets[0]
+    most = min(first.high, space.chain.dearest((), metric))
+    narrowed = Budget(metric, max(first.low, reach * most), first.high)
+    try:
+        return BudgetedChain(space.chain, [narrowed, *budgets[1:]])
+    except UserError:
+        return None
+
+
+def _bucket_grid(
+    space: SearchSpace,
+    metric: str,
+    layers: Sequence[int],
+    buckets: int,
+    width: float | None,
+) -> tuple[list[float], list[float]]:
+    """By searched layer, the least cost of a candidate and the width of a bucket."""
+    if width is not None:
+        if not width > 0:
+            raise UserError(f"bucket_width: expected a number above 0, got {width}")
+        return [0.0] * len(layers), [float(width)] * len(layers)
+    starts, widths = [], []
+    for layer in layers:
+        low, high = _candidate_costs(space, metric, layer)
+        starts.append(low)
+        # A hair wider, so that the dearest candidate is in the last bucket.
+        widths.append(max((high - low) / buckets * (1 + 1e-6), 1e-9))
+    return starts, widths
+
+
+def _candidate_costs(
+    space: SearchSpace, metric: str, layer: int
+) -> tuple[float, float]:
+    """The least and the greatest cost of a prefix up to `layer` with defaults behind."""
+    chain = space.chain
+    join = np.add if chain.kinds[metric] == "sum" else np.maximum
+    low = high = np.zeros(1)
+    for i in range(len(chain)):
+        cost, following = chain.cost[metric][i], chain.next_state[i]
+        if i > layer:
+            chosen = [space.layers[i].default]
+            cost, following = cost[:, chosen], following[:, chosen]
+        size = len(chain.states[i + 1])
+        least, most = np.full(size, np.inf), np.full(size, -np.inf)
+        np.minimum.at(least, following, join(low[:, None], cost))
+        np.maximum.at(most, following, join(high[:, None], cost))
+        low, high = least, most
+    return float(low.min()), float(high.max())

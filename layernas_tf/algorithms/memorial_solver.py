@@ -1,0 +1,152 @@
+"""The memorial table as a solver: the best architecture for a reward that is a sum.
+
+LayerNAS fills its table with trained rewards. Given a reward per option and node
+instead, the same recursion over layer x node x cost bucket finds the best architecture
+inside the budget without training anything, and from the same table the next-best ones.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from layernas_tf.algorithms.effects import Effects
+from layernas_tf.costs.counting import BudgetedChain
+from layernas_tf.space import Architecture
+
+UNITS = 256
+"""Cost buckets between the cheapest architecture and the limit."""
+
+
+class MemorialSolver:
+    """Finds the architectures of the highest total score inside the budgets."""
+
+    def __init__(self, effects: Effects, budgeted: BudgetedChain, units: int = UNITS):
+        """Prepares the recursion; `budgeted` says what is inside.
+
+        The first budget on a sum is the axis of the table, its costs rounded up to
+        `units`; while a solution is put together its exact costs are used, so that
+        roundings do not add up. Further budgets on sums are held by asking `budgeted`
+        whether a prefix can still be completed.
+        """
+        chain = budgeted.chain
+        self._effects = effects
+        self._budgeted = budgeted
+        sums = [b for b in budgeted.budgets if chain.kinds[b.metric] == "sum"]
+        self._coupled = len(sums) > 1
+        layers = effects.layers
+        if sums:
+            axis = sums[0]
+            self._limit = axis.upper
+            self._least = axis.lower if axis.low > 0 else -np.inf
+            self._cost = [
+                chain.cost[axis.metric][i][layer.state]
+                for i, layer in enumerate(layers)
+            ]
+            bounds = [chain.remaining(i, axis.metric)[0] for i in range(len(chain) + 1)]
+        else:
+            self._limit, self._least = 0.0, -np.inf
+            self._cost = [np.zeros(layer.next_node.shape) for layer in layers]
+            bounds = [np.zeros(len(states)) for states in chain.states]
+        self._cheapest = [bounds[i][layer.state] for i, layer in enumerate(layers)]
+        self._cheapest.append(np.zeros(int(layers[-1].next_node.max()) + 1))
+        slack = self._limit - self._cheapest[0][0]
+        self._unit = slack / units if slack > 0 else 1.0
+        self._units = units if slack > 0 else 0
+        self._forbidden = [
+            ~budgeted.allowed[i][layer.state] for i, layer in enumerate(layers)
+        ]
+        self._moves = [self._moves_of(i) for i in range(len(layers))]
+
+    def _moves_of(self, i: int) -> list[tuple[int, int, np.ndarray, np.ndarray]]:
+        """Of a layer: node, next node, options by rising cost, their regret in units."""
+        layer = self._effects.layers[i]
+        regret = (
+            self._cost[i]
+            + self._cheapest[i + 1][layer.next_node]
+            - self._cheapest[i][:, None]
+        )
+        units = np.ceil(np.maximum(regret, 0) / self._unit - 1e-9).astype(np.int64)
+        moves = []
+        for node in range(len(layer.next_node)):
+            usable = (units[node] <= self._units) & ~self._forbidden[i][node]
+            for after in np.unique(layer.next_node[node][usable]):
+                options = np.flatnonzero(usable & (layer.next_node[node] == after))
+                options = options[np.argsort(units[node][options], kind="stable")]
+                moves.append((node, int(after), options, units[node][options]))
+        return moves
+
+    def _tables(self, scores: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Best score of a completion by node and remaining units: `(N, units + 1)`."""
+        width = self._units + 1
+        end = np.zeros((len(self._cheapest[-1]), width))
+        if self._least > -np.inf:
+            spare = (self._limit - self._least) / self._unit
+            end[:, np.arange(width) > spare] = -np.inf
+        tables = [end]
+        for i in reversed(range(len(scores))):
+            best = np.full((len(scores[i]), width), -np.inf)
+            for node, after, options, units in self._moves[i]:
+                worth = scores[i][node, options]
+                if self._least == -np.inf and len(options) > 1:
+                    # An option that costs more and is worth less never helps.
+                    record = np.maximum.accumulate(worth)
+                    kept = np.concatenate([[True], record[1:] > record[:-1]])
+                    worth, units = worth[kept], units[kept]
+                following = tables[0][after]
+                row = best[node]
+                for value, k in zip(worth.tolist(), units.tolist()):
+                    part = row[k:]
+                    np.maximum(part, following[: width - k] + value, out=part)
+            tables.insert(0, best)
+        return tables
+
+    def solutions(
+        self, scores: Sequence[np.ndarray]
+    ) -> Iterator[tuple[float, Architecture]]:
+        """Yields architectures inside the budgets, by falling total score.
+
+        Args:
+          scores: Per layer the worth of an option at a node, `(N, O)`; see `Effects`.
+
+        Yields:
+          Total score and architecture; the first is the best one, up to the rounding
+          of costs to units.
+        """
+        tables = self._tables(scores)
+        layers = self._effects.layers
+        root = float(tables[0][0, self._units])
+        heap: list[tuple[float, Architecture, int, float, float]] = [
+            (-root, (), 0, 0.0, 0.0)
+        ]
+        while heap:
+            bound, prefix, node, total, spent = heapq.heappop(heap)
+            i = len(prefix)
+            if i == len(layers):
+                if spent >= self._least and self._budgeted.searchable(prefix):
+                    yield total, prefix
+                continue
+            after = layers[i].next_node[node]
+            left = (
+                self._limit - spent - self._cost[i][node] - self._cheapest[i + 1][after]
+            )
+            units = np.floor(left / self._unit + 1e-9)
+            fits = (units >= 0) & ~self._forbidden[i][node]
+            if self._coupled:
+                fits &= self._budgeted.weights(prefix) > 0
+            k = np.clip(units, 0, self._units).astype(np.int64)
+            promise = total + scores[i][node] + tables[i + 1][after, k]
+            for o in np.flatnonzero(fits & (promise > -np.inf)).tolist():
+                heapq.heappush(
+                    heap,
+                    (
+                        # Never above the parent's: exact costs may beat the table.
+                        max(-float(promise[o]), bound),
+                        (*prefix, o),
+                        int(after[o]),
+                        total + float(scores[i][node, o]),
+                        spent + float(self._cost[i][node, o]),
+                    ),
+                )
