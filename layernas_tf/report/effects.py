@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import html
 import statistics
+from collections.abc import Iterable
 
 from layernas_tf.report.data import ReportData
-from layernas_tf.report.figures import effects_figure
+from layernas_tf.report.heatmaps import GRADIENT, effects_figure
 from layernas_tf.report.page import chart
 from layernas_tf.report.tables import cell, table
 from layernas_tf.report.wording import NONE
@@ -21,24 +22,28 @@ def effects_by_attribute(
 ) -> dict[str, dict[str, dict[AttributeValue | None, float]]]:
     """Averages the effects of a layer's options over their other attributes.
 
+    Options without an attribute (a dropped block has no kernel) say nothing about it
+    where the others differ in it; where they do not, they are its value None.
+
     Returns:
       By attribute, by layer name, by the attribute's value in order: the effect
-      relative to the mean of the layer's options. None is the value of options without
-      that attribute (a dropped block has no kernel). Attributes and layers without a
+      relative to the mean of the options that count. Attributes and layers without a
       choice are left out.
     """
     layers = {layer.name: layer for layer in data.space.layers}
     found: dict[str, dict[str, dict[AttributeValue | None, float]]] = {}
     for effects in data.effects:
         layer = layers[effects.layer]
-        centre = statistics.fmean(effects.means)
         for attribute in _attributes(layer):
             groups: dict[AttributeValue | None, list[float]] = {}
             for option, mean in zip(layer.options, effects.means, strict=True):
-                groups.setdefault(option.get(attribute), []).append(mean - centre)
+                groups.setdefault(option.get(attribute), []).append(mean)
+            if len(groups) > 2:
+                groups.pop(None, None)
             if len(groups) > 1:
+                centre = statistics.fmean(m for means in groups.values() for m in means)
                 found.setdefault(attribute, {})[effects.layer] = {
-                    value: statistics.fmean(groups[value])
+                    value: statistics.fmean(groups[value]) - centre
                     for value in sorted(groups, key=_order)
                 }
     return found
@@ -55,12 +60,16 @@ def _order(value: AttributeValue | None) -> tuple:
     return (1, value, "") if isinstance(value, (int, float)) else (2, 0, value)
 
 
-def _value_text(value: AttributeValue | None) -> str:
-    if value is None:
-        return NONE
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return value if isinstance(value, str) else f"{value:.4g}"
+def _value_texts(values: Iterable[AttributeValue | None]) -> list[str]:
+    values = list(values)
+    missing = "no" if True in values else "none"
+    texts = {None: missing, True: "yes", False: "no"}
+    return [
+        texts[value]
+        if value is None or isinstance(value, bool)
+        else (value if isinstance(value, str) else f"{value:.4g}")
+        for value in values
+    ]
 
 
 def effects_html(data: ReportData) -> str:
@@ -75,16 +84,16 @@ def effects_html(data: ReportData) -> str:
     for number, (attribute, rows) in enumerate(found.items()):
         figure = effects_figure(
             list(rows),
-            [[_value_text(value) for value in row] for row in rows.values()],
+            [_value_texts(row) for row in rows.values()],
             [[round(scale * e, 5) for e in row.values()] for row in rows.values()],
             reach,
-            f"{attribute.replace('_', ' ')}, small to large",
+            attribute.replace("_", " "),
         )
         charts.append(chart(f"effects-{number}", figure, 60 + _ROW * len(rows)))
     unit = "points" if data.reward_is_share else data.reward_name
     legend = (
-        "<p>Purple cells raise the expected reward, orange cells lower it, by up to "
-        f"{reach:.3g} {html.escape(unit)}.</p>"
+        f'<div class="scale">−{reach:.3g}<span style="background:{GRADIENT}"></span>'
+        f"+{reach:.3g} {html.escape(unit)}</div>"
     )
     details = (
         "<details><summary>Best option of every layer</summary>"
@@ -108,7 +117,13 @@ def _best(data: ReportData, scale: float) -> str:
             chosen = layer.options[data.winner[index]]
         rows.append(
             f"<tr>{cell(effects.layer)}{cell(layer.options[best].label)}"
-            f"{cell(text, 'number')}{cell(chosen.label if chosen else NONE)}</tr>"
+            f"{cell(text, 'number')}"
+            f"{cell(chosen.label if chosen else NONE, 'start')}</tr>"
         )
-    head = [("layer", ""), ("best by itself", ""), ("effect", "number"), ("winner", "")]
+    head = [
+        ("layer", ""),
+        ("best by itself", ""),
+        ("effect", "number"),
+        ("winner", "start"),
+    ]
     return table(head, rows)

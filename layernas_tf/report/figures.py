@@ -1,80 +1,31 @@
-"""The figures of a search, as Plotly figures in plain dictionaries.
+"""The search as figures: reward over trials and against cost.
 
-Colours are those of Okabe and Ito, which remain distinct to colour-blind readers; the
-scale of the heat map is cividis, for the same reason. Colours of text and lines that
-depend on the page's light or dark theme are left to the page's style sheet.
+A figure is a Plotly figure in plain dictionaries.
 """
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
-from typing import Any
 
 from layernas_tf.budget import Budget, inside
-from layernas_tf.report.data import MemorialTable, ReportData, ReportTrial
-from layernas_tf.report.wording import (
-    axis_title,
-    cost_text,
-    metric_of,
-    options_text,
-    reward_text,
+from layernas_tf.report.data import ReportData, ReportTrial
+from layernas_tf.report.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    VERMILLION,
+    Figure,
+    layout,
+    reward_title,
+    scaled,
+    tame,
 )
-
-Figure = dict[str, Any]
+from layernas_tf.report.wording import axis_title, cost_text, metric_of, reward_text
 
 DRAWN = 2500
 """The most trials that a figure draws; a browser stays quick with that many."""
-
-BLUE = "#2a7fc0"
-GREY = "#8e99a6"
-GREEN = "#009e73"
-ORANGE = "#e69f00"
-VERMILLION = "#d55e00"
-PURPLE = "#cc79a7"
-
-_DIVERGING = [
-    [0, "#b35806"],
-    [0.25, "#f1a340"],
-    [0.5, "#f7f7f7"],
-    [0.75, "#998ec3"],
-    [1, "#542788"],
-]
-
-
-def layout(x: str, y: str, **more: Any) -> dict[str, Any]:
-    """The layout that all figures share.
-
-    Args:
-      x: Title of the x axis, with its unit.
-      y: Title of the y axis, with its unit.
-      **more: Further entries; `xaxis` and `yaxis` add to the shared ones.
-    """
-    axis = {
-        "gridcolor": "rgba(128,140,155,.22)",
-        "zeroline": False,
-        "automargin": True,
-        "ticks": "outside",
-        "ticklen": 4,
-        "tickcolor": "rgba(128,140,155,.5)",
-    }
-    shared = {
-        "font": {"family": "system-ui, sans-serif", "size": 12.5, "color": GREY},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "margin": {"l": 8, "r": 12, "t": 8, "b": 8},
-        "legend": {
-            "orientation": "h",
-            "x": 0,
-            "y": 1.02,
-            "yanchor": "bottom",
-            "bgcolor": "rgba(0,0,0,0)",
-        },
-        "hoverlabel": {"font": {"size": 12.5}, "align": "left"},
-        "xaxis": axis | {"title": {"text": x, "standoff": 8}} | more.pop("xaxis", {}),
-        "yaxis": axis | {"title": {"text": y, "standoff": 8}} | more.pop("yaxis", {}),
-    }
-    return shared | more
 
 
 def completed(data: ReportData) -> list[ReportTrial]:
@@ -117,15 +68,6 @@ def sample(
     return [trial for trial in trials if trial.number in numbers]
 
 
-def _scaled(reward: float, data: ReportData) -> float:
-    return round(100 * reward if data.reward_is_share else reward, 5)
-
-
-def reward_title(data: ReportData) -> str:
-    """Title of an axis of rewards, with the unit."""
-    return f"{data.reward_name} [%]" if data.reward_is_share else data.reward_name
-
-
 def _hover(trial: ReportTrial, data: ReportData) -> str:
     lines = [reward_text(trial.reward, data)]
     lines += [
@@ -134,12 +76,7 @@ def _hover(trial: ReportTrial, data: ReportData) -> str:
         if metric.name in trial.costs
     ]
     lines.append("options " + "·".join(map(str, trial.architecture)))
-    return "<br>".join([f"<b>trial {trial.number}</b>", *map(_tame, lines)])
-
-
-def _tame(text: str) -> str:
-    """Escapes text for Plotly, which reads a few HTML tags in its labels."""
-    return html.escape(text, quote=False)
+    return "<br>".join([f"<b>trial {trial.number}</b>", *map(tame, lines)])
 
 
 def _points(trials, x, data: ReportData, name: str, marker: dict) -> Figure:
@@ -148,7 +85,7 @@ def _points(trials, x, data: ReportData, name: str, marker: dict) -> Figure:
         "mode": "markers",
         "name": name,
         "x": [x(trial) for trial in trials],
-        "y": [_scaled(trial.reward, data) for trial in trials],
+        "y": [scaled(trial.reward, data) for trial in trials],
         "text": [_hover(trial, data) for trial in trials],
         "hovertemplate": "%{text}<extra></extra>",
         "marker": marker,
@@ -204,7 +141,7 @@ def trials_figure(data: ReportData) -> Figure:
                 "mode": "lines",
                 "name": "best so far inside" if data.budgets else "best so far",
                 "x": [trial.number for trial in best] + [last],
-                "y": [_scaled(t.reward, data) for t in [*best, best[-1]]],
+                "y": [scaled(t.reward, data) for t in [*best, best[-1]]],
                 "line": {"shape": "hv", "color": ORANGE, "width": 2.5},
                 "hovertemplate": "best so far %{y:.5g}<extra></extra>",
             }
@@ -234,7 +171,7 @@ def _failures(failed: Sequence[ReportTrial]) -> Figure:
         "x": [trial.number for trial in failed],
         "y": [0] * len(failed),
         "yaxis": "y2",
-        "text": [_tame(trial.reason[:160]) for trial in failed],
+        "text": [tame(trial.reason[:160]) for trial in failed],
         "hovertemplate": "<b>trial %{x} failed</b><br>%{text}<extra></extra>",
         "marker": {"symbol": "x-thin", "size": 7, "line": {"width": 2, "color": GREY}},
     }
@@ -263,7 +200,7 @@ def cost_figure(data: ReportData, name: str) -> Figure:
                 "mode": "lines",
                 "name": "Pareto front",
                 "x": [cost(trial) for trial in front],
-                "y": [_scaled(trial.reward, data) for trial in front],
+                "y": [scaled(trial.reward, data) for trial in front],
                 "line": {"shape": "hv", "color": GREEN, "width": 2},
                 "hoverinfo": "skip",
             }
@@ -277,7 +214,7 @@ def cost_figure(data: ReportData, name: str) -> Figure:
     low, high = (min(costs), max(costs)) if costs else (0.0, 1.0)
     pad = 0.05 * ((high - low) or abs(high) or 1.0)
     limits = [low - pad, high + pad]
-    heights = [_scaled(trial.reward, data) for trial in drawn] or [0.0, 1.0]
+    heights = [scaled(trial.reward, data) for trial in drawn] or [0.0, 1.0]
     spread = (max(heights) - min(heights)) or abs(max(heights)) or 1.0
     reach = [min(heights) - 0.06 * spread, max(heights) + 0.08 * spread]
     for budget in budgets:
@@ -315,135 +252,4 @@ def _budget_line(budget: Budget, reach: Sequence[float], data: ReportData) -> Fi
         "y": [y for _ in ends for y in (*reach, None)][:-1],
         "line": {"dash": "dash", "color": VERMILLION, "width": 1.8},
         "hoverinfo": "skip",
-    }
-
-
-def memorial_figure(data: ReportData, table: MemorialTable) -> Figure:
-    """The memorial table: a row per layer, a column per cost bucket."""
-    metric = metric_of(data.space, table.metric)
-    columns = sorted({bucket for row in table.rows.values() for bucket in row})
-    rewards, texts, stars = [], [], []
-    for name, row in table.rows.items():
-        rewards.append([])
-        texts.append([])
-        for bucket in columns:
-            cell = row.get(bucket)
-            rewards[-1].append(None if cell is None else _scaled(cell.reward, data))
-            texts[-1].append("" if cell is None else _cell_text(cell, metric, data))
-            if cell is not None and cell.architecture == data.winner:
-                stars.append((bucket, name))
-    position = {bucket: i for i, bucket in enumerate(columns)}
-    many = len(columns) > 10
-    traces: list[Figure] = [
-        {
-            "type": "heatmap",
-            "x": list(range(len(columns))),
-            "y": [_tame(name) for name in table.rows],
-            "z": rewards,
-            "text": texts,
-            "hovertemplate": "%{text}<extra></extra>",
-            "hoverongaps": False,
-            "colorscale": "Cividis",
-            "xgap": 2,
-            "ygap": 2,
-            "texttemplate": "" if many else "%{z:.4g}",
-            "colorbar": {
-                "orientation": "h",
-                "thickness": 10,
-                "len": 0.6,
-                "x": 0,
-                "xanchor": "left",
-                "y": 1.0,
-                "yanchor": "bottom",
-                "outlinewidth": 0,
-                "title": {"text": f"best {reward_title(data)}", "side": "top"},
-            },
-        }
-    ]
-    if stars:
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": "winner",
-                "x": [position[bucket] for bucket, _ in stars],
-                "y": [_tame(name) for _, name in stars],
-                "marker": {
-                    "symbol": "star",
-                    "size": 13,
-                    "color": ORANGE,
-                    "line": {"color": "#222222", "width": 1.2},
-                },
-                "hoverinfo": "skip",
-                "showlegend": False,
-            }
-        )
-    ticks = _bucket_ticks(table, columns, metric)
-    where = "lower end" if ticks else "number; every layer divides its own range"
-    figure = layout(f"bucket of {axis_title(metric)}, {where}", "")
-    figure["xaxis"] |= {
-        "tickvals": list(range(len(columns))),
-        "ticktext": ticks or [str(bucket) for bucket in columns],
-        "showgrid": False,
-    }
-    figure["yaxis"] |= {"autorange": "reversed", "type": "category", "showgrid": False}
-    return {"data": traces, "layout": figure}
-
-
-def _cell_text(cell, metric, data: ReportData) -> str:
-    low, high = (cost_text(end, metric, unit=False) for end in (cell.low, cell.high))
-    lines = [
-        f"{reward_text(cell.reward, data)}, {low} to {cost_text(cell.high, metric)}"
-    ]
-    lines += options_text(data.space, cell.architecture)
-    return "<br>".join(map(_tame, lines))
-
-
-def _bucket_ticks(table: MemorialTable, columns, metric) -> list[str]:
-    """The buckets' lower costs; none unless all layers agree on them."""
-    ticks = []
-    for bucket in columns:
-        lows = {row[bucket].low for row in table.rows.values() if bucket in row}
-        if len(lows) != 1:
-            return []
-        ticks.append(cost_text(lows.pop(), metric, unit=False))
-    return ticks
-
-
-def effects_figure(layers, values, effects, reach: float, title: str) -> Figure:
-    """One attribute's learned effects: a row per layer, a column per value.
-
-    Args:
-      layers: Names of the rows.
-      values: By row, texts of the attribute's values in order.
-      effects: By row, the effect of each value.
-      reach: The colour scale runs from `-reach` to `reach`.
-      title: Title of the x axis.
-    """
-    width = max(map(len, values))
-    figure = layout(title, "")
-    figure["xaxis"] |= {"showticklabels": False, "ticks": "", "showgrid": False}
-    figure["yaxis"] |= {"autorange": "reversed", "type": "category", "showgrid": False}
-    return {
-        "data": [
-            {
-                "type": "heatmap",
-                "x": list(range(width)),
-                "y": [_tame(name) for name in layers],
-                "z": [[*row, *[None] * (width - len(row))] for row in effects],
-                "text": [
-                    [*map(_tame, row), *[""] * (width - len(row))] for row in values
-                ],
-                "texttemplate": "%{text}",
-                "hovertemplate": "%{y}, %{text}: %{z:+.3g}<extra></extra>",
-                "hoverongaps": False,
-                "colorscale": _DIVERGING,
-                "zmin": -reach,
-                "zmax": reach,
-                "xgap": 2,
-                "ygap": 2,
-                "showscale": False,
-            }
-        ],
-        "layout": figure,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 
+from layernas_tf.budget import inside
 from layernas_tf.report.data import ReportData, TrainedNetwork
 from layernas_tf.report.wording import (
     budget_text,
@@ -36,9 +37,17 @@ def headline(data: ReportData) -> str:
     budgets = " and ".join(budget_text(b, data.space) for b in data.budgets)
     complete = sum(trial.state == "complete" for trial in data.trials)
     if data.winner is None:
-        within = f" inside the budget of {budgets}" if budgets else ""
         trials = counted(len(data.trials), "trial")
-        return f"No winner{within}: {complete:,} of {trials} gave a reward."
+        if not budgets:
+            return f"No winner: {complete:,} of {trials} gave a reward."
+        holds = sum(
+            trial.state == "complete" and inside(data.budgets, trial.costs)
+            for trial in data.trials
+        )
+        return (
+            f"No winner inside the budget of {budgets}: {complete:,} of {trials} gave "
+            f"a reward, {holds:,} of them inside."
+        )
     cost = _cost_phrase(data)
     winner = trained_network(data, data.winner_name)
     if winner is None or winner.test_accuracy is None:

@@ -11,10 +11,10 @@ from layernas_tf.report.figures import (
     DRAWN,
     completed,
     cost_figure,
-    memorial_figure,
     trials_figure,
 )
 from layernas_tf.report.headline import headline, lead_metric, tiles
+from layernas_tf.report.heatmaps import memorial_figure
 from layernas_tf.report.page import Section, chart, render, write_page
 from layernas_tf.report.wording import (
     counted,
@@ -147,7 +147,12 @@ def _memorial(data: ReportData, memorial: MemorialTable) -> Section:
     height = 130 + 26 * len(memorial.rows)
     return Section(
         "Memorial table",
-        chart("memorial", memorial_figure(data, memorial), height),
+        chart(
+            "memorial",
+            memorial_figure(data, memorial),
+            height,
+            "Buckets divide the range of costs from cheap to dear. Grey: no candidate.",
+        ),
         f"Per layer and bucket of {title}, the best reward found; the layers after it "
         "stand at their default. A star marks the winner; point at a cell for its "
         "architecture.",
@@ -158,7 +163,7 @@ def _facts(data: ReportData) -> Section:
     parts = []
     failed = [trial for trial in data.trials if trial.state == "failed"]
     if failed:
-        share = f"{100 * len(failed) / len(data.trials):.2g} %"
+        share = f"{100 * len(failed) / len(data.trials):.1f} %"
         parts.append(
             f"<h3>{counted(len(failed), 'failed trial')} ({share})</h3>"
             + tables.failures_table(failed)

@@ -49,13 +49,16 @@ def table(head: Sequence[tuple[str, str]], rows: Iterable[str], foot: str = "") 
 def trained_table(data: ReportData) -> str:
     """Every network of the final training, the winner marked."""
     metrics = shown_metrics(data, [network.costs for network in data.trained])
+    # Four times the params: worth a column only to who has a budget for it.
+    budgeted = {budget.metric for budget in data.budgets}
+    metrics = [m for m in metrics if m.name != "float32_bytes" or m.name in budgeted]
     proxy = any(network.proxy_reward is not None for network in data.trained)
     timed = any(network.seconds is not None for network in data.trained)
     head = [("network", ""), ("trial", "number")]
-    head += [("reward in the search", "number")] if proxy else []
+    head += [("search reward", "number")] if proxy else []
     head += [("validation accuracy", "number"), ("test accuracy", "number")]
     head += [(metric_title(metric), "number") for metric in metrics]
-    head += [("in budget", "")] if data.budgets else []
+    head += [("in budget", "start")] if data.budgets else []
     head += [("training time", "number")] if timed else []
     rows = []
     for network in data.trained:
@@ -69,7 +72,7 @@ def trained_table(data: ReportData) -> str:
             cost = network.costs.get(metric.name)
             cells.append(cell(cost_text(cost, metric, unit=False), "number"))
         if data.budgets:
-            cells.append(cell(_in_budget(network, data)))
+            cells.append(cell(_in_budget(network, data), "start"))
         if timed:
             cells.append(cell(seconds_text(network.seconds), "number"))
         mark = ' class="winner"' if network.name == data.winner_name else ""
@@ -93,7 +96,7 @@ def files_table(data: ReportData) -> str:
         ("test accuracy", "number"),
         ("same class as Keras", "number"),
         ("latency per image", "number"),
-    ] + ([("note", "")] if noted else [])
+    ] + ([("note", "start")] if noted else [])
     rows = []
     size = Metric("size", "sum", "bytes")
     for file in data.files:
@@ -105,7 +108,7 @@ def files_table(data: ReportData) -> str:
             + cell(share_text(file.test_accuracy), "number")
             + cell(share_text(file.agreement), "number")
             + cell(latency or NONE, "number")
-            + (cell(file.note, "wide") if noted else "")
+            + (cell(file.note, "wide start") if noted else "")
             + "</tr>"
         )
     return table(head, rows)
@@ -116,53 +119,68 @@ def _shape_text(state: State) -> str:
 
 
 def layer_table(data: ReportData, winner: Architecture) -> str:
-    """The winner's layers beside the default's; rows that differ are marked."""
+    """The winner's layers beside the default's; words that differ are marked."""
     space = data.space
     ours, theirs = list(space.walk(winner)), list(space.walk(space.default))
-    metrics = list(space.metrics)
-    metrics = [m for m in metrics if m.name in ("madds", "params")] or metrics
-    top = {m.name: _largest(ours, theirs, m.name) for m in metrics}
-    spans = 2 + len(metrics)
-    head = ["option", "output"], [(metric_title(m), "number") for m in metrics]
-    columns = [*((name, "") for name in head[0]), *head[1]]
-    cells = "".join(f'<th class="{kind}">{html.escape(n)}</th>' for n, kind in columns)
-    thead = (
-        '<thead><tr><th rowspan="2">layer</th>'
-        f'<th class="group" colspan="{spans}">winner</th>'
-        f'<th class="group" colspan="{spans}">default network</th></tr>'
-        f"<tr>{cells}{cells}</tr></thead>"
+    metrics = [m for m in space.metrics if m.name in ("madds", "params")]
+    metrics = metrics or list(space.metrics)
+    top = {
+        m.name: max(step.costs[m.name] for step in [*ours, *theirs]) for m in metrics
+    }
+    titles = "".join(f'<th class="number">{_title(metric)}</th>' for metric in metrics)
+    columns = f'<th class="start">option</th><th>output</th>{titles}'
+    group = f'class="group start" colspan="{2 + len(metrics)}"'
+    head = (
+        f'<tr><th rowspan="2">layer</th><th {group}>winner</th>'
+        f"<th {group}>default network</th></tr><tr>{columns}{columns}</tr>"
     )
     rows = []
     for mine, other in zip(ours, theirs):
-        differs = mine.option != other.option
         row = [cell(mine.layer.name)]
-        for step, look in ((mine, ""), (other, " other")):
-            row.append(cell(step.option.label))
-            row.append(cell(_shape_text(step.after)))
+        for step, reference, look in ((mine, other, "bar"), (other, mine, "bar other")):
+            option = _marked(step.option.label, reference.option.label)
+            shape = _marked(_shape_text(step.after), _shape_text(reference.after))
+            row.append(f'<td class="start">{option}</td><td>{shape}</td>')
             for metric in metrics:
                 value = step.costs[metric.name]
-                width = 100 * value / top[metric.name]
-                row.append(
-                    f'<td class="number">{cost_text(value, metric, unit=False)}'
-                    f'<span class="bar{look}" style="width:{width:.1f}%"></span></td>'
-                )
-        mark = ' class="differs"' if differs else ""
-        rows.append(f"<tr{mark}>{''.join(row)}</tr>")
+                row.append(_bar_cell(value, top[metric.name], metric, look))
+        rows.append(f"<tr>{''.join(row)}</tr>")
     foot = [cell("whole network")]
     for architecture in (winner, space.default):
         costs = space.costs(architecture)
         foot += [cell(""), cell("")]
         foot += [
-            cell(cost_text(costs[m.name], m, unit=False), "number") for m in metrics
+            cell(cost_text(costs[metric.name], metric, unit=False), "number")
+            for metric in metrics
         ]
     return (
-        f'<div class="scroll"><table>{thead}<tbody>{"".join(rows)}</tbody>'
+        f'<div class="scroll"><table><thead>{head}</thead>'
+        f"<tbody>{''.join(rows)}</tbody>"
         f"<tfoot><tr>{''.join(foot)}</tr></tfoot></table></div>"
     )
 
 
-def _largest(ours, theirs, metric: str) -> float:
-    return max(step.costs[metric] for step in [*ours, *theirs]) or 1.0
+def _title(metric: Metric) -> str:
+    return html.escape(metric_title(metric))
+
+
+def _marked(text: str, reference: str) -> str:
+    """Marks the words that the reference lacks."""
+    known = reference.split()
+    words = (html.escape(word) for word in text.split())
+    return " ".join(
+        word if html.unescape(word) in known else f"<mark>{word}</mark>"
+        for word in words
+    )
+
+
+def _bar_cell(value: float, top: float, metric: Metric, look: str) -> str:
+    """A cost with a bar whose full width is `top`."""
+    text = html.escape(cost_text(value, metric, unit=False))
+    bar = ""
+    if value:
+        bar = f'<span class="{look}" style="width:{100 * value / top:.1f}%"></span>'
+    return f'<td class="number">{text}{bar}</td>'
 
 
 def failures_table(failed: Sequence[ReportTrial]) -> str:
@@ -175,7 +193,7 @@ def failures_table(failed: Sequence[ReportTrial]) -> str:
     for reason, trials in ranked[:_MOST_REASONS]:
         listed = ", ".join(map(str, trials[:8])) + (" …" if len(trials) > 8 else "")
         rows.append(
-            f"<tr>{cell(f'{len(trials):,}', 'number')}{cell(reason, 'wide')}"
+            f"<tr>{cell(f'{len(trials):,}', 'number')}{cell(reason, 'wide start')}"
             f"{cell(listed)}</tr>"
         )
     rest = ranked[_MOST_REASONS:]
@@ -183,9 +201,9 @@ def failures_table(failed: Sequence[ReportTrial]) -> str:
         count = sum(len(trials) for _, trials in rest)
         rows.append(
             f"<tr>{cell(f'{count:,}', 'number')}"
-            f"{cell(f'{len(rest):,} further reasons', 'wide')}{cell('')}</tr>"
+            f"{cell(f'{len(rest):,} further reasons', 'wide start')}{cell('')}</tr>"
         )
-    head = [("failed", "number"), ("reason", ""), ("trial numbers", "")]
+    head = [("failed", "number"), ("reason", "start"), ("trial numbers", "")]
     return table(head, rows)
 
 

@@ -1,0 +1,180 @@
+"""Heat maps: the memorial table, and the learned effects of one attribute."""
+
+from __future__ import annotations
+
+import math
+
+from layernas_tf.report.data import MemorialTable, ReportData
+from layernas_tf.report.style import (
+    ORANGE,
+    Figure,
+    layout,
+    reward_title,
+    scaled,
+    tame,
+)
+from layernas_tf.report.wording import (
+    axis_title,
+    cost_text,
+    metric_of,
+    options_text,
+    reward_text,
+)
+
+MOST_COLUMNS = 60
+"""Above it, columns of the memorial table that are empty everywhere are left out."""
+
+_DIVERGING = [
+    [0, "#b35806"],
+    [0.25, "#f1a340"],
+    [0.5, "#f7f7f7"],
+    [0.75, "#998ec3"],
+    [1, "#542788"],
+]
+
+GRADIENT = f"linear-gradient(90deg,{','.join(colour for _, colour in _DIVERGING)})"
+"""The scale of the effects' heat maps, for a style sheet."""
+
+
+def memorial_figure(data: ReportData, table: MemorialTable) -> Figure:
+    """The memorial table: a row per layer, a column per cost bucket."""
+    metric = metric_of(data.space, table.metric)
+    filled = {bucket for row in table.rows.values() for bucket in row}
+    columns = list(range(min(filled), max(filled) + 1))
+    if len(columns) > MOST_COLUMNS:
+        columns = sorted(filled)
+    rewards, texts, stars = [], [], []
+    for name, row in table.rows.items():
+        rewards.append([])
+        texts.append([])
+        for bucket in columns:
+            cell = row.get(bucket)
+            rewards[-1].append(None if cell is None else scaled(cell.reward, data))
+            texts[-1].append("" if cell is None else _cell_text(cell, metric, data))
+            if cell is not None and cell.architecture == data.winner:
+                stars.append((bucket, name))
+    position = {bucket: i for i, bucket in enumerate(columns)}
+    many = len(columns) > 10
+    traces: list[Figure] = [
+        {
+            "type": "heatmap",
+            "x": list(range(len(columns))),
+            "y": [tame(name) for name in table.rows],
+            "z": rewards,
+            "text": texts,
+            "hovertemplate": "%{text}<extra></extra>",
+            "hoverongaps": False,
+            "colorscale": "Viridis",
+            "xgap": 2,
+            "ygap": 2,
+            "texttemplate": "" if many else "%{z:.4g}",
+            "colorbar": {
+                "orientation": "h",
+                "thickness": 10,
+                "len": 0.6,
+                "x": 0,
+                "xanchor": "left",
+                "y": 1.0,
+                "yanchor": "bottom",
+                "outlinewidth": 0,
+                "title": {"text": f"best {reward_title(data)}", "side": "top"},
+            },
+        }
+    ]
+    if stars:
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": "winner",
+                "x": [position[bucket] for bucket, _ in stars],
+                "y": [tame(name) for _, name in stars],
+                "marker": {
+                    "symbol": "star",
+                    "size": 13,
+                    "color": ORANGE,
+                    "line": {"color": "#222222", "width": 1.2},
+                },
+                "hoverinfo": "skip",
+                "showlegend": False,
+            }
+        )
+    ticks = _bucket_ticks(table, columns, metric)
+    every = math.ceil(len(columns) / 20)
+    where = f"lower end of the bucket, {axis_title(metric)}"
+    number = f"number of the bucket of {axis_title(metric)}"
+    figure = layout(where if ticks else number, "")
+    figure["xaxis"] |= {
+        "tickvals": list(range(len(columns)))[::every],
+        "ticktext": (ticks or [str(bucket) for bucket in columns])[::every],
+        "showgrid": False,
+    }
+    figure["yaxis"] |= {"autorange": "reversed", "type": "category", "showgrid": False}
+    figure["plot_bgcolor"] = "rgba(128,140,155,.1)"
+    return {"data": traces, "layout": figure}
+
+
+def _cell_text(cell, metric, data: ReportData) -> str:
+    low, high = (cost_text(end, metric, unit=False) for end in (cell.low, cell.high))
+    lines = [
+        f"{reward_text(cell.reward, data)}, {low} to {cost_text(cell.high, metric)}"
+    ]
+    lines += options_text(data.space, cell.architecture)
+    return "<br>".join(map(tame, lines))
+
+
+def _bucket_ticks(table: MemorialTable, columns, metric) -> list[str]:
+    """The buckets' lower costs; none unless one grid fits the cells of all layers."""
+    cells = [(b, cell) for row in table.rows.values() for b, cell in row.items()]
+    first, origin = cells[0]
+    width = origin.high - origin.low
+    for bucket, cell in cells:
+        low = origin.low + (bucket - first) * width
+        if not math.isclose(cell.low, low, abs_tol=1e-6 * width):
+            return []
+    lows = (origin.low + (bucket - first) * width for bucket in columns)
+    return [cost_text(low, metric, unit=False) for low in lows]
+
+
+def effects_figure(layers, values, effects, reach: float, title: str) -> Figure:
+    """One attribute's learned effects: a row per layer, a column per value.
+
+    Args:
+      layers: Names of the rows.
+      values: By row, texts of the attribute's values in order.
+      effects: By row, the effect of each value.
+      reach: The colour scale runs from `-reach` to `reach`.
+      title: Title of the x axis.
+    """
+    width = max(map(len, values))
+    figure = layout(title, "")
+    figure["xaxis"] |= {
+        "side": "top",
+        "showticklabels": False,
+        "ticks": "",
+        "showgrid": False,
+    }
+    figure["yaxis"] |= {"autorange": "reversed", "type": "category", "showgrid": False}
+    return {
+        "data": [
+            {
+                "type": "heatmap",
+                "x": list(range(width)),
+                "y": [tame(name) for name in layers],
+                "z": [[*row, *[None] * (width - len(row))] for row in effects],
+                "text": [
+                    [*map(tame, row), *[""] * (width - len(row))] for row in values
+                ],
+                "texttemplate": "%{text}",
+                "hovertemplate": "%{y}, %{text}: %{z:+.3g}<extra></extra>",
+                "hoverongaps": False,
+                "colorscale": _DIVERGING,
+                "zmin": -reach,
+                "zmax": reach,
+                "xgap": 2,
+                "ygap": 2,
+                "showscale": False,
+            }
+        ],
+        "layout": figure,
+    }
