@@ -281,7 +281,7 @@ def _bucket_grid(
 def _candidate_costs(
     space: SearchSpace, metric: str, layer: int
 ) -> tuple[float, float]:
-    """The least and the greatest cost of a prefix up to `layer` with defaults behind."""
+    """Least and greatest cost of a prefix up to `layer` with defaults behind."""
     chain = space.chain
     join = np.add if chain.kinds[metric] == "sum" else np.maximum
     low = high = np.zeros(1)

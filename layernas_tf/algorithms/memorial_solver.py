@@ -26,10 +26,11 @@ class MemorialSolver:
     def __init__(self, effects: Effects, budgeted: BudgetedChain, units: int = UNITS):
         """Prepares the recursion; `budgeted` says what is inside.
 
-        The first budget on a sum is the axis of the table, its costs rounded up to
-        `units`; while a solution is put together its exact costs are used, so that
-        roundings do not add up. Further budgets on sums are held by asking `budgeted`
-        whether a prefix can still be completed.
+        The first budget on a sum is the axis of the table, its costs rounded to
+        `units`, or exact where they are few whole numbers. While a solution is put
+        together its exact costs are used: roundings do not add up and nothing is over
+        the budget. Further budgets on sums are held by asking `budgeted` whether a
+        prefix can still be completed.
         """
         chain = budgeted.chain
         self._effects = effects
@@ -52,23 +53,26 @@ class MemorialSolver:
             bounds = [np.zeros(len(states)) for states in chain.states]
         self._cheapest = [bounds[i][layer.state] for i, layer in enumerate(layers)]
         self._cheapest.append(np.zeros(int(layers[-1].next_node.max()) + 1))
-        slack = self._limit - self._cheapest[0][0]
-        self._unit = slack / units if slack > 0 else 1.0
-        self._units = units if slack > 0 else 0
+        self._regret = [
+            np.maximum(
+                self._cost[i]
+                + self._cheapest[i + 1][layer.next_node]
+                - self._cheapest[i][:, None],
+                0,
+            )
+            for i, layer in enumerate(layers)
+        ]
+        slack = max(self._limit - self._cheapest[0][0], 0.0)
+        self._unit, self._units = _unit_of(self._regret, slack, units)
         self._forbidden = [
             ~budgeted.allowed[i][layer.state] for i, layer in enumerate(layers)
         ]
         self._moves = [self._moves_of(i) for i in range(len(layers))]
 
     def _moves_of(self, i: int) -> list[tuple[int, int, np.ndarray, np.ndarray]]:
-        """Of a layer: node, next node, options by rising cost, their regret in units."""
+        """Of a layer: node, next node, options by rising cost, their regrets."""
         layer = self._effects.layers[i]
-        regret = (
-            self._cost[i]
-            + self._cheapest[i + 1][layer.next_node]
-            - self._cheapest[i][:, None]
-        )
-        units = np.ceil(np.maximum(regret, 0) / self._unit - 1e-9).astype(np.int64)
+        units = np.rint(self._regret[i] / self._unit).astype(np.int64)
         moves = []
         for node in range(len(layer.next_node)):
             usable = (units[node] <= self._units) & ~self._forbidden[i][node]
@@ -132,11 +136,10 @@ class MemorialSolver:
             left = (
                 self._limit - spent - self._cost[i][node] - self._cheapest[i + 1][after]
             )
-            units = np.floor(left / self._unit + 1e-9)
-            fits = (units >= 0) & ~self._forbidden[i][node]
+            fits = (left >= 0) & ~self._forbidden[i][node]
             if self._coupled:
                 fits &= self._budgeted.weights(prefix) > 0
-            k = np.clip(units, 0, self._units).astype(np.int64)
+            k = np.clip(np.rint(left / self._unit), 0, self._units).astype(np.int64)
             promise = total + scores[i][node] + tables[i + 1][after, k]
             for o in np.flatnonzero(fits & (promise > -np.inf)).tolist():
                 heapq.heappush(
@@ -150,3 +153,15 @@ class MemorialSolver:
                         spent + float(self._cost[i][node, o]),
                     ),
                 )
+
+
+def _unit_of(
+    regret: Sequence[np.ndarray], slack: float, units: int
+) -> tuple[float, int]:
+    """The width of a cost bucket and how many fit into `slack`."""
+    flat = np.concatenate([r.ravel() for r in regret])
+    if np.all(flat == np.floor(flat)):
+        divisor = int(np.gcd.reduce(flat.astype(np.int64)))
+        if divisor and slack / divisor <= 4 * units:
+            return float(divisor), int(slack / divisor + 1e-9)
+    return (slack / units, units) if slack > 0 else (1.0, 0)

@@ -1,0 +1,66 @@
+from absl.testing import absltest, parameterized
+
+from layernas_tf.budget import Budget, format_cost, parse_budget
+from layernas_tf.errors import UserError
+from layernas_tf.space import Layer, Metric, Option, SearchSpace, State
+
+
+def _space():
+    def transition(state, option):
+        return state, {"madds": option["m"] * 1e6, "model_bytes": option["m"] * 1024}
+
+    options = tuple(Option.of(m=m) for m in (1, 2, 4))
+    layers = tuple(Layer(f"layer{i}", options, 2, transition) for i in range(2))
+    metrics = (Metric("madds"), Metric("model_bytes"))
+    return SearchSpace("toy", State(1, 1, 1), layers, metrics)
+
+
+class BudgetTest(parameterized.TestCase):
+    @parameterized.parameters(
+        ("madds<=3M", 0, 3e6),
+        ("madds <= 3000k", 0, 3e6),
+        ("madds<=3e6", 0, 3e6),
+        ("madds=2.5M..3M", 2.5e6, 3e6),
+        ("madds<=50%", 0, 4e6),
+        ("madds=25%..50%", 2e6, 4e6),
+        ("madds<=2.5m", 0, 2.5e6),
+    )
+    def test_forms(self, text, low, high):
+        self.assertEqual(parse_budget(text, _space()), Budget("madds", low, high))
+
+    def test_binary_units_of_bytes(self):
+        budget = parse_budget("model_bytes<=3KiB", _space())
+        self.assertEqual(budget.high, 3 * 1024)
+
+    @parameterized.parameters(
+        ("madds", "expected the form"),
+        ("madds<3M", "expected the form"),
+        ("madds<=", "expected the form"),
+        ("madds<=fast", "cannot read the amount 'fast'"),
+        ("madds<=3Q", "cannot read the amount '3Q'"),
+        ("madds<=-3M", "cannot read the amount '-3M'"),
+        ("madds=3M", "expected a band.*written 'madds<=3M'"),
+        ("madds=4M..3M", "lower end is above"),
+        ("speed<=3", "no cost 'speed': expected one of madds, model_bytes"),
+        ("madds<=1.9M", "cheapest architecture of 'toy' costs madds=2,000,000"),
+        ("madds=9M..10M", "dearest architecture of 'toy' costs madds=8,000,000"),
+    )
+    def test_what_is_wrong_is_said(self, text, message):
+        with self.assertRaisesRegex(UserError, message):
+            parse_budget(text, _space())
+
+    def test_ends_are_inside(self):
+        budget = Budget("madds", 2, 3)
+        self.assertTrue(budget.holds({"madds": 2}))
+        self.assertTrue(budget.holds({"madds": 3}))
+        self.assertFalse(budget.holds({"madds": 3.001}))
+        self.assertFalse(budget.holds({"madds": 1.999}))
+
+    def test_costs_are_written_short(self):
+        self.assertEqual(format_cost(2_940_000), "2.94M")
+        self.assertEqual(format_cost(512), "512")
+        self.assertEqual(str(Budget("madds", 0, 3e6)), "madds<=3M")
+
+
+if __name__ == "__main__":
+    absltest.main()

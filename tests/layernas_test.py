@@ -1,0 +1,199 @@
+import numpy as np
+from absl.testing import absltest, parameterized
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from layernas_tf.algorithms.layernas import LayerNAS
+from layernas_tf.budget import Budget, inside
+from layernas_tf.errors import UserError
+from tests.chains import everything, random_space
+
+
+def _additive(space, seed):
+    """A reward per layer and option: the layerwise assumption holds."""
+    rng = np.random.default_rng(seed)
+    worth = [rng.random(len(layer.options)) for layer in space.layers]
+    return lambda architecture: float(
+        sum(w[option] for w, option in zip(worth, architecture))
+    )
+
+
+def _run(search, reward, trials=10**6):
+    asked = []
+    while len(asked) < trials and (candidate := search.ask()) is not None:
+        asked.append(candidate.architecture)
+        search.tell(candidate, reward(candidate.architecture))
+    return asked
+
+
+class LayerNASTest(parameterized.TestCase):
+    @settings(max_examples=15, deadline=None)
+    @given(
+        st.integers(0, 10**6),
+        st.floats(0.0, 1.0),
+        st.sampled_from(["sweep", "layerwise"]),
+        st.sampled_from([None, 1, 2]),
+    )
+    def test_finds_the_optimum_where_the_layerwise_assumption_holds(
+        self, seed, share, schedule, children
+    ):
+        space = random_space(seed, layers=4, options=4, states=1)
+        costs = space.chain.costs(everything(space))["madds"]
+        budgets = [Budget("madds", 0, np.quantile(costs, share))]
+        reward = _additive(space, seed)
+        search = LayerNAS(
+            space,
+            budgets,
+            seed=seed,
+            schedule=schedule,
+            bucket_width=1,
+            children=children,
+        )
+        asked = _run(search, reward)
+        self.assertTrue(search.finished)
+        self.assertLen(set(asked), len(asked))
+        optimum = max(
+            reward(tuple(row.tolist()))
+            for row, cost in zip(everything(space), costs)
+            if cost <= budgets[0].high
+        )
+        self.assertAlmostEqual(search.best.reward, optimum)
+        self.assertTrue(inside(budgets, space.costs(search.best.architecture)))
+
+    @settings(max_examples=30, deadline=None)
+    @given(st.integers(0, 10**6), st.floats(0.0, 0.9), st.integers(1, 25))
+    def test_the_answer_is_within_budget_however_short_the_run(
+        self, seed, share, trials
+    ):
+        space = random_space(seed, layers=5)
+        costs = space.chain.costs(everything(space))["madds"]
+        budgets = [Budget("madds", 0, np.quantile(costs, share))]
+        search = LayerNAS(space, budgets, seed=seed)
+        _run(search, _additive(space, seed), trials)
+        self.assertTrue(inside(budgets, space.costs(search.best.architecture)))
+
+    def test_a_run_too_short_answers_with_a_completed_prefix_without_reward(self):
+        space = random_space(0, layers=5)
+        cheapest = space.chain.cheapest((), "madds")
+        search = LayerNAS(space, [Budget("madds", 0, cheapest)])
+        _run(search, _additive(space, 0), trials=1)
+        self.assertIsNone(search.best.reward)
+        self.assertEqual(space.costs(search.best.architecture)["madds"], cheapest)
+
+    @settings(max_examples=30, deadline=None)
+    @given(st.integers(0, 10**6), st.floats(0.05, 0.7))
+    def test_infeasible_prefix_is_never_asked(self, seed, share):
+        space = random_space(seed, layers=4)
+        costs = space.chain.costs(everything(space))["madds"]
+        limit = np.quantile(costs, share)
+        search = LayerNAS(space, [Budget("madds", 0, limit)], seed=seed)
+        reward = _additive(space, seed)
+        while (candidate := search.ask()) is not None:
+            prefix = candidate.architecture[: candidate.layer + 1]
+            self.assertLessEqual(space.chain.cheapest(prefix, "madds"), limit)
+            search.tell(candidate, reward(candidate.architecture))
+
+    @settings(max_examples=20, deadline=None)
+    @given(st.integers(0, 10**6), st.integers(1, 3), st.sampled_from([None, 2]))
+    def test_a_replayed_history_continues_as_the_live_run(
+        self, seed, pending, children
+    ):
+        space = random_space(seed, layers=5, options=4)
+        costs = space.chain.costs(everything(space))["madds"]
+        budgets = [Budget("madds", 0, np.quantile(costs, 0.6))]
+        reward = _additive(space, seed)
+        rng = np.random.default_rng(seed)
+
+        def make():
+            return LayerNAS(space, budgets, seed=seed, children=children)
+
+        live, events, waiting = make(), [], []
+        for _ in range(25):
+            if len(waiting) < pending and (candidate := live.ask()) is not None:
+                events.append(candidate.number)
+                waiting.append(candidate)
+            elif waiting:
+                candidate = waiting.pop(rng.integers(len(waiting)))
+                events.append(candidate)
+                live.tell(candidate, reward(candidate.architecture))
+        replayed = make()
+        for event in events:
+            if isinstance(event, int):
+                replayed.ask(event)
+            else:
+                replayed.tell(event, reward(event.architecture))
+        self.assertEqual(replayed.table, live.table)
+        for _ in range(10):
+            expected, candidate = live.ask(), replayed.ask()
+            self.assertEqual(candidate, expected)
+            if candidate is None:
+                break
+            live.tell(expected, reward(expected.architecture))
+            replayed.tell(candidate, reward(candidate.architecture))
+
+    def test_children_differ_from_their_parent_in_one_layer_and_end_in_defaults(self):
+        space = random_space(1, layers=5, options=4)
+        search = LayerNAS(space)
+        for _ in range(60):
+            candidate = search.ask()
+            layer = candidate.layer
+            self.assertEqual(candidate.architecture[:layer], candidate.parent[:layer])
+            self.assertEqual(
+                candidate.architecture[layer + 1 :], space.default[layer + 1 :]
+            )
+            search.tell(candidate, sum(candidate.architecture))
+
+    def test_a_bucket_keeps_the_best_candidates_and_as_many_as_replicas(self):
+        space = random_space(2, layers=4, options=4)
+        search = LayerNAS(space, buckets=3, replicas=2)
+        reward = _additive(space, 2)
+        asked = _run(search, reward)
+        self.assertGreater(len(asked), 20)
+        for depth, kept in enumerate(search.table):
+            self.assertLessEqual(set(kept), {0, 1, 2})
+            for bucket, entries in kept.items():
+                self.assertLessEqual(len(entries), 2)
+                rewards = [entry.reward for entry in entries]
+                self.assertEqual(rewards, sorted(rewards, reverse=True))
+                low, high = search.bucket_range(depth, bucket)
+                for entry in entries:
+                    self.assertBetween(entry.cost, low - 1e-6, high + 1e-6)
+                    self.assertEqual(entry.reward, reward(entry.architecture))
+
+    def test_failed_candidates_are_kept_nowhere_and_not_asked_again(self):
+        space = random_space(3, layers=4)
+        search = LayerNAS(space)
+        failed, asked = set(), []
+        while (candidate := search.ask()) is not None:
+            asked.append(candidate.architecture)
+            if candidate.number % 3 == 0:
+                failed.add(candidate.architecture)
+                search.tell(candidate, None if candidate.number % 2 else float("nan"))
+            else:
+                search.tell(candidate, 1.0 + candidate.number)
+        self.assertLen(set(asked), len(asked))
+        kept = {e.architecture for t in search.table for b in t.values() for e in b}
+        self.assertFalse(kept & failed)
+
+    def test_a_reward_told_from_elsewhere_is_used_and_not_trained_again(self):
+        space = random_space(4, layers=3)
+        first, second = LayerNAS(space), LayerNAS(space)
+        candidate = first.ask()
+        second.tell(candidate, 5.0)
+        asked = _run(second, lambda architecture: 1.0)
+        self.assertNotIn(candidate.architecture, asked)
+        self.assertEqual(second.best.architecture, candidate.architecture)
+
+    @parameterized.parameters(
+        ({"schedule": "depth"}, "'sweep' or 'layerwise', got 'depth'"),
+        ({"buckets": 0}, "buckets: expected at least 1, got 0"),
+        ({"bucket_width": -1.0}, "bucket_width: expected a number above 0, got -1"),
+        ({"children": 0}, "children: expected at least 1, got 0"),
+    )
+    def test_options_that_make_no_sense_are_refused(self, options, message):
+        with self.assertRaisesRegex(UserError, message):
+            LayerNAS(random_space(0), **options)
+
+
+if __name__ == "__main__":
+    absltest.main()
