@@ -195,7 +195,11 @@ def read_nats_csv(path: str, space: SearchSpace, dataset: str) -> ArrayTable:
                 if rows.get(name, ()) is not None:
                     raise UserError(
                         f"{path}: line {line}: architecture {name!r} is "
-                        + ("there twice" if name in rows else "not of the form 8:8:8:8:8")
+                        + (
+                            "there twice"
+                            if name in rows
+                            else "not of the form 8:8:8:8:8"
+                        )
                     )
                 try:
                     rows[name] = tuple(map(float, values))
@@ -251,8 +255,8 @@ def read_nats_archive(
     names = nats_names(space)
     if list(api.meta_archs) != names:
         raise UserError(
-            f"{path}: expected the {len(names):,} architectures of NATS-Bench size, got "
-            f"{len(api.meta_archs):,} others"
+            f"{path}: expected the {len(names):,} architectures of NATS-Bench size, "
+            f"got {len(api.meta_archs):,} others"
         )
     valid = np.full(len(names), np.nan)
     test = np.full(len(names), np.nan)
@@ -315,11 +319,12 @@ def read_macro_json(
         raise UserError(f"{path}: expected a JSON object by architecture")
     space = choose_space(records)
     names = macro_names(space, first_digit)
-    unknown = next((name for name in records if name not in set(names)), None)
+    known = set(names)
+    unknown = next((name for name in records if name not in known), None)
     if unknown is not None:
         raise UserError(
-            f"{path}: architecture {unknown!r} is not of the form {names[0]!r}, a digit "
-            f"per layer of {space.name!r}"
+            f"{path}: architecture {unknown!r} is not of the form {names[0]!r}, a "
+            f"digit per layer of {space.name!r}"
         )
     _check_complete(path, {name: records.get(name) for name in names})
     values = np.array([_macro_values(path, name, records[name]) for name in names])
@@ -366,14 +371,12 @@ def _record_indices(path: str, count: int) -> list[int]:
 
 
 def _macro_values(path: str, name: str, record: Any) -> list[float]:
-    accuracies = record.get("test_acc", record.get("acc")) if record else None
     try:
+        accuracies = record["test_acc"] if "test_acc" in record else record["acc"]
         first, second, third = accuracies
-        return [float(v) for v in (first, second, third)] + [
-            float(record["flops"]),
-            float(record["params"]),
-        ]
-    except (TypeError, ValueError, KeyError, AttributeError):
+        numbers = first, second, third, record["flops"], record["params"]
+        return [float(number) for number in numbers]
+    except (TypeError, ValueError, KeyError):
         raise UserError(
             f"{path}: architecture {name!r}: expected three accuracies ('acc' or "
             "'test_acc'), 'flops' and 'params'"

@@ -61,7 +61,7 @@ def _buy(state: State, option: Option) -> tuple[State, Mapping[str, float]]:
 
 @functools.cache
 def burger() -> SearchSpace:
-    """The space: 64 burgers; the cost `price` is in dollars, the default the dearest."""
+    """The space: 64 burgers, their cost `price` in dollars, the default the dearest."""
     return SearchSpace(
         name="burger",
         start=State(1, 1, 1),

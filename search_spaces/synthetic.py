@@ -1,4 +1,4 @@
-"""Made-up benchmarks of any size on which LayerNAS' assumption holds exactly, or less so.
+"""Made-up benchmarks of any size where LayerNAS' assumption holds exactly, or less so.
 
 A reward is a sum of one term per layer, so the best architecture up to a layer extends
 a best one up to the layer before: the layerwise assumption (Fan et al., LayerNAS,
@@ -89,8 +89,8 @@ class SyntheticTable:
     def _enumerated(self, low: float, high: float) -> Architecture | None:
         if self.space.size > ENUMERABLE:
             raise UserError(
-                f"synthetic table {self.dataset}: its best is known for noise=0 or up to "
-                f"{ENUMERABLE:,} architectures, it has {self.space.size:,} and noise"
+                f"synthetic table {self.dataset}: its best is known for noise=0 or up "
+                f"to {ENUMERABLE:,} architectures, it has {self.space.size:,} and noise"
             )
         architectures = all_architectures(self.space)
         cost = self.space.chain.costs(architectures)[self.metric]
