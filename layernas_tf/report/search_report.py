@@ -18,6 +18,7 @@ from layernas_tf.report.heatmaps import memorial_figure
 from layernas_tf.report.page import Section, chart, render, write_page
 from layernas_tf.report.wording import (
     counted,
+    label_key,
     metric_of,
     metric_title,
     seconds_text,
@@ -114,13 +115,14 @@ def _network_sections(data: ReportData) -> list[Section]:
     if data.winner is not None:
         pairs = zip(data.winner, data.space.default)
         changed = sum(ours != theirs for ours, theirs in pairs)
+        key = label_key(data.space)
         sections.append(
             Section(
                 "The winner, layer by layer",
                 tables.layer_table(data, data.winner),
                 f"It differs from the default network in {changed} of "
                 f"{counted(len(data.space.layers), 'layer')}, marked. Output is height "
-                "× width × channels.",
+                "× width × channels." + (f" {key}." if key else ""),
             )
         )
     return sections

@@ -14,10 +14,11 @@ from layernas_tf.report.wording import (
     metric_title,
     reward_text,
     seconds_text,
+    shape_text,
     share_text,
     shown_metrics,
 )
-from layernas_tf.space import Architecture, Metric, State
+from layernas_tf.space import Architecture, Metric
 
 _MOST_REASONS = 20
 
@@ -114,10 +115,6 @@ def files_table(data: ReportData) -> str:
     return table(head, rows)
 
 
-def _shape_text(state: State) -> str:
-    return f"{state.height}×{state.width}×{state.channels}"
-
-
 def layer_table(data: ReportData, winner: Architecture) -> str:
     """The winner's layers beside the default's; words that differ are marked."""
     space = data.space
@@ -139,7 +136,7 @@ def layer_table(data: ReportData, winner: Architecture) -> str:
         row = [cell(mine.layer.name)]
         for step, reference, look in ((mine, other, "bar"), (other, mine, "bar other")):
             option = _marked(step.option.label, reference.option.label)
-            shape = _marked(_shape_text(step.after), _shape_text(reference.after))
+            shape = _marked(shape_text(step.after), shape_text(reference.after))
             row.append(f'<td class="start">{option}</td><td>{shape}</td>')
             for metric in metrics:
                 value = step.costs[metric.name]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from layernas_tf.budget import Budget, format_cost
 from layernas_tf.report.data import ReportData
-from layernas_tf.space import Architecture, Metric, SearchSpace
+from layernas_tf.space import Architecture, Metric, SearchSpace, State
 
 NONE = "–"
 """What stands where there is no figure."""
@@ -110,6 +110,31 @@ def seconds_text(seconds: float | None) -> str:
         return f"{minutes} min {rest} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min"
+
+
+def shape_text(state: State) -> str:
+    """Height × width × channels: `32×32×16`."""
+    return f"{state.height}×{state.width}×{state.channels}"
+
+
+_KEYS = {
+    "filters": "f filters",
+    "kernel": "k kernel size",
+    "expansion": "e expansion ratio",
+    "se": "se squeeze-and-excite",
+    "drop": "drop: the block is left out",
+}
+
+
+def label_key(space: SearchSpace) -> str:
+    """What the abbreviations in option labels mean; empty where there are none."""
+    used = {
+        name
+        for layer in space.layers
+        for option in layer.options
+        for name, _ in option.attributes
+    }
+    return ", ".join(text for name, text in _KEYS.items() if name in used)
 
 
 def counted(number: int, noun: str) -> str:
