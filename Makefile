@@ -18,17 +18,18 @@ help:
 	@sed -n 's/^# //p;/^$$/q' Makefile
 
 venv: $(VENV)/.installed
+	@true
 
 # pip's own output is cut down to one line a package; its warnings and errors show.
 $(VENV)/.installed: requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
-	  echo "error: Python 3.11 is needed, $(PYTHON) is $$($(PYTHON) --version 2>&1 | tail -n 1); name one with make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; \
+	  echo "error: Python 3.11 is needed, $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo not there); name one with make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; \
 	  exit 2; }
-	@echo "Installing into $(VENV): about 2.5 GB, some minutes."
+	@echo "Installing into $(VENV): about 3 GB, some minutes."
 	@$(PYTHON) -m venv $(VENV)
 	@PYTHONUNBUFFERED=1 $(VENV)/bin/python -m pip install --no-input \
 	  --disable-pip-version-check --retries 10 --timeout 120 -r requirements.txt \
-	  | grep --line-buffered -oE '^(Collecting [^ ]+|Installing collected packages|Requirement already satisfied: [^ ]+)'
+	  | { grep --line-buffered -oE '^(Collecting [^ ]+|Installing collected packages)' || true; }
 	@touch $@
 	@echo "$(VENV) is ready."
 
