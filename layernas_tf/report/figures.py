@@ -219,7 +219,12 @@ def cost_figure(data: ReportData, name: str) -> Figure:
     reach = [min(heights) - 0.06 * spread, max(heights) + 0.08 * spread]
     for budget in budgets:
         traces.append(_budget_line(budget, reach, data))
-    traces += _marks(data, cost)
+    marks = _marks(data, cost)
+    if default is not None and "default network" not in {m["name"] for m in marks}:
+        # Its reward is unknown, its cost is not.
+        name, line = "default network, not tried", {"dash": "dot", "color": PURPLE}
+        traces.append(_upright(name, [default], reach, line))
+    traces += marks
     figure = layout(axis_title(metric), reward_title(data), hovermode="closest")
     figure["xaxis"] |= {"range": limits, "tickformat": "~s", "nticks": 8}
     figure["yaxis"] |= {"range": reach}
@@ -244,12 +249,18 @@ def _budget_line(budget: Budget, reach: Sequence[float], data: ReportData) -> Fi
     ends = [end for end in (budget.low, budget.high) if end > 0]
     metric = metric_of(data.space, budget.metric)
     label = " to ".join(cost_text(end, metric, unit=False) for end in ends)
+    line = {"dash": "dash", "color": VERMILLION, "width": 1.8}
+    return _upright(f"budget {label}", ends, reach, line)
+
+
+def _upright(name: str, places: Sequence[float], reach, line: Figure) -> Figure:
+    """Vertical lines, as a trace and not as shapes: so the legend names them."""
     return {
         "type": "scatter",
         "mode": "lines",
-        "name": f"budget {label}",
-        "x": [x for end in ends for x in (end, end, None)][:-1],
-        "y": [y for _ in ends for y in (*reach, None)][:-1],
-        "line": {"dash": "dash", "color": VERMILLION, "width": 1.8},
+        "name": name,
+        "x": [x for place in places for x in (place, place, None)][:-1],
+        "y": [y for _ in places for y in (*reach, None)][:-1],
+        "line": line,
         "hoverinfo": "skip",
     }
