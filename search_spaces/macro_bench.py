@@ -24,10 +24,12 @@ from typing import Any
 
 from layernas_tf.costs import operators as ops
 from layernas_tf.costs.operators import Operator
-from layernas_tf.errors import UserError
 from layernas_tf.space import Architecture, Layer, Option, SearchSpace, State
 from search_spaces import macro_bench_keras as networks
-from search_spaces.published import padded_conv, published_costs
+from search_spaces.published import benchmark_image, padded_conv, published_costs
+
+Step = Callable[[State, Option], list[Operator]]
+"""What a layer runs on a tensor, given its option."""
 
 OPERATIONS = (
     Option.of(operation="identity", expansion=0, kernel=0),
@@ -48,31 +50,28 @@ RESNET_WIDTHS = (256, 256, 256, 512, 512, 512, 512)
 
 
 @functools.cache
-def nas_bench_macro(resolution: int = 32, classes: int = 10) -> SearchSpace:
+def nas_bench_macro(
+    resolution: int = 32, classes: int = 10, channels: int = 3
+) -> SearchSpace:
     """NAS-Bench-Macro's space; its default is MB6_K5 everywhere, the dearest.
 
     Args:
       resolution: Rows and columns of the images, divisible by 8. The benchmark: 32.
       classes: The benchmark: 10.
+      channels: Of the images. The benchmark: 3.
 
     Raises:
       UserError: An argument is out of range.
     """
-    layers = tuple(
-        Layer(
-            f"layer{index}",
-            OPERATIONS,
-            len(OPERATIONS) - 1,
-            functools.partial(_macro_layer, index, 3 * resolution**2, classes),
-        )
-        for index in range(len(STRIDES))
-    )
-    return _space("nas_bench_macro", resolution, 8, classes, layers, _build_macro)
+    image = benchmark_image("nas_bench_macro", resolution, 8, classes, channels)
+    steps = [functools.partial(_macro_operators, i) for i in range(len(STRIDES))]
+    options = [OPERATIONS] * len(STRIDES)
+    return _space("nas_bench_macro", image, classes, "layer", options, steps)
 
 
 @functools.cache
 def channel_bench_macro_mobilenet(
-    resolution: int = 32, classes: int = 10
+    resolution: int = 32, classes: int = 10, channels: int = 3
 ) -> SearchSpace:
     """Channel-Bench-Macro's MobileNet; its default is the widest.
 
@@ -83,17 +82,21 @@ def channel_bench_macro_mobilenet(
     Args:
       resolution: Rows and columns of the images, divisible by 4. The benchmark: 32.
       classes: The benchmark: 10.
+      channels: Of the images. The benchmark: 3.
 
     Raises:
       UserError: An argument is out of range.
     """
-    layers = _width_layers(MOBILENET_WIDTHS, _MOBILENET_LAYERS, resolution, classes)
     name = "channel_bench_macro_mobilenet"
-    return _space(name, resolution, 4, classes, layers, _build_mobilenet)
+    image = benchmark_image(name, resolution, 4, classes, channels)
+    options = _quarters(MOBILENET_WIDTHS)
+    return _space(name, image, classes, "width", options, _MOBILENET_STEPS)
 
 
 @functools.cache
-def channel_bench_macro_resnet(resolution: int = 32, classes: int = 10) -> SearchSpace:
+def channel_bench_macro_resnet(
+    resolution: int = 32, classes: int = 10, channels: int = 3
+) -> SearchSpace:
     """Channel-Bench-Macro's ResNet; its default is the widest.
 
     The seven widths: the stem (kept by the first two blocks), the middles of blocks
@@ -103,134 +106,126 @@ def channel_bench_macro_resnet(resolution: int = 32, classes: int = 10) -> Searc
     Args:
       resolution: Rows and columns of the images, divisible by 4. The benchmark: 32.
       classes: The benchmark: 10.
+      channels: Of the images. The benchmark: 3.
 
     Raises:
       UserError: An argument is out of range.
     """
-    layers = _width_layers(RESNET_WIDTHS, _RESNET_LAYERS, resolution, classes)
     name = "channel_bench_macro_resnet"
-    return _space(name, resolution, 4, classes, layers, _build_resnet)
+    image = benchmark_image(name, resolution, 4, classes, channels)
+    return _space(
+        name, image, classes, "width", _quarters(RESNET_WIDTHS), _RESNET_STEPS
+    )
+
+
+def _quarters(widths: Sequence[int]) -> list[tuple[Option, ...]]:
+    return [
+        tuple(Option.of(filters=n * width // 4) for n in (1, 2, 3, 4))
+        for width in widths
+    ]
 
 
 def _space(
     name: str,
-    resolution: int,
-    step: int,
+    image: State,
     classes: int,
-    layers: tuple[Layer, ...],
-    build: Callable[..., Any],
+    layer_name: str,
+    options: Sequence[tuple[Option, ...]],
+    steps: Sequence[Step],
 ) -> SearchSpace:
-    if resolution < step or resolution % step:
-        raise UserError(
-            f"{name}: resolution must be a multiple of {step}, got {resolution}"
+    """A layer per step, the classifier in the last; defaults are the last options."""
+    layers = tuple(
+        Layer(
+            f"{layer_name}{index}",
+            choices,
+            len(choices) - 1,
+            functools.partial(
+                _transition,
+                step,
+                ops.elements(image),
+                classes if index == len(steps) - 1 else 0,
+            ),
         )
-    if classes < 1:
-        raise UserError(f"{name}: classes must be at least 1, got {classes}")
+        for index, (choices, step) in enumerate(zip(options, steps, strict=True))
+    )
     return SearchSpace(
         name=name,
-        start=State(3, resolution, resolution),
+        start=image,
         layers=layers,
-        builder=functools.partial(build, resolution, classes),
-        arguments={"resolution": resolution, "classes": classes},
+        builder=functools.partial(_build, name, image, classes, tuple(options)),
+        arguments={
+            "resolution": image.height,
+            "classes": classes,
+            "channels": image.channels,
+        },
     )
 
 
-def _macro_layer(
-    index: int, image: int, classes: int, state: State, option: Option
+def _transition(
+    step: Step, image: int, classes: int, state: State, option: Option
 ) -> tuple[State, Mapping[str, float]]:
-    operators = _stem(state, STEM_FILTERS, 1) if index == 0 else []
-    x = operators[-1].target if operators else state
+    operators = step(state, option)
+    if classes:
+        pool = ops.global_pool(operators[-1].target if operators else state)
+        dense = ops.dense(pool.target, classes)
+        operators = [*operators, pool, dense, ops.softmax(dense.target)]
+    after = operators[-1].target if operators else state
+    return after, published_costs(operators, image)
+
+
+def _macro_operators(index: int, x: State, option: Option) -> list[Operator]:
+    """A layer of NAS-Bench-Macro, with the stem or the last convolution at the ends."""
+    operators = _stem(x, STEM_FILTERS, 1) if index == 0 else []
+    x = operators[-1].target if operators else x
     stride = STRIDES[index]
     filters, expansion = x.channels * stride, option["expansion"]
     if expansion:
-        operators += _bottleneck(
-            x, x.channels * expansion, filters, option["kernel"], stride
-        )
+        hidden = x.channels * expansion
+        operators += _bottleneck(x, hidden, filters, option["kernel"], stride)
     elif stride > 1:
         operators += _normalized(padded_conv(x, filters, 1, stride))
-    x = operators[-1].target if operators else x
     if index == len(STRIDES) - 1:
+        x = operators[-1].target if operators else x
         operators += _normalized(padded_conv(x, HEAD_FILTERS, 1, 1))
-        operators += _classifier(operators[-1].target, classes)
-        x = operators[-1].target
-    return x, published_costs(operators, image)
+    return operators
 
 
-def _width_layers(
-    widths: Sequence[int],
-    steps: Sequence[Callable[[State, int], list[Operator]]],
-    resolution: int,
-    classes: int,
-) -> tuple[Layer, ...]:
-    names = [f"width{index}" for index in range(len(widths))]
-    return tuple(
-        Layer(
-            name,
-            tuple(
-                Option.of(filters=quarters * width // 4) for quarters in (1, 2, 3, 4)
-            ),
-            3,
-            functools.partial(
-                _width_layer,
-                step,
-                3 * resolution**2,
-                classes if name == names[-1] else 0,
-            ),
-        )
-        for name, width, step in zip(names, widths, steps, strict=True)
-    )
+def _strided_stem(state: State, option: Option) -> list[Operator]:
+    return _stem(state, option["filters"], 2)
 
 
-def _width_layer(
-    step: Callable[[State, int], list[Operator]],
-    image: int,
-    classes: int,
-    state: State,
-    option: Option,
-) -> tuple[State, Mapping[str, float]]:
-    """One width's operators; the last layer (classes > 0) has the classifier too."""
-    operators = step(state, option["filters"])
-    if classes:
-        operators += _classifier(operators[-1].target, classes)
-    return operators[-1].target, published_costs(operators, image)
+def _hidden(x: State, option: Option) -> list[Operator]:
+    """An inverted bottleneck whose expansion is chosen."""
+    return _bottleneck(x, option["filters"], x.channels, 3, 1)
 
 
-def _strided_stem(state: State, filters: int) -> list[Operator]:
-    return _stem(state, filters, 2)
-
-
-def _hidden(x: State, filters: int) -> list[Operator]:
-    return _bottleneck(x, filters, x.channels, 3, 1)
-
-
-def _reduce(x: State, filters: int) -> list[Operator]:
+def _reduce(x: State, option: Option) -> list[Operator]:
     """Expansion and depthwise convolution of the block whose output is chosen next."""
-    return _expanded(x, filters, 3, 2, held=0)
+    return _expanded(x, option["filters"], 3, 2, held=0)
 
 
-def _pointwise(x: State, filters: int) -> list[Operator]:
-    return _normalized(padded_conv(x, filters, 1, 1))
+def _pointwise(x: State, option: Option) -> list[Operator]:
+    return _normalized(padded_conv(x, option["filters"], 1, 1))
 
 
-def _middle(x: State, filters: int) -> list[Operator]:
-    """A residual block whose middle width is chosen."""
-    held = ops.elements(x)
-    operators = _normalized(padded_conv(x, filters, 3, 1))
-    operators += _normalized(
-        padded_conv(operators[-1].target, x.channels, 3, 1, held=held)
-    )
-    return [*operators, ops.add(x)]
+def _middle(x: State, option: Option) -> list[Operator]:
+    """A residual block whose middle is chosen."""
+    operators = _normalized(padded_conv(x, option["filters"], 3, 1))
+    middle = operators[-1].target
+    second = padded_conv(middle, x.channels, 3, 1, held=ops.elements(x))
+    return [*operators, *_normalized(second), ops.add(x)]
 
 
-def _middle_strided(x: State, filters: int) -> list[Operator]:
-    return _normalized(padded_conv(x, filters, 3, 2))
+def _first_half(x: State, option: Option) -> list[Operator]:
+    """The strided half of the residual block whose output is chosen next."""
+    return _normalized(padded_conv(x, option["filters"], 3, 2))
 
 
-def _outer(x: State, filters: int) -> list[Operator]:
-    return _normalized(padded_conv(x, filters, 3, 1))
+def _second_half(x: State, option: Option) -> list[Operator]:
+    return _normalized(padded_conv(x, option["filters"], 3, 1))
 
 
-_MOBILENET_LAYERS = (
+_MOBILENET_STEPS = (
     _strided_stem,
     _hidden,
     _hidden,
@@ -239,12 +234,12 @@ _MOBILENET_LAYERS = (
     _hidden,
     _pointwise,
 )
-_RESNET_LAYERS = (
+_RESNET_STEPS = (
     _strided_stem,
     _middle,
     _middle,
-    _middle_strided,
-    _outer,
+    _first_half,
+    _second_half,
     _middle,
     _middle,
 )
@@ -281,59 +276,30 @@ def _bottleneck(
     return operators + [ops.add(x)] * residual
 
 
-def _classifier(x: State, classes: int) -> list[Operator]:
-    pool = ops.global_pool(x)
-    dense = ops.dense(pool.target, classes)
-    return [pool, dense, ops.softmax(dense.target)]
-
-
-def _build_macro(
-    resolution: int,
+def _build(
+    name: str,
+    image: State,
     classes: int,
+    options: Sequence[tuple[Option, ...]],
     architecture: Architecture,
     keras_module: ModuleType | None = None,
 ) -> Any:
-    chosen = [OPERATIONS[index] for index in architecture]
-    return networks.nas_bench_macro_network(
-        keras_module or _keras(),
-        [(option["expansion"], option["kernel"]) for option in chosen],
-        STRIDES,
-        STEM_FILTERS,
-        HEAD_FILTERS,
-        resolution,
-        classes,
-    )
-
-
-def _build_mobilenet(
-    resolution: int,
-    classes: int,
-    architecture: Architecture,
-    keras_module: ModuleType | None = None,
-) -> Any:
-    widths = _widths(MOBILENET_WIDTHS, architecture)
-    return networks.channel_mobilenet_network(
-        keras_module or _keras(), widths, resolution, classes
-    )
-
-
-def _build_resnet(
-    resolution: int,
-    classes: int,
-    architecture: Architecture,
-    keras_module: ModuleType | None = None,
-) -> Any:
-    widths = _widths(RESNET_WIDTHS, architecture)
-    return networks.channel_resnet_network(
-        keras_module or _keras(), widths, resolution, classes
-    )
-
-
-def _keras() -> ModuleType:
-    import keras
-
-    return keras
-
-
-def _widths(largest: Sequence[int], architecture: Architecture) -> list[int]:
-    return [(index + 1) * width // 4 for index, width in zip(architecture, largest)]
+    if keras_module is None:
+        import keras as keras_module
+    chosen = [choices[index] for choices, index in zip(options, architecture)]
+    if name == "nas_bench_macro":
+        operations = [(option["expansion"], option["kernel"]) for option in chosen]
+        return networks.nas_bench_macro_network(
+            keras_module,
+            operations,
+            STRIDES,
+            STEM_FILTERS,
+            HEAD_FILTERS,
+            image,
+            classes,
+        )
+    build = {
+        "channel_bench_macro_mobilenet": networks.channel_mobilenet_network,
+        "channel_bench_macro_resnet": networks.channel_resnet_network,
+    }[name]
+    return build(keras_module, [option["filters"] for option in chosen], image, classes)

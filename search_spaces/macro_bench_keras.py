@@ -1,7 +1,7 @@
 """The Keras networks of NAS-Bench-Macro and Channel-Bench-Macro.
 
-Each takes float32 images in [0, 255] and gives probabilities. `keras` is the module itself or
-one with the same interface, such as `tf_keras`.
+Each takes float32 images in [0, 255] and gives probabilities. `keras` is the module
+itself or one with the same interface, such as `tf_keras`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
+
+from layernas_tf.space import State
 
 _BATCH_NORM = {"epsilon": 1e-5, "momentum": 0.9}  # PyTorch's defaults
 
@@ -19,7 +21,7 @@ def nas_bench_macro_network(
     strides: Sequence[int],
     stem: int,
     head: int,
-    resolution: int,
+    image: State,
     classes: int,
 ) -> Any:
     """NAS-Bench-Macro: channels double with each stride.
@@ -30,11 +32,11 @@ def nas_bench_macro_network(
       strides: Of each layer.
       stem: Channels of the first convolution.
       head: Channels of the last convolution.
-      resolution: Rows and columns of the images.
+      image: Channels, height and width of the images.
       classes: Number of probabilities.
     """
     layers = keras.layers
-    images, x = _images(layers, resolution)
+    images, x = _images(layers, image)
     x = _convolve(layers, x, stem, 3, 1, "stem")
     for index, ((expansion, kernel), stride) in enumerate(zip(operations, strides)):
         channels, name = x.shape[-1], f"layer{index}"
@@ -48,12 +50,12 @@ def nas_bench_macro_network(
 
 
 def channel_mobilenet_network(
-    keras: ModuleType, widths: Sequence[int], resolution: int, classes: int
+    keras: ModuleType, widths: Sequence[int], image: State, classes: int
 ) -> Any:
     """Channel-Bench-Macro's MobileNet of seven widths."""
     stem, hidden1, hidden2, hidden3, out, hidden4, head = widths
     layers = keras.layers
-    images, x = _images(layers, resolution)
+    images, x = _images(layers, image)
     x = _convolve(layers, x, stem, 3, 2, "stem")
     x = _bottleneck(layers, x, hidden1, stem, 3, 1, "block1")
     x = _bottleneck(layers, x, hidden2, stem, 3, 1, "block2")
@@ -64,12 +66,12 @@ def channel_mobilenet_network(
 
 
 def channel_resnet_network(
-    keras: ModuleType, widths: Sequence[int], resolution: int, classes: int
+    keras: ModuleType, widths: Sequence[int], image: State, classes: int
 ) -> Any:
     """Channel-Bench-Macro's ResNet of seven widths."""
     stem, hidden1, hidden2, hidden3, out, hidden4, hidden5 = widths
     layers = keras.layers
-    images, x = _images(layers, resolution)
+    images, x = _images(layers, image)
     x = _convolve(layers, x, stem, 3, 2, "stem")
     x = _basic_block(layers, x, hidden1, stem, 1, "block1")
     x = _basic_block(layers, x, hidden2, stem, 1, "block2")
@@ -79,8 +81,8 @@ def channel_resnet_network(
     return _classifier(keras, images, x, classes, "channel_bench_macro_resnet")
 
 
-def _images(layers: Any, resolution: int) -> tuple[Any, Any]:
-    images = layers.Input((resolution, resolution, 3), name="images")
+def _images(layers: Any, image: State) -> tuple[Any, Any]:
+    images = layers.Input((image.height, image.width, image.channels), name="images")
     return images, layers.Rescaling(1 / 127.5, offset=-1, name="rescale")(images)
 
 

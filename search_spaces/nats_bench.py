@@ -28,9 +28,8 @@ from typing import Any
 
 from layernas_tf.costs import operators as ops
 from layernas_tf.costs.operators import Operator
-from layernas_tf.errors import UserError
 from layernas_tf.space import Architecture, Layer, Option, SearchSpace, State
-from search_spaces.published import padded_conv, published_costs
+from search_spaces.published import benchmark_image, padded_conv, published_costs
 
 WIDTHS = (8, 16, 24, 32, 40, 48, 56, 64)
 """The channel counts of every layer."""
@@ -40,39 +39,37 @@ _BATCH_NORM = {"epsilon": 1e-5, "momentum": 0.9}  # PyTorch's defaults
 
 
 @functools.cache
-def nats_bench_size(resolution: int = 32, classes: int = 10) -> SearchSpace:
+def nats_bench_size(
+    resolution: int = 32, classes: int = 10, channels: int = 3
+) -> SearchSpace:
     """The space; its default is the widest network.
 
     Args:
       resolution: Rows and columns of the images, divisible by 4. The benchmark: 32,
         and 16 for ImageNet16-120.
       classes: The benchmark: 10, 100 and, for ImageNet16-120, 120.
+      channels: Of the images. The benchmark: 3.
 
     Raises:
       UserError: An argument is out of range.
     """
-    if resolution < 4 or resolution % 4:
-        raise UserError(
-            f"nats_bench_size: resolution must be a multiple of 4, got {resolution}"
-        )
-    if classes < 1:
-        raise UserError(f"nats_bench_size: classes must be at least 1, got {classes}")
+    image = benchmark_image("nats_bench_size", resolution, 4, classes, channels)
     options = tuple(Option.of(filters=width) for width in WIDTHS)
     layers = tuple(
         Layer(
             f"layer{index}",
             options,
             len(options) - 1,
-            functools.partial(_transition, index, 3 * resolution**2, classes),
+            functools.partial(_transition, index, ops.elements(image), classes),
         )
         for index in range(len(_STRIDES))
     )
     return SearchSpace(
         name="nats_bench_size",
-        start=State(3, resolution, resolution),
+        start=image,
         layers=layers,
-        builder=functools.partial(_build, resolution, classes),
-        arguments={"resolution": resolution, "classes": classes},
+        builder=functools.partial(_build, image, classes),
+        arguments={"resolution": resolution, "classes": classes, "channels": channels},
     )
 
 
@@ -152,7 +149,7 @@ def _free_batch_norm(state: State) -> Operator:
 
 
 def _build(
-    resolution: int,
+    image: State,
     classes: int,
     architecture: Architecture,
     keras_module: ModuleType | None = None,
@@ -160,20 +157,20 @@ def _build(
     if keras_module is None:
         import keras as keras_module
     filters = [WIDTHS[index] for index in architecture]
-    return network(keras_module, filters, resolution, classes)
+    return network(keras_module, filters, image, classes)
 
 
-def network(keras: Any, filters: Sequence[int], resolution: int, classes: int) -> Any:
+def network(keras: Any, filters: Sequence[int], image: State, classes: int) -> Any:
     """The Keras model: float32 images in [0, 255] to probabilities.
 
     Args:
       keras: The module, or one with the same interface, such as `tf_keras`.
       filters: The five widths.
-      resolution: Rows and columns of the images, divisible by 4.
+      image: Channels, height and width of the images, edges divisible by 4.
       classes: Number of probabilities.
     """
     layers = keras.layers
-    images = layers.Input((resolution, resolution, 3), name="images")
+    images = layers.Input((image.height, image.width, image.channels), name="images")
     x = layers.Rescaling(1 / 127.5, offset=-1, name="rescale")(images)
     x = _convolve(layers, x, filters[0], 3, 1, "stem")
     for index, (width, stride) in enumerate(zip(filters, _STRIDES)):

@@ -1,4 +1,4 @@
-"""Costs as the published benchmarks count them.
+"""What the benchmarks' spaces share: their images, and costs as their tables count.
 
 The tables' `params` are the trainable weights, so a batch normalization has two a
 channel; elsewhere in this project it has the four that Keras stores.
@@ -11,7 +11,34 @@ from collections.abc import Sequence
 
 from layernas_tf.costs import operators as ops
 from layernas_tf.costs.operators import Operator
+from layernas_tf.errors import UserError
 from layernas_tf.space import State
+
+
+def benchmark_image(
+    space: str, resolution: int, multiple: int, classes: int, channels: int
+) -> State:
+    """Checks a space's arguments and gives its input image.
+
+    Args:
+      space: Name of the space.
+      resolution: Rows and columns of the image.
+      multiple: Of what the resolution must be one, so that every stride divides it.
+      classes: Number of classes, 2 or more.
+      channels: Of the image, 1 or more.
+
+    Raises:
+      UserError: An argument is out of range.
+    """
+    for name, value, least, step in (
+        ("resolution", resolution, multiple, multiple),
+        ("classes", classes, 2, 1),
+        ("channels", channels, 1, 1),
+    ):
+        if type(value) is not int or value < least or value % step:
+            allowed = f"a multiple of {step}" if step > 1 else f"{least} or more"
+            raise UserError(f"space {space!r}: {name} must be {allowed}, got {value!r}")
+    return State(channels, resolution, resolution)
 
 
 def published_costs(
