@@ -38,7 +38,7 @@ search: venv
 	@echo "Results are in $(WORKDIR): report.html, trials.csv and winner/."
 
 test: venv
-	@$(VENV)/bin/python -m pytest -n 2
+	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 lint: venv
 	@$(VENV)/bin/ruff check .
