@@ -1,0 +1,153 @@
+"""Regularized evolution, run by PyGlove."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+
+from layernas_tf.algorithms.base import Answer, Candidate, History
+from layernas_tf.algorithms.rewards import RewardShape
+from layernas_tf.algorithms.untried import Untried
+from layernas_tf.budget import Budget
+from layernas_tf.costs.counting import BudgetedChain
+from layernas_tf.space import Architecture, SearchSpace
+
+_MUTATIONS = 32
+_PARENTS = 16
+
+
+class RegularizedEvolution:
+    """`pg.evolution.regularized_evolution` (Real et al., arXiv 1802.01548).
+
+    PyGlove keeps the population, ages it and holds the tournaments. Ours are the first
+    population (uniform inside the budget) and the mutation (another option at one
+    layer, drawn again until the child is new and may be proposed), so that no
+    evaluation is spent outside the budget or twice. Failed trials do not enter the
+    population.
+
+    PyGlove draws from the `random` module where it gets no seed. That module is seeded
+    for the length of one ask and then put back, so that ask `n` depends on `(seed, n)`
+    and the population alone, which a replay of the tells restores.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        budgets: Sequence[Budget],
+        *,
+        seed: int = 0,
+        population: int = 50,
+        tournament: int = 10,
+        shape: RewardShape = RewardShape(),
+    ):
+        """Makes a search.
+
+        Args:
+          space: Where to search.
+          budgets: What the answer may cost.
+          seed: Of all randomness.
+          population: How many of the latest rewards can be parents.
+          tournament: How many of them are drawn for the best to be the parent.
+          shape: How the cost enters the reward.
+
+        Raises:
+          UserError: Nothing is inside the budgets.
+        """
+        import pyglove as pg
+
+        self.history = History(space, budgets, seed)
+        self._shape = shape
+        self._untried = Untried(
+            self.history,
+            BudgetedChain(space.chain, shape.proposal_budgets(budgets)),
+        )
+        self._population = population
+        self._members = 0
+        # One custom decision holds the whole architecture: PyGlove's own genes cost
+        # 5 ms a clone, and its mutation could not know the budget.
+        self._spec = pg.geno.custom(hints=space.name, random_dna_fn=self._mutated)
+        self._evolution = pg.evolution.regularized_evolution(
+            population_size=population, tournament_size=tournament
+        )
+        self._evolution.setup(self._spec)
+
+    def ask(self, number: int | None = None) -> Candidate | None:
+        """See `Algorithm.ask`."""
+        number = self.history.next_number(number)
+        rng = self.history.rng(number)
+        architecture = None
+        if self._members >= self._population and self.history.space.searched_layers:
+            architecture = self._child(int(rng.integers(2**63)))
+        if architecture is None:
+            architecture = self._untried.sample(rng)
+        if architecture is None:
+            return None
+        return self.history.propose(architecture, number)
+
+    def _child(self, seed: int) -> Architecture | None:
+        before = random.getstate()
+        random.seed(seed)
+        try:
+            for _ in range(_PARENTS):
+                child = _read(self._evolution.propose().value)
+                if self._untried.allows(child):
+                    return child
+        finally:
+            random.setstate(before)
+        return None
+
+    def _mutated(self, rng, previous_dna=None):
+        """PyGlove's hook: a new gene given the parent's."""
+        parent = _read(previous_dna.value)
+        space = self.history.space
+        for _ in range(_MUTATIONS):
+            layer = rng.choice(space.searched_layers)
+            option = rng.randrange(len(space.layers[layer].options) - 1)
+            option += option >= parent[layer]
+            child = (*parent[:layer], option, *parent[layer + 1 :])
+            if self._untried.allows(child):
+                return self._gene(child)
+        return self._gene(parent)
+
+    def _gene(self, architecture: Architecture):
+        import pyglove as pg
+
+        return pg.DNA(" ".join(map(str, architecture)))
+
+    def tell(
+        self,
+        candidate: Candidate,
+        reward: float | None,
+        costs: Mapping[str, float] | None = None,
+    ) -> None:
+        """See `Algorithm.tell`."""
+        architecture = candidate.architecture
+        new = self.history.record(candidate, reward)
+        reward = self.history.rewards[architecture]
+        if not new or reward is None:
+            return
+        if self._shape.rejects and not self._untried.fits(architecture):
+            return
+        _, costs = self.history.space.chain.walk(architecture)
+        gene = self._gene(architecture)
+        gene.use_spec(self._spec)
+        # PyGlove asks of every gene whether its own initializer has proposed it.
+        gene.set_metadata("initial_population", False)
+        self._evolution.feedback(
+            gene, self._shape.shaped(reward, costs, self.history.budgets)
+        )
+        self._members += 1
+
+    @property
+    def finished(self) -> bool:
+        """See `Algorithm.finished`."""
+        return not self.history.pending and self._untried.exhausted()
+
+    @property
+    def best(self) -> Answer | None:
+        """See `Algorithm.best`."""
+        return self.history.best
+
+
+def _read(gene: str) -> Architecture:
+    return tuple(map(int, gene.split()))
