@@ -1,0 +1,136 @@
+"""The reward of a candidate: its validation accuracy after a short training."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+import time
+
+from layernas_tf.algorithms.base import Candidate
+from layernas_tf.datasets.split import Dataset
+from layernas_tf.errors import UserError
+from layernas_tf.evaluators.base import Evaluation
+from layernas_tf.recipe import Recipe
+from layernas_tf.space import SearchSpace
+from layernas_tf.training import precision, train_model
+
+
+class TrialFailure(RuntimeError):
+    """A candidate could not be trained; the message is the reason, in one line."""
+
+
+class KerasEvaluator:
+    """Builds a candidate's network, trains it briefly and validates it.
+
+    Every candidate starts from the same seed, so the same candidate gets the same
+    reward, and two candidates see the same images in the same order.
+
+    On TensorFlow the pieces that candidates share are compiled once (see
+    `layernas_tf.segments`), and nothing else of a network outlives its trial.
+
+    Args:
+      space: Its builder makes the networks.
+      dataset: Images of the size that the space takes.
+      recipe: How to train; `layernas_tf.recipe.default_recipe(dataset, proxy=True)`.
+      seed: Of the weights, the order of the images and their augmentation.
+
+    Raises:
+      UserError: The space has no builder, or takes other images than the data set has.
+    """
+
+    def __init__(
+        self, space: SearchSpace, dataset: Dataset, recipe: Recipe, *, seed: int = 0
+    ):
+        if space.builder is None:
+            raise UserError(
+                f"space {space.name!r} has no Keras builder: it cannot be trained"
+            )
+        start = space.start
+        takes = (start.height, start.width, start.channels)
+        if takes != dataset.shape:
+            raise UserError(
+                f"space {space.name!r} takes images of {takes} (height, width, "
+                f"channels), the data set {dataset.name!r} has {dataset.shape}"
+            )
+        self._space = space
+        self._dataset = dataset
+        self._recipe = recipe
+        self._seed = seed
+        self._segments = None
+
+    def __call__(self, candidate: Candidate) -> Evaluation:
+        """Trains the candidate.
+
+        Returns:
+          The validation accuracy in 0..1 as reward; `valid_loss`, `train_loss`,
+          `train_seconds` and `build_seconds` as further figures.
+
+        Raises:
+          TrialFailure: The loss became NaN, memory ran out, or the network cannot be
+            built or trained.
+        """
+        try:
+            return self._evaluate(candidate)
+        except UserError:
+            raise
+        except Exception as error:
+            # Whatever one candidate does, the search goes on with the others.
+            reason = _reason(error)
+            error.__traceback__ = None
+            self._segments = None
+        finally:
+            _release_memory()
+        raise TrialFailure(reason)
+
+    def _evaluate(self, candidate: Candidate) -> Evaluation:
+        import keras
+
+        if self._segments is None and keras.backend.backend() == "tensorflow":
+            from layernas_tf.segments import SegmentCache
+
+            self._segments = SegmentCache()
+        started = time.perf_counter()
+        keras.utils.set_random_seed(self._seed)
+        with precision(self._recipe):
+            model = self._space.build(candidate.architecture)
+        built = time.perf_counter()
+        result = train_model(
+            model,
+            self._dataset,
+            self._recipe,
+            seed=self._seed,
+            segments=self._segments,
+        )
+        return Evaluation(
+            reward=result.valid_accuracy,
+            metrics={
+                "valid_loss": result.valid_loss,
+                "train_loss": result.train_loss,
+                "build_seconds": built - started,
+                "train_seconds": result.train_seconds,
+            },
+        )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FloatingPointError):
+        return str(error)
+    if isinstance(error, MemoryError) or type(error).__name__ == (
+        "ResourceExhaustedError"
+    ):
+        return f"out of memory ({type(error).__name__})"
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return (
+        f"{type(error).__name__}: {lines[0].strip()[:300] if lines else 'no message'}"
+    )
+
+
+def _release_memory() -> None:
+    """Gives the memory of a finished trial back to the operating system."""
+    gc.collect()
+    if sys.platform == "linux":
+        try:
+            ctypes.CDLL(None).malloc_trim(0)
+        except AttributeError:  # Not glibc.
+            pass
