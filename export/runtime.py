@@ -22,20 +22,22 @@ class _Source:
     distributions: tuple[str, ...]
     interpreter: str
     # Whether it checks a file before it follows offsets in it.
-    checks_files: bool = True
+    checks_files: bool = False
 
 
 # In the order in which `auto` picks: the maintained runtime first, the one that
 # loads all of TensorFlow last.
 _SOURCES: Mapping[str, _Source] = {
     "ai-edge-litert": _Source(
-        "ai_edge_litert", ("ai-edge-litert",), "ai_edge_litert.interpreter"
+        "ai_edge_litert",
+        ("ai-edge-litert",),
+        "ai_edge_litert.interpreter",
+        checks_files=True,
     ),
     "tflite-runtime": _Source(
         "tflite_runtime",
         ("tflite-runtime",),
         "tflite_runtime.interpreter",
-        checks_files=False,
     ),
     "tf.lite": _Source(
         "tensorflow",
@@ -218,7 +220,7 @@ def _interpreter(path: str, runtime: str, threads: int, *, delegates: bool):
     if head[4:] != b"TFL3":
         raise UserError(f"{path!r} is not a .tflite file")
     if not _SOURCES[runtime].checks_files:
-        # A damaged file would crash the process: let another runtime look first.
+        # A damaged file can crash the process: let a runtime that checks look first.
         for checking in installed_runtimes():
             if _SOURCES[checking].checks_files:
                 _interpreter(path, checking, 1, delegates=False)
