@@ -84,7 +84,7 @@ def choose_space(
     Raises:
       UserError: There is no name, or the file is of another space.
     """
-    from search_spaces.registry import get_space
+    from search_spaces.registry import get_space, names
 
     if file is None:
         if name is None:
@@ -96,8 +96,12 @@ def choose_space(
             "architecture file: expected 'arguments' to be an object, got "
             f"{arguments!r}"
         )
-    if name is None and not isinstance(file.get("space"), str):
-        raise UserError("architecture file: no 'space' in it, say which with --space")
+    # A name of another kind is a file of Python: only the user may have that run.
+    if name is None and file.get("space") not in names():
+        raise UserError(
+            f"the architecture file is of space {file.get('space')!r}, which is none of "
+            "the framework's own: say --space=path/to/file.py:function"
+        )
     space = get_space(name or file["space"], **{**arguments, **given})
     if file.get("space") not in (None, space.name):
         raise UserError(

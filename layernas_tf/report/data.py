@@ -69,7 +69,8 @@ class LayerEffects:
     Attributes:
       layer: The layer's name.
       means: Expected effect on the reward of each option, in the layer's order.
-      deviations: Their posterior standard deviations; empty if unknown.
+      deviations: Standard deviations of the effects against the layer's default
+        option; empty if unknown.
     """
 
     layer: str

@@ -108,8 +108,8 @@ def _best(data: ReportData, scale: float) -> str:
     for effects in data.effects:
         index, layer = layers[effects.layer]
         best = max(range(len(effects.means)), key=effects.means.__getitem__)
-        centre = statistics.fmean(effects.means)
-        text = f"{scale * (effects.means[best] - centre):+.3g}"
+        gain = effects.means[best] - effects.means[layer.default]
+        text = f"{scale * gain:+.3g}"
         if effects.deviations:
             text += f" ± {scale * effects.deviations[best]:.2g}"
         chosen: Option | None = None
@@ -123,7 +123,7 @@ def _best(data: ReportData, scale: float) -> str:
     head = [
         ("layer", ""),
         ("best by itself", ""),
-        ("effect", "number"),
+        ("gain over the default", "number"),
         ("winner", "start"),
     ]
     return table(head, rows)
