@@ -99,8 +99,8 @@ def choose_space(
     # A name of another kind is a file of Python: only the user may have that run.
     if name is None and file.get("space") not in names():
         raise UserError(
-            f"the architecture file is of space {file.get('space')!r}, which is none of "
-            "the framework's own: say --space=path/to/file.py:function"
+            f"the architecture file is of space {file.get('space')!r}, which is none "
+            "of the framework's own: say --space=path/to/file.py:function"
         )
     space = get_space(name or file["space"], **{**arguments, **given})
     if file.get("space") not in (None, space.name):
