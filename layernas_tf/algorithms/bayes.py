@@ -14,6 +14,7 @@ architectures that use it up, and each layer's departure from it is learned.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -44,6 +45,10 @@ _NOISE = 0.3
 _FIRST_LEARNING = 4
 _LEARNING_GROWTH = 1.15
 _LEARNING_STEPS = 3
+_REPEATS = 30
+"""Next-best solutions of one draw that may have been tried before."""
+_DRAWS = 8
+"""Draws of an ask, each wider; the last one goes through all solutions."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,13 +99,16 @@ class LayerNASBayes:
         """The best untried architecture for a draw from the posterior."""
         number = self.history.next_number(number)
         belief = self._posterior()
-        if number == 0:
-            weights = belief.mean
-        else:
-            weights = belief.draw(self.history.rng(number))
-        for _, architecture in self.solver.solutions(self.effects.scores(weights[:-1])):
-            if self.history.is_new(architecture):
-                return self.history.propose(architecture, number)
+        rng = self.history.rng(number)
+        for attempt in range(_DRAWS):
+            weights = belief.draw(rng) if number else belief.mean
+            # A belief so sure that it only repeats itself is drawn from more widely.
+            weights = belief.mean + 1.5**attempt * (weights - belief.mean)
+            most = _REPEATS if attempt + 1 < _DRAWS else None
+            solutions = self.solver.solutions(self.effects.scores(weights[:-1]))
+            for _, architecture in itertools.islice(solutions, most):
+                if self.history.is_new(architecture):
+                    return self.history.propose(architecture, number)
         self._exhausted = True
         return None
 

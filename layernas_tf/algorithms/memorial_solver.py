@@ -7,12 +7,15 @@ inside the budget without training anything, and from the same table the next-be
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from layernas_tf.algorithms.effects import Effects
+from layernas_tf.budget import inside
 from layernas_tf.costs.counting import BudgetedChain
 from layernas_tf.space import Architecture
 
@@ -120,39 +123,85 @@ class MemorialSolver:
           of costs to units.
         """
         tables = self._tables(scores)
-        layers = self._effects.layers
-        root = float(tables[0][0, self._units])
-        heap: list[tuple[float, Architecture, int, float, float]] = [
-            (-root, (), 0, 0.0, 0.0)
-        ]
+        root = _Branch((), 0, 0.0, 0.0)
+        ties = itertools.count()  # of equal promises, the first found goes first
+        heap: list[tuple[float, int, _Fork, int]] = []
+
+        def branch(at: _Branch, bound: float) -> None:
+            fork = self._fork(at, scores, tables, bound)
+            if fork.promises:
+                heapq.heappush(heap, (-fork.promises[0], next(ties), fork, 0))
+
+        branch(root, np.inf)
         while heap:
-            bound, prefix, node, total, spent = heapq.heappop(heap)
-            i = len(prefix)
-            if i == len(layers):
-                if spent >= self._least and self._budgeted.searchable(prefix):
-                    yield total, prefix
-                continue
-            after = layers[i].next_node[node]
-            left = (
-                self._limit - spent - self._cost[i][node] - self._cheapest[i + 1][after]
+            bound, _, fork, rank = heapq.heappop(heap)
+            if rank + 1 < len(fork.promises):
+                following = -fork.promises[rank + 1]
+                heapq.heappush(heap, (following, next(ties), fork, rank + 1))
+            i, option = len(fork.at.prefix), fork.options[rank]
+            node = fork.at.node
+            reached = _Branch(
+                (*fork.at.prefix, option),
+                int(self._effects.layers[i].next_node[node, option]),
+                fork.at.total + float(scores[i][node, option]),
+                fork.at.spent + float(self._cost[i][node, option]),
             )
-            fits = (left >= 0) & ~self._forbidden[i][node]
-            if self._coupled:
-                fits &= self._budgeted.weights(prefix) > 0
-            k = np.clip(np.rint(left / self._unit), 0, self._units).astype(np.int64)
-            promise = total + scores[i][node] + tables[i + 1][after, k]
-            for o in np.flatnonzero(fits & (promise > -np.inf)).tolist():
-                heapq.heappush(
-                    heap,
-                    (
-                        # Never above the parent's: exact costs may beat the table.
-                        max(-float(promise[o]), bound),
-                        (*prefix, o),
-                        int(after[o]),
-                        total + float(scores[i][node, o]),
-                        spent + float(self._cost[i][node, o]),
-                    ),
-                )
+            if len(reached.prefix) < len(scores):
+                branch(reached, -bound)
+            elif self._holds(reached.prefix):
+                yield reached.total, reached.prefix
+
+    def _fork(
+        self,
+        at: _Branch,
+        scores: Sequence[np.ndarray],
+        tables: Sequence[np.ndarray],
+        bound: float,
+    ) -> _Fork:
+        """The options after a prefix, by what the table promises of each."""
+        i = len(at.prefix)
+        after = self._effects.layers[i].next_node[at.node]
+        left = (
+            self._limit
+            - at.spent
+            - self._cost[i][at.node]
+            - self._cheapest[i + 1][after]
+        )
+        fits = (left >= 0) & ~self._forbidden[i][at.node]
+        if self._coupled:
+            fits &= self._budgeted.weights(at.prefix) > 0
+        k = np.rint(left / self._unit).astype(np.int64)
+        k = np.minimum(np.maximum(k, 0), self._units)
+        promise = at.total + scores[i][at.node] + tables[i + 1][after, k]
+        # Exact costs may promise more than the rounded ones did: keep the order.
+        promise = np.minimum(promise, bound)
+        fits &= promise > -np.inf
+        order = np.argsort(-promise, kind="stable")
+        order = order[fits[order]]
+        return _Fork(at, order.tolist(), promise[order].tolist())
+
+    def _holds(self, architecture: Architecture) -> bool:
+        _, costs = self._budgeted.chain.walk(architecture)
+        return inside(self._budgeted.budgets, costs)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Branch:
+    """A prefix, the node it ends in, its score and its cost so far."""
+
+    prefix: Architecture
+    node: int
+    total: float
+    spent: float
+
+
+@dataclasses.dataclass(frozen=True)
+class _Fork:
+    """The options after a branch by falling promise; they are explored in turn."""
+
+    at: _Branch
+    options: list[int]
+    promises: list[float]
 
 
 def _unit_of(

@@ -13,6 +13,7 @@ with a single upper limit, `searchable` is exact at any resolution.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 
@@ -26,7 +27,7 @@ from layernas_tf.space import Architecture
 EXACT_ENTRIES = 400_000
 """Distinct (state, cost) pairs up to which the table is kept exact."""
 
-RESOLUTION = {1: 8192, 2: 256, 3: 48}
+RESOLUTION = {1: 4096, 2: 256, 3: 48}
 """Units between the cheapest architecture and the limit, by number of cost axes."""
 
 
@@ -39,7 +40,6 @@ class BudgetedChain:
     Attributes:
       chain: The costs.
       budgets: All must hold together. With none, everything is inside.
-      exact: Whether counts and samples are exact, or at a resolution.
     """
 
     def __init__(
@@ -83,20 +83,43 @@ class BudgetedChain:
         slack = self._high - self._cheapest_from(0, 0)
         if np.any(slack < 0):
             raise self._nothing_inside()
-        exact = _exact_tables(chain, self.allowed, self._regret, slack, exact_entries)
-        self.exact = exact is not None
-        if self.exact:
-            self._unit = np.ones(len(self._high))
-            self._tables = exact
-        else:
-            units = RESOLUTION[len(self._high)]
-            self._unit = np.where(slack > 0, slack / units, 1.0)
-            self._rounded = [
-                np.ceil(r / self._unit - 1e-9).astype(np.int64) for r in self._regret
-            ]
-            self._tables = _rounded_tables(chain, self.allowed, self._rounded, units)
-        if self.count() == 0:
+        self._slack = slack
+        self._exact_entries = exact_entries
+        # The cheapest architecture fits, so with one upper limit there is no doubt;
+        # the table waits until somebody counts.
+        plain = len(self.budgets) < 2 and np.all(self._low <= 0)
+        if not plain and self.count() == 0:
             raise self._nothing_inside()
+
+    @property
+    def exact(self) -> bool:
+        """Whether counts and samples are exact, or at a resolution."""
+        return self._counted[0]
+
+    @property
+    def _tables(self) -> list[list[_Counts]] | list[list[_Grid]]:
+        return self._counted[1]
+
+    @functools.cached_property
+    def _counted(self):
+        exact = _exact_tables(
+            self.chain, self.allowed, self._regret, self._slack, self._exact_entries
+        )
+        if exact is not None:
+            return True, exact
+        return False, _rounded_tables(
+            self.chain, self.allowed, self._rounded, RESOLUTION[len(self._slack)]
+        )
+
+    @functools.cached_property
+    def _unit(self) -> np.ndarray:
+        units = RESOLUTION[len(self._slack)]
+        return np.where(self._slack > 0, self._slack / units, 1.0)
+
+    @functools.cached_property
+    def _rounded(self) -> list[np.ndarray]:
+        """Regrets in units, rounded up."""
+        return [np.ceil(r / self._unit - 1e-9).astype(np.int64) for r in self._regret]
 
     def _nothing_inside(self) -> UserError:
         wanted = " and ".join(str(b) for b in self.budgets)
@@ -304,7 +327,7 @@ def _exact_tables(
             options = np.flatnonzero(allowed[i][s])
             parts = [tables[0][chain.next_state[i][s, o]] for o in options]
             # No table of sums is larger than its parts together; ask before building.
-            if entries + sum(len(part.keys) for part in parts) > 20 * most:
+            if entries + sum(len(part.keys) for part in parts) > 5 * most:
                 return None
             keys = [regret[i][s, o] + part.keys for o, part in zip(options, parts)]
             row.append(
