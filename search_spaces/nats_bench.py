@@ -100,42 +100,47 @@ def _transition(
 
 
 def _cell_operators(x: State, filters: int) -> list[Operator]:
-    """In the order of `_cell`; the ReLUs of n1 and n2 fuse into what makes these."""
+    """In the order in which TFLite runs `_cell`.
+
+    The ReLUs of n1 and n2 fuse into what makes these. `held` names what is alive
+    besides an operator's own tensors.
+    """
     n = State(filters, x.height, x.width)
-    norm, x_size, n_size = ops.batch_norm(n), ops.elements(x), ops.elements(n)
-    operators = [
-        _free_relu(x),
-        *(ops.conv(x, filters, 3, held=x_size), norm),
-        *(ops.conv(x, filters, 3, held=x_size + n_size), norm),
-        *(ops.conv(n, filters, 3, held=x_size + n_size), norm),
-        ops.add(n, held=x_size + n_size),
-        *(ops.conv(n, filters, 3, held=x_size + n_size), norm),
-        *(ops.conv(n, filters, 3, held=x_size + n_size), norm),
+    relu = ops.elements(x)
+    skip = partial_sum = to_n2 = ops.elements(n)
+    norm = ops.batch_norm(n)
+    projected = [ops.conv(x, filters, 1), norm] if x.channels != filters else []
+    return [
+        *projected,
+        _free_relu(x, held=skip if projected else 0),
+        *(ops.conv(x, filters, 3, held=skip), norm),  # n1
+        *(ops.conv(n, filters, 3, held=skip + relu), norm),  # n1 to n2
+        *(ops.conv(n, filters, 3, held=skip + relu + to_n2), norm),  # n1 to n3
+        ops.add(n, held=relu + to_n2),  # that and the skip
+        *(ops.conv(x, filters, 3, held=partial_sum + to_n2), norm),  # x to n2
+        ops.add(n, held=partial_sum),  # n2
+        *(ops.conv(n, filters, 3, held=partial_sum), norm),  # n2 to n3
+        ops.add(n),  # n3
     ]
-    if x.channels != filters:
-        operators += [ops.conv(x, filters, 1, held=2 * n_size), norm]
-    return operators + [ops.add(n, held=n_size), ops.add(n)]
 
 
 def _residual_operators(x: State, filters: int) -> list[Operator]:
-    """In the order of `_residual_block`."""
-    x_size = ops.elements(x)
-    first = padded_conv(x, filters, 3, 2, held=x_size)
-    y = first[-1].target
-    norm, y_size = ops.batch_norm(y), ops.elements(y)
-    pool = ops.average_pool(x, 2, 2, held=y_size)
+    """In the order in which TFLite runs `_residual_block`."""
+    pool = ops.average_pool(x, 2, 2)
+    skip = ops.conv(pool.target, filters, 1, held=ops.elements(x))
+    held = ops.elements(skip.target)
+    norm = ops.batch_norm(skip.target)
     return [
-        _free_relu(x),
-        *(*first, norm),
-        *(ops.conv(y, filters, 3, held=x_size), norm),
-        *(pool, ops.conv(pool.target, filters, 1, held=y_size)),
-        ops.add(y),
+        *(pool, skip, _free_relu(x, held=held)),
+        *(*padded_conv(x, filters, 3, 2, held=held), norm),
+        *(ops.conv(skip.target, filters, 3, held=held), norm),
+        ops.add(skip.target),
     ]
 
 
-def _free_relu(state: State) -> Operator:
+def _free_relu(state: State, held: int) -> Operator:
     """A ReLU that cannot fuse, as what it reads is needed without it as well."""
-    return Operator("relu", state, state, memory=2 * ops.elements(state))
+    return Operator("relu", state, state, memory=2 * ops.elements(state) + held)
 
 
 def _free_batch_norm(state: State) -> Operator:

