@@ -121,10 +121,10 @@ class TablesTest(parameterized.TestCase):
         inside = [
             index
             for index, a in enumerate(all_architectures(table.space).tolist())
-            if index % 7 == 0 or scores[index] >= best.valid
+            if index % 31 == 0 or scores[index] >= best.valid
             if all(b.holds(table.space.costs(tuple(a))) for b in budgets)
         ]
-        self.assertGreater(len(inside), 50)
+        self.assertGreater(len(inside), 20)
         self.assertEqual(best.valid, max(scores[index] for index in inside))
 
     def test_best_without_any_architecture_inside_says_so(self):
