@@ -144,11 +144,19 @@ def convert_all(
         fit the model, or a file cannot be written.
     """
     check_formats(tuple(paths))
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise UserError(
+            "conversion needs KERAS_BACKEND=tensorflow (whatever the model was trained "
+            f"with), got {keras.backend.backend()}"
+        )
     if input_type not in INPUT_TYPES:
         raise UserError(
             f"unknown input type {input_type!r}: expected {', '.join(INPUT_TYPES)}"
         )
     shape = image_shape(model)
+    model = in_float32(model)
     integer = [name for name in paths if FORMATS[name].integer]
     if integer:
         _check_representative(representative_images, shape, integer[0])
@@ -205,6 +213,24 @@ def load_keras_model(path: str) -> keras.Model:
         raise UserError(f"cannot load {path!r} as a .keras model: {reason}") from error
 
 
+def in_float32(model: keras.Model) -> keras.Model:
+    """The same network computing in float32; the model itself if it does already.
+
+    TFLite has no bfloat16 arithmetic, and a model trained in mixed precision keeps
+    the precision of each layer in its file. Its weights are float32 all along.
+    """
+    if all(layer.compute_dtype == "float32" for layer in model.layers):
+        return model
+    import keras
+
+    def copy(layer):
+        return layer.__class__.from_config(layer.get_config() | {"dtype": "float32"})
+
+    converted = keras.models.clone_model(model, clone_function=copy)
+    converted.set_weights(model.get_weights())
+    return converted
+
+
 def _check_representative(
     images: np.ndarray | None, shape: tuple[int, int, int], name: str
 ) -> None:
@@ -217,13 +243,20 @@ def _check_representative(
 
 
 def _export(model: keras.Model, shape: tuple[int, int, int], path: str) -> None:
-    import keras
+    import tensorflow as tf
 
-    image = keras.InputSpec(shape=(1, *shape), dtype="float32", name="image")
+    # What `model.export` writes less the call functions of every layer, which nothing
+    # reads here: the same .tflite, byte for byte in size, in half the time.
+    # (`TFLiteConverter.from_concrete_functions` would need no file at all, but loses
+    # the weights of Keras 3 models.)
+    module = tf.Module()
+    module.variables_of_model = [variable.value for variable in model.variables]
+    module.serve = tf.function(
+        lambda image: model(image, training=False),
+        input_signature=[tf.TensorSpec((1, *shape), tf.float32, name="image")],
+    )
     with captured_stderr():
-        model.export(
-            path, format="tf_saved_model", input_signature=[image], verbose=False
-        )
+        tf.saved_model.save(module, path, signatures=module.serve)
 
 
 def _convert_saved_model(

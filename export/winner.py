@@ -11,7 +11,13 @@ import numpy as np
 
 from export import runtime as runtimes
 from export.benchmark import host_latency
-from export.convert import FORMATS, check_formats, convert_all, image_shape
+from export.convert import (
+    FORMATS,
+    check_formats,
+    convert_all,
+    image_shape,
+    in_float32,
+)
 from export.verify import RuntimeCheck, keras_outputs, verify
 from layernas_tf.errors import UserError
 
@@ -93,6 +99,8 @@ def export_winner(
     check_formats(formats)
     runtime = runtimes.resolve_runtime(runtime)
     _check_fit(model, dataset)
+    # Trained in mixed precision it would differ from its files by that alone.
+    model = in_float32(model)
     if representative_images < 1:
         raise UserError(
             f"representative images: expected 1 or more, got {representative_images}"

@@ -57,5 +57,5 @@ def trained():
     keras.utils.set_random_seed(0)
     model = small_mobilenet_v3()
     model.compile(keras.optimizers.Adam(5e-3), "sparse_categorical_crossentropy")
-    model.fit(digits().train.batches(32, seed=0), epochs=6, verbose=0)
+    model.fit(digits().train.batches(32, seed=0), epochs=6, shuffle=False, verbose=0)
     return model

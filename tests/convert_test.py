@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import tempfile
+from unittest import mock
 
 import numpy as np
 from absl.testing import absltest, parameterized
@@ -116,6 +117,20 @@ class ConvertTest(parameterized.TestCase):
             outputs, runtime.load(self.paths["int8"]).run(self.images[:20]), atol=1e-6
         )
 
+    def test_a_model_of_mixed_precision_is_converted_in_float32(self):
+        import keras
+
+        keras.config.set_dtype_policy("mixed_bfloat16")
+        try:
+            mixed = classifier.small_mobilenet_v3()
+        finally:
+            keras.config.set_dtype_policy("float32")
+        mixed.set_weights(classifier.trained().get_weights())
+        path = os.path.join(self.folder, "mixed.tflite")
+        conversion.convert(mixed, format="float32", path=path)
+        checked = verify(path, self.reference, classifier.digits().test)
+        self.assertLess(checked.max_abs_error, 1e-5)
+
     def test_export_winner_writes_checks_and_times_every_format(self):
         out = os.path.join(self.folder, "winner")
         files = export_winner(
@@ -219,6 +234,17 @@ class BadInputTest(absltest.TestCase):
         keras.Model(image, keras.layers.Lambda(lambda x: x + 1)(image)).save(path)
         with self.assertRaisesRegex(UserError, "cannot load"):
             conversion.load_keras_model(path)
+
+
+class BackendTest(absltest.TestCase):
+    def test_other_backends_are_told_what_to_set(self):
+        import keras
+
+        with mock.patch.object(keras.backend, "backend", return_value="jax"):
+            with self.assertRaisesRegex(UserError, "needs KERAS_BACKEND=tensorflow"):
+                conversion.convert(
+                    classifier.trained(), format="float32", path="model.tflite"
+                )
 
 
 class QuietTest(absltest.TestCase):
