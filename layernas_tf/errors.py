@@ -37,7 +37,8 @@ def run_main(main: Callable[[Sequence[str]], None]) -> None:
     TensorFlow's start-up chatter is switched off before anything imports it, unless
     the user has set TF_CPP_MIN_LOG_LEVEL.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # 2 would still let through a line about CUDA wherever there is no GPU.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
     def guarded(argv: Sequence[str]) -> None:
         try:
