@@ -14,6 +14,31 @@ from typing import Any
 from layernas_tf.errors import UserError
 
 
+def check_workdir(folder: pathlib.Path) -> None:
+    """Checks that the folder can be made or written, without making anything.
+
+    Raises:
+      UserError: The nearest folder that exists cannot be written, or is a file.
+    """
+    existing = folder.absolute()
+    try:
+        while not existing.exists():
+            existing = existing.parent
+    except OSError as error:  # a name too long, a file where a folder should be
+        raise _unwritable(folder, error.strerror) from None
+    if not existing.is_dir():
+        raise _unwritable(folder, f"{str(existing)!r} is a file")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise _unwritable(folder, f"{str(existing)!r} is read-only for this user")
+
+
+def _unwritable(folder: pathlib.Path, why: str | None) -> UserError:
+    return UserError(
+        f"workdir {str(folder)!r} cannot be written: {why}; expected a folder that "
+        "this user can write, with space left"
+    )
+
+
 def open_workdir(path: str | os.PathLike[str]) -> pathlib.Path:
     """Makes the folder where it is missing and checks that files can be written.
 
@@ -27,10 +52,7 @@ def open_workdir(path: str | os.PathLike[str]) -> pathlib.Path:
             probe.write(b"\0" * 4096)
             probe.flush()
     except OSError as error:
-        raise UserError(
-            f"workdir {str(folder)!r} cannot be written: {error.strerror}; expected a "
-            "folder that this user can write, with space left"
-        ) from None
+        raise _unwritable(folder, error.strerror) from None
     return folder
 
 
@@ -44,9 +66,7 @@ def lock_workdir(folder: pathlib.Path) -> Iterator[None]:
     try:
         lock = open(folder / ".lock", "w")
     except OSError as error:
-        raise UserError(
-            f"workdir {str(folder)!r} cannot be written: {error.strerror}"
-        ) from None
+        raise _unwritable(folder, error.strerror) from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

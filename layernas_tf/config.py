@@ -1,0 +1,192 @@
+"""What a search was asked to do: its flags, and `config.json`, which a resume must fit.
+
+The fields of `SearchConfig` are the flags of the binary, by the same names.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+from absl import flags
+
+from layernas_tf.errors import UserError
+from layernas_tf.workdir import read_json, write_json
+
+
+def _flag(default: Any, text: str, *, may_change: bool = False) -> Any:
+    """A field with its flag's help, and whether a resume may give another value."""
+    metadata = {"help": text, "may_change": may_change}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchConfig:
+    """The flags of the search; None leaves a choice to the data set's size."""
+
+    space: str = _flag(
+        "mobilenet_v3_small", "Search space: a name or path/to/file.py:function."
+    )
+    dataset: str = _flag("digits", "digits, npz:FILE, folder:DIR or tfds:NAME.")
+    budget: tuple[str, ...] = _flag(
+        ("madds<=3M",),
+        "What the answer may cost, such as 'madds<=3M', 'madds=2.5M..3M' or "
+        "'madds<=50%' (of the default architecture). May repeat: all must hold.",
+    )
+    trials: int = _flag(60, "Candidates to train.", may_change=True)
+    algorithm: str = _flag("layernas", "Search algorithm.")
+    algorithm_option: tuple[str, ...] = _flag(
+        (), "An option of the algorithm, such as buckets=20. May repeat."
+    )
+    seed: int = _flag(0, "Of everything that is random.")
+    storage: str = _flag(
+        "", "URL of a database for the study, instead of study.db in the workdir."
+    )
+    resolution: int | None = _flag(
+        None, "Height and width of the images; by default as the data set's, 32 to 224."
+    )
+    stem_stride: int | None = _flag(
+        None, "Stride of the first convolution; by default 1 below 64 pixels, else 2."
+    )
+    valid_fraction: float = _flag(
+        0.2, "Share of the training images held out for validation."
+    )
+    limit: int | None = _flag(None, "At most about this many training images.")
+    epochs: int | None = _flag(None, "Epochs of a candidate's proxy training.")
+    batch_size: int | None = _flag(None, "Images per step.")
+    optimizer: str | None = _flag(None, "sgd, rmsprop or adamw.")
+    learning_rate: float | None = _flag(None, "Peak learning rate.")
+    weight_decay: float | None = _flag(None, "Decoupled weight decay.")
+    augment: str | None = _flag(None, "none, shift or shift_flip.")
+    mixed_precision: bool = _flag(False, "Train in bfloat16 with float32 weights.")
+    finalists: int = _flag(
+        3, "Best candidates that are trained longer; one of them wins.", may_change=True
+    )
+    final_epochs: int | None = _flag(
+        None, "Epochs of the finalists' training.", may_change=True
+    )
+    final_seeds: int = _flag(
+        1,
+        "Trainings of the winner and of the default architecture for the test figures.",
+        may_change=True,
+    )
+
+    def check(self) -> None:
+        """Checks what can be checked without a space and a data set.
+
+        Raises:
+          UserError: A value is out of range; the line names the flag.
+        """
+        for name in ("trials", "finalists", "final_seeds"):
+            _at_least(name, getattr(self, name), 1)
+        for name in ("seed",):
+            _at_least(name, getattr(self, name), 0)
+        for name in ("resolution", "limit", "epochs", "final_epochs", "batch_size"):
+            if getattr(self, name) is not None:
+                _at_least(name, getattr(self, name), 1)
+        if not 0 < self.valid_fraction < 1:
+            raise UserError(
+                "--valid_fraction: expected a share between 0 and 1, got "
+                f"{self.valid_fraction}"
+            )
+        self.algorithm_options()
+
+    def algorithm_options(self) -> dict[str, Any]:
+        """The `--algorithm_option`s by name; numbers and booleans as such."""
+        options = {}
+        for text in self.algorithm_option:
+            name, equals, value = text.partition("=")
+            if not (name.isidentifier() and equals and value):
+                raise UserError(
+                    f"--algorithm_option={text}: expected the form name=value"
+                )
+            try:
+                options[name] = json.loads(value)
+            except ValueError:
+                options[name] = value
+        return options
+
+    def to_json(self) -> dict[str, Any]:
+        """By flag name, JSON-ready."""
+        return dataclasses.asdict(self)
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise UserError(f"--{name}: expected at least {least}, got {value}")
+
+
+def define_flags() -> None:
+    """Defines a flag for every field of `SearchConfig`."""
+    define = {
+        "str": flags.DEFINE_string,
+        "int": flags.DEFINE_integer,
+        "float": flags.DEFINE_float,
+        "bool": flags.DEFINE_boolean,
+        "tuple[str, ...]": flags.DEFINE_multi_string,
+    }
+    for field in dataclasses.fields(SearchConfig):
+        kind = field.type.removesuffix(" | None")
+        default = list(field.default) if kind.startswith("tuple") else field.default
+        define[kind](field.name, default, field.metadata["help"])
+
+
+def from_flags(values: flags.FlagValues) -> SearchConfig:
+    """The configuration that the command line asks for, checked."""
+    chosen = {
+        field.name: values[field.name].value
+        for field in dataclasses.fields(SearchConfig)
+    }
+    for name in ("budget", "algorithm_option"):
+        chosen[name] = tuple(chosen[name] or ())
+    config = SearchConfig(**chosen)
+    config.check()
+    return config
+
+
+def check_resume(config: SearchConfig, path: pathlib.Path) -> None:
+    """Checks that a workdir's search is the one asked for.
+
+    Args:
+      config: What is asked for.
+      path: Of `config.json`; without the file there is nothing to resume.
+
+    Raises:
+      UserError: A flag that matters differs, or the file is no `config.json`.
+    """
+    if not path.exists():
+        return
+    stored = read_json(path)
+    if not isinstance(stored, dict):
+        raise UserError(f"{str(path)!r}: expected an object of flags")
+    given = json.loads(json.dumps(config.to_json()))
+    different = []
+    for field in dataclasses.fields(SearchConfig):
+        name = field.name
+        before = stored.get(name, _default(field))
+        if before != given[name] and not field.metadata["may_change"]:
+            different.append(f"--{name} was {_shown(before)}, is {_shown(given[name])}")
+    if different:
+        raise UserError(
+            f"workdir {str(path.parent)!r} holds another search: "
+            f"{'; '.join(different)}. Give the same flags to resume it, or another "
+            "--workdir"
+        )
+
+
+def save(config: SearchConfig, path: pathlib.Path) -> None:
+    """Writes `config.json`, unless it says the same already."""
+    if not path.exists() or read_json(path) != json.loads(json.dumps(config.to_json())):
+        write_json(path, config.to_json())
+
+
+def _default(field: dataclasses.Field) -> Any:
+    return json.loads(json.dumps(field.default))
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value)) or "none"
+    return "the default" if value is None else str(value)

@@ -1,0 +1,132 @@
+"""What a running search shows: a live bar in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import statistics
+import time
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from layernas_tf.budget import format_cost
+from layernas_tf.report.wording import seconds_text
+from layernas_tf.study import Trial
+
+LINE_SECONDS = 5.0
+"""Least time between two plain lines, so that a log of many trials stays readable."""
+
+_LOOK_BACK = 10
+
+
+class TimeLeft:
+    """Estimates the rest from the pace of the latest trials."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self._clock = clock
+        self._last = clock()
+        self._steps: collections.deque[float] = collections.deque(maxlen=_LOOK_BACK)
+
+    def step(self) -> None:
+        """Notes that a trial ended."""
+        now = self._clock()
+        self._steps.append(now - self._last)
+        self._last = now
+
+    def text(self, trials: int) -> str:
+        """How long so many trials will take."""
+        if not self._steps:
+            return "?"
+        return seconds_text(statistics.mean(self._steps) * trials)
+
+
+@contextlib.contextmanager
+def showing(
+    console: Console, total: int, metric: str, is_inside: Callable[[Trial], bool]
+) -> Iterator[Callable[..., None]]:
+    """Shows a search while it runs.
+
+    Args:
+      console: Where.
+      total: Number of trials that it goes for.
+      metric: The cost that is shown with the best candidate.
+      is_inside: Whether a trial is inside every budget.
+
+    Yields:
+      `show(trial, done, is_new=True)`, to be called with every finished trial and the
+      number of trials finished in all. Those of an earlier session are not new: they
+      are neither printed nor counted in the pace.
+    """
+    left = TimeLeft()
+    best: Trial | None = None
+
+    def note(trial: Trial) -> bool:
+        nonlocal best
+        better = (
+            trial.reward is not None
+            and is_inside(trial)
+            and (best is None or trial.reward > best.reward)
+        )
+        if better:
+            best = trial
+        return better
+
+    def best_text() -> str:
+        if best is None:
+            return "none inside the budget yet"
+        cost = format_cost(best.costs[metric])
+        return f"best {best.reward:.4f} at {metric}={cost} (trial {best.number})"
+
+    if console.is_terminal:
+        columns = (
+            TextColumn("[bold]trials"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[best]}"),
+            TextColumn("{task.fields[left]} left"),
+        )
+        with Progress(*columns, console=console) as bar:
+            task = bar.add_task("", total=total, best=best_text(), left="?")
+
+            def show(trial: Trial, done: int, is_new: bool = True) -> None:
+                note(trial)
+                if is_new:
+                    left.step()
+                bar.update(
+                    task,
+                    completed=done,
+                    best=best_text(),
+                    left=left.text(max(0, total - done)),
+                )
+
+            yield show
+        return
+
+    printed = -LINE_SECONDS
+
+    def print_line(trial: Trial, done: int, is_new: bool = True) -> None:
+        nonlocal printed
+        better = note(trial)
+        if not is_new:
+            return
+        left.step()
+        now = time.monotonic()
+        if not better and done < total and now - printed < LINE_SECONDS:
+            return
+        printed = now
+        outcome = (
+            f"failed ({trial.reason})"
+            if trial.reward is None
+            else f"{trial.reward:.4f} at {metric}={format_cost(trial.costs[metric])}"
+        )
+        rest = f"{left.text(max(0, total - done))} left"
+        console.print(
+            f"trial {trial.number}: {outcome}; {best_text()}; {done}/{total}, {rest}",
+            soft_wrap=True,
+            markup=False,
+            highlight=False,
+        )
+
+    yield print_line
