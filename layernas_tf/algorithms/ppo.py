@@ -145,7 +145,7 @@ class PPO:
         deviation = np.sqrt(max(self._square / self._weight - mean**2, 1e-16))
         advantage = np.clip((rewards - mean) / deviation, -3, 3)
         stacked = [self._stacked(architecture) for architecture, _ in batch]
-        # What another worker's budgets allowed may be impossible here: nothing to learn.
+        # What another worker's budgets allowed may be impossible here.
         kept = [row for row, offsets in enumerate(stacked) if offsets is not None]
         if not kept or not len(self._layers):
             return

@@ -1,0 +1,324 @@
+"""Compares search algorithms on a benchmark table, over many seeded runs.
+
+`python -m layernas_tf.compare --benchmark=nats_sss --table=FILE --dataset=cifar10
+--budget='madds<=50%' --algorithms=layernas,random --runs=100 --trials=400 --out=DIR`
+
+Writes `curves.csv`, `summary.csv`, `curves.png` and `report.html` to `--out`. Every
+finished run is kept in `--out/runs`: the same command goes on where it was stopped, and
+more runs or algorithms are added to what is there. The same seeds give the same
+`curves.csv` to the byte.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+
+from absl import flags
+
+from layernas_tf.algorithms.registry import NAMES
+from layernas_tf.algorithms.rewards import KINDS, RewardShape
+from layernas_tf.budget import Budget, parse_budget
+from layernas_tf.comparison.curves import (
+    Curves,
+    Standing,
+    curves_csv,
+    default_targets,
+    paired_tests,
+    standing,
+    summary_csv,
+)
+from layernas_tf.comparison.runs import (
+    Job,
+    Setting,
+    check_algorithms,
+    claim_folder,
+    read_run,
+    run_all,
+    write_atomically,
+)
+from layernas_tf.errors import UserError, run_main
+from layernas_tf.tables import Row, Table
+
+DEFAULT_ALGORITHMS = (
+    "layernas_bayes,layernas,layernas_layerwise,random,regularized_evolution,"
+    "local_search,ppo,tpe,nsga2"
+)
+
+
+def load(setting: Setting) -> Table:
+    """The table of a setting."""
+    from search_spaces.tables import load_table
+
+    return load_table(
+        setting.benchmark,
+        setting.table or None,
+        setting.dataset or None,
+        signal_hp=setting.signal_hp,
+    )
+
+
+def budget_of(text: str, table: Table) -> Budget:
+    """Reads a budget for the space of a table."""
+    return parse_budget(text, table.space)
+
+
+def parse_algorithms(text: str, runs: int) -> dict[str, int]:
+    """Reads `layernas,random,gp:10`: by algorithm, the number of runs.
+
+    Raises:
+      UserError: A name is unknown or there twice, or a number is not positive.
+    """
+    if runs < 1:
+        raise UserError(f"--runs: expected at least 1, got {runs}")
+    counts: dict[str, int] = {}
+    for word in filter(None, (word.strip() for word in text.split(","))):
+        name, colon, number = word.partition(":")
+        if name not in NAMES:
+            raise UserError(
+                f"--algorithms: {name!r} is none, expected one of {', '.join(NAMES)}"
+            )
+        if name in counts:
+            raise UserError(f"--algorithms: {name!r} is there twice")
+        if colon and not (number.isdecimal() and int(number) > 0):
+            raise UserError(
+                f"--algorithms: {word!r}: expected a number of runs, as in '{name}:10'"
+            )
+        counts[name] = int(number) if colon else runs
+    if not counts:
+        raise UserError(
+            f"--algorithms: expected one or more of {', '.join(NAMES)}, got none"
+        )
+    return counts
+
+
+def compare(
+    setting: Setting,
+    counts: dict[str, int],
+    out: str,
+    processes: int,
+    targets: Sequence[float] = (),
+    command: str = "",
+) -> list[Standing]:
+    """Runs what is not there yet and writes the outputs.
+
+    Args:
+      setting: Table, budgets, trials, seed.
+      counts: By algorithm, the number of runs.
+      out: The folder.
+      processes: Runs at once.
+      targets: Search signals to which the trials are counted; by default some near
+        the best possible.
+      command: For the report: what makes it again.
+
+    Returns:
+      The standings, in the order of `counts`.
+
+    Raises:
+      UserError: Something is wrong with the table, the budgets or the folder.
+    """
+    if setting.trials < 1:
+        raise UserError(f"--trials: expected at least 1, got {setting.trials}")
+    if processes < 1:
+        raise UserError(f"--processes: expected at least 1, got {processes}")
+    table = load(setting)
+    budgets = [budget_of(text, table) for text in setting.budgets]
+    best = table.best(budgets)
+    check_algorithms(list(counts), table, budgets, setting.shape)
+    claim_folder(out, setting)
+    jobs = [Job(name, run) for name, runs in counts.items() for run in range(runs)]
+    missing = [job for job in jobs if read_run(out, job, setting.trials) is None]
+    if missing:
+        _run_with_progress(setting, missing, len(jobs), out, processes)
+    curves = [
+        Curves.of(
+            name, [read_run(out, Job(name, run), setting.trials) for run in range(runs)]
+        )
+        for name, runs in counts.items()
+    ]
+    targets = targets or default_targets(best.valid)
+    standings = [standing(each, best.valid, targets) for each in curves]
+    _write_outputs(table, budgets, best, curves, standings, targets, out, command)
+    return standings
+
+
+def _run_with_progress(
+    setting: Setting, missing: list[Job], total: int, out: str, processes: int
+) -> None:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    left = {job.algorithm: 0 for job in missing}
+    for job in missing:
+        left[job.algorithm] += 1
+    if len(missing) < total:
+        console.print(f"{total - len(missing)} of {total} runs are there already")
+    started = time.monotonic()
+    with Progress(
+        TextColumn("{task.description:24}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as progress:
+        tasks = {name: progress.add_task(name, total=n) for name, n in left.items()}
+
+        def done(job: Job) -> None:
+            progress.advance(tasks[job.algorithm])
+            left[job.algorithm] -= 1
+            if not left[job.algorithm] and not console.is_terminal:
+                seconds = time.monotonic() - started
+                console.print(f"{job.algorithm}: done after {seconds:.0f} s")
+
+        run_all(setting, load, budget_of, missing, out, processes, done)
+
+
+def _write_outputs(
+    table: Table,
+    budgets: Sequence[Budget],
+    best: Row,
+    curves: Sequence[Curves],
+    standings: Sequence[Standing],
+    targets: Sequence[float],
+    out: str,
+    command: str,
+) -> None:
+    from layernas_tf.comparison.figure import write_figure
+    from layernas_tf.comparison.page import comparison_page
+
+    names = table.benchmark, table.dataset
+    write_atomically(os.path.join(out, "curves.csv"), curves_csv(*names, curves))
+    write_atomically(os.path.join(out, "summary.csv"), summary_csv(*names, curves))
+    title = f"{' '.join(filter(None, names))}, {' and '.join(map(str, budgets))}"
+    write_figure(os.path.join(out, "curves.png"), title, curves, best)
+    tests = paired_tests(curves)
+    write_atomically(
+        os.path.join(out, "report.html"),
+        comparison_page(title, curves, standings, tests, targets, best, command),
+    )
+
+
+def _print_standings(standings: Sequence[Standing], out: str) -> None:
+    from rich.console import Console
+    from rich.table import Table as TerminalTable
+
+    shown = TerminalTable(box=None, header_style="bold")
+    shown.add_column("algorithm")
+    for name in ("runs", "final valid", "IQR", "final test", "found best"):
+        shown.add_column(name, justify="right")
+    for each in sorted(standings, key=lambda each: -each.valid):
+        shown.add_row(
+            each.algorithm,
+            str(each.runs),
+            f"{each.valid:.3f}",
+            f"{each.spread:.3f}",
+            f"{each.test:.3f}",
+            f"{each.found:.0%}",
+        )
+    console = Console()
+    console.print(shown)
+    console.print(f"written to {out}: curves.csv, summary.csv, curves.png, report.html")
+
+
+def define_flags() -> None:
+    """Defines the command line; only the program itself calls it."""
+    flags.DEFINE_enum(
+        "benchmark",
+        "nats_sss",
+        ["nats_sss", "nas_bench_macro", "channel_bench_macro", "synthetic", "burger"],
+        "The benchmark.",
+    )
+    flags.DEFINE_string("table", "", "Path of the benchmark's file or folder.")
+    flags.DEFINE_string(
+        "dataset",
+        "",
+        "nats_sss: cifar10, cifar100 or imagenet16; synthetic: its arguments, such as "
+        "layers=20,options=4.",
+    )
+    flags.DEFINE_integer("signal_hp", 90, "NATS-Bench archives: 12 or 90 epochs.")
+    flags.DEFINE_multi_string(
+        "budget",
+        [],
+        "What an architecture may cost; may be repeated. By default half of the "
+        "largest architecture's cost.",
+    )
+    flags.DEFINE_string(
+        "algorithms",
+        DEFAULT_ALGORITHMS,
+        f"Comma-separated: {', '.join(NAMES)}. 'gp:10' makes 10 runs of it.",
+    )
+    flags.DEFINE_integer("runs", 100, "Runs per algorithm.")
+    flags.DEFINE_integer("trials", 400, "Evaluations per run.")
+    flags.DEFINE_integer("seed", 0, "Run i has the seed seed + i.")
+    flags.DEFINE_string("out", "runs/compare", "Folder for the results.")
+    flags.DEFINE_integer("processes", os.cpu_count() or 1, "Runs at once.")
+    flags.DEFINE_list(
+        "targets", [], "Accuracies to which the trials are counted in the report."
+    )
+    flags.DEFINE_enum(
+        "reward_shape",
+        "rejection",
+        list(KINDS),
+        "For regularized_evolution and ppo: how the cost enters the reward.",
+    )
+    flags.DEFINE_float("mnasnet_exponent", -0.07, "w of --reward_shape=mnasnet.")
+    flags.DEFINE_float(
+        "tunas_beta",
+        -0.07,
+        "beta of --reward_shape=tunas, as a share of the best possible reward.",
+    )
+
+
+def main(argv: Sequence[str]) -> None:
+    """The binary."""
+    given = flags.FLAGS
+    try:
+        targets = [float(target) for target in given.targets]
+    except ValueError:
+        raise UserError(
+            f"--targets: expected numbers, got {','.join(given.targets)!r}"
+        ) from None
+    setting = Setting(
+        given.benchmark,
+        given.table,
+        given.dataset,
+        given.signal_hp,
+        (),
+        given.trials,
+        RewardShape(given.reward_shape, given.mnasnet_exponent, given.tunas_beta),
+        given.seed,
+    )
+    budgets = tuple(given.budget) or (f"{load(setting).metric}<=50%",)
+    setting = Setting(**{**vars(setting), "budgets": budgets})
+    standings = compare(
+        setting,
+        parse_algorithms(given.algorithms, given.runs),
+        given.out,
+        given.processes,
+        targets,
+        shlex.join(["python", "-m", "layernas_tf.compare", *argv_of(sys.argv)]),
+    )
+    _print_standings(standings, given.out)
+
+
+def argv_of(argv: Sequence[str]) -> list[str]:
+    """The arguments without the program."""
+    return list(argv[1:])
+
+
+if __name__ == "__main__":
+    define_flags()
+    run_main(main)

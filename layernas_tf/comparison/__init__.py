@@ -1,0 +1,1 @@
+"""Many runs of many algorithms on one benchmark table, and what they show."""

@@ -1,0 +1,195 @@
+"""What the runs show: tables of curves, checkpoints, and paired tests."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from collections.abc import Sequence
+
+import numpy as np
+
+from layernas_tf.comparison.runs import Curve, format_value
+
+_CHECKPOINTS = (10, 25, 50, 100, 200, 400, 800, 1600, 3200)
+_TOLERANCE = 1e-9
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Curves:
+    """All runs of one algorithm.
+
+    Attributes:
+      algorithm: Its name.
+      valid: Search signal of the best inside the budget, `(runs, trials)`; NaN while
+        there is none.
+      test: What is reported of it, `(runs, trials)`.
+    """
+
+    algorithm: str
+    valid: np.ndarray
+    test: np.ndarray
+
+    @classmethod
+    def of(cls, algorithm: str, runs: Sequence[Curve]) -> Curves:
+        """Stacks runs."""
+        return cls(
+            algorithm,
+            np.stack([run.valid for run in runs]),
+            np.stack([run.test for run in runs]),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Standing:
+    """How an algorithm did over all its runs.
+
+    Attributes:
+      algorithm: Its name.
+      runs: Their number.
+      valid: Mean final search signal.
+      test: Mean reported figure of the final answers.
+      spread: Distance between the quartiles of the final search signal.
+      found: Share of runs that ended with the best possible search signal.
+      needed: For each target the median number of trials until it was reached; None
+        where fewer than half of the runs reached it.
+      reached: For each target the share of runs that reached it.
+    """
+
+    algorithm: str
+    runs: int
+    valid: float
+    test: float
+    spread: float
+    found: float
+    needed: tuple[float | None, ...]
+    reached: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Test:
+    """A paired comparison of two algorithms after some number of trials.
+
+    Attributes:
+      first: The one in question.
+      second: The other one.
+      trial: After how many trials.
+      runs: How many pairs (runs of the same seed).
+      difference: Mean of `first - second` of the search signal.
+      p: Two-sided p-value of Wilcoxon's signed-rank test, not corrected for the
+        number of comparisons.
+    """
+
+    first: str
+    second: str
+    trial: int
+    runs: int
+    difference: float
+    p: float
+
+
+def checkpoints(trials: int) -> tuple[int, ...]:
+    """The numbers of trials at which summaries are given; the last is `trials`."""
+    return (*(count for count in _CHECKPOINTS if count < trials), trials)
+
+
+def curves_csv(benchmark: str, dataset: str, curves: Sequence[Curves]) -> str:
+    """The text of `curves.csv`."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow("benchmark dataset algorithm run trial valid test".split())
+    for each in curves:
+        for run, (valid, test) in enumerate(zip(each.valid, each.test)):
+            for trial, (v, t) in enumerate(zip(valid, test), start=1):
+                writer.writerow(
+                    (benchmark, dataset, each.algorithm, run, trial)
+                    + (format_value(v), format_value(t))
+                )
+    return out.getvalue()
+
+
+def summary_csv(benchmark: str, dataset: str, curves: Sequence[Curves]) -> str:
+    """The text of `summary.csv`: mean and quartiles at the checkpoints.
+
+    `answered` is the number of runs that had an architecture inside the budget by
+    then; the figures are over those.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(
+        "benchmark dataset algorithm trial runs answered "
+        "valid_mean valid_p25 valid_p75 test_mean test_p25 test_p75".split()
+    )
+    for each in curves:
+        for trial in checkpoints(each.valid.shape[1]):
+            valid, test = each.valid[:, trial - 1], each.test[:, trial - 1]
+            answered = int(np.count_nonzero(~np.isnan(valid)))
+            writer.writerow(
+                (benchmark, dataset, each.algorithm, trial, len(valid), answered)
+                + tuple(map(_rounded, (*_band(valid), *_band(test))))
+            )
+    return out.getvalue()
+
+
+def _rounded(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.6f}"
+
+
+def _band(values: np.ndarray) -> tuple[float, float, float]:
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return (np.nan,) * 3
+    return (float(known.mean()), *map(float, np.percentile(known, (25, 75))))
+
+
+def default_targets(best: float) -> tuple[float, ...]:
+    """Search signals within 1 %, 0.5 % and 0.1 % of the best possible, and it."""
+    return tuple(best - abs(best) * share for share in (0.01, 0.005, 0.001, 0.0))
+
+
+def standing(curves: Curves, best: float, targets: Sequence[float]) -> Standing:
+    """Sums up the runs of one algorithm; `best` is the best possible signal."""
+    final = curves.valid[:, -1]
+    mean, low, high = _band(final)
+    needed, reached = [], []
+    for target in targets:
+        hit = curves.valid >= target - _TOLERANCE
+        first = np.where(hit.any(axis=1), hit.argmax(axis=1) + 1.0, np.inf)
+        median = float(np.median(first))
+        needed.append(median if np.isfinite(median) else None)
+        reached.append(float(hit.any(axis=1).mean()))
+    return Standing(
+        curves.algorithm,
+        len(final),
+        mean,
+        _band(curves.test[:, -1])[0],
+        high - low,
+        float(np.mean(final >= best - _TOLERANCE)),
+        tuple(needed),
+        tuple(reached),
+    )
+
+
+def paired_tests(curves: Sequence[Curves]) -> list[Test]:
+    """Tests each LayerNAS against each other algorithm at every checkpoint."""
+    return [
+        _test(first, second, trial)
+        for first in curves
+        if first.algorithm.startswith("layernas")
+        for second in curves
+        if second is not first
+        for trial in checkpoints(first.valid.shape[1])
+    ]
+
+
+def _test(first: Curves, second: Curves, trial: int) -> Test:
+    from scipy.stats import wilcoxon
+
+    runs = min(len(first.valid), len(second.valid))
+    difference = first.valid[:runs, trial - 1] - second.valid[:runs, trial - 1]
+    difference = difference[~np.isnan(difference)]
+    p = 1.0
+    if np.any(np.abs(difference) > _TOLERANCE):
+        p = float(wilcoxon(np.round(difference, 9), zero_method="pratt").pvalue)
+    mean = float(difference.mean()) if len(difference) else np.nan
+    return Test(first.algorithm, second.algorithm, trial, len(difference), mean, p)

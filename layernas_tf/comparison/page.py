@@ -1,0 +1,217 @@
+"""`report.html` of a comparison: interactive curves, the standings, paired tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from layernas_tf.comparison.curves import Curves, Standing, Test, checkpoints
+from layernas_tf.comparison.figure import complete_from
+from layernas_tf.comparison.style import style_of
+from layernas_tf.report.page import Section, chart, render
+from layernas_tf.report.style import layout
+from layernas_tf.report.tables import cell, table
+from layernas_tf.tables import Row
+
+
+def comparison_page(
+    title: str,
+    curves: Sequence[Curves],
+    standings: Sequence[Standing],
+    tests: Sequence[Test],
+    targets: Sequence[float],
+    best: Row,
+    command: str,
+) -> str:
+    """The page as HTML.
+
+    Args:
+      title: Benchmark, dataset and budget.
+      curves: One algorithm each.
+      standings: In the order of `curves`.
+      tests: See `paired_tests`.
+      targets: The search signals that the standings are about.
+      best: The best possible inside the budget.
+      command: What makes this page again.
+    """
+    return render(
+        title,
+        f'<p class="headline">{_headline(standings, best)}</p>',
+        [
+            Section(
+                "Search signal",
+                chart("valid", _figure(curves, "valid", best.valid), 460),
+                "The best architecture inside the budget after each trial, chosen by "
+                "its search signal: mean over the runs and the band of the middle "
+                "half. A click on a name hides its curve.",
+            ),
+            Section(
+                "Reported figure",
+                chart("test", _figure(curves, "test", best.test), 460),
+                "The test figure of the same architectures, which no search sees. The "
+                "line is that of the architecture with the best search signal, so "
+                "curves can lie above it.",
+            ),
+            Section(
+                "Standings",
+                _standings_table(standings, targets, best),
+                "After the last trial. Trials needed: the median over the runs, "
+                "and the share of runs that got there.",
+            ),
+            *(
+                [
+                    Section(
+                        "Paired tests",
+                        _tests_table(tests, curves[0].valid.shape[1]),
+                        "Mean difference of the search signal between runs of the same "
+                        "seed and the two-sided p-value of Wilcoxon's signed-rank "
+                        "test, not corrected for the number of comparisons.",
+                    )
+                ]
+                if tests
+                else []
+            ),
+        ],
+        f"Made by: {command}",
+    )
+
+
+def _headline(standings: Sequence[Standing], best: Row) -> str:
+    ranked = sorted(standings, key=lambda s: (-s.found, -s.valid))
+    first = ranked[0]
+    return (
+        f"{style_of(first.algorithm).label} ends with the best possible architecture "
+        f"({best.valid:.6g}) in {first.found:.0%} of {first.runs} runs"
+        + (
+            f"; {style_of(ranked[1].algorithm).label} follows with "
+            f"{ranked[1].found:.0%}."
+            if len(ranked) > 1
+            else "."
+        )
+    )
+
+
+def _figure(curves: Sequence[Curves], attribute: str, best: float) -> dict[str, Any]:
+    data = []
+    lows = [best]
+    for each in curves:
+        values = getattr(each, attribute)
+        start = complete_from(values)
+        trials = (np.arange(start, values.shape[1]) + 1).tolist()
+        values = values[:, start:]
+        if not trials:
+            continue
+        style = style_of(each.algorithm)
+        low, high = np.percentile(values, (25, 75), axis=0).round(6).tolist()
+        mean = values.mean(axis=0).round(6).tolist()
+        lows.append(mean[max(0, min(14 - start, len(mean) - 1))])
+        shared = {"legendgroup": each.algorithm, "mode": "lines"}
+        data.append(
+            shared
+            | {
+                "x": trials + trials[::-1],
+                "y": high + low[::-1],
+                "fill": "toself",
+                "fillcolor": _transparent(style.colour),
+                "line": {"width": 0},
+                "hoverinfo": "skip",
+                "showlegend": False,
+            }
+        )
+        data.append(
+            shared
+            | {
+                "x": trials,
+                "y": mean,
+                "name": style.label,
+                "line": {
+                    "color": style.colour,
+                    "dash": style.dash,
+                    "width": style.width,
+                },
+                "hovertemplate": "%{y:.3f}",
+            }
+        )
+    margin = 0.08 * max(best - min(lows), 1e-6)
+    shape = {
+        "type": "line",
+        "xref": "paper",
+        "x0": 0,
+        "x1": 1,
+        "y0": best,
+        "y1": best,
+        "line": {"width": 1, "dash": "dash", "color": "#7d8996"},
+    }
+    return {
+        "data": data,
+        "layout": layout(
+            "trials",
+            "best inside the budget so far",
+            shapes=[shape],
+            hovermode="x unified",
+            yaxis={"range": [min(lows) - margin, best + 2 * margin]},
+        ),
+    }
+
+
+def _transparent(colour: str) -> str:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.13)"
+
+
+def _standings_table(
+    standings: Sequence[Standing], targets: Sequence[float], best: Row
+) -> str:
+    head = [
+        ("algorithm", ""),
+        ("runs", "number"),
+        ("final valid", "number"),
+        ("IQR", "number"),
+        ("final test", "number"),
+        ("found the best possible", "number"),
+    ]
+    head += [(f"trials to {target:.6g}", "number") for target in targets]
+    rows = []
+    for each in sorted(standings, key=lambda s: -s.valid):
+        cells = cell(style_of(each.algorithm).label)
+        cells += "".join(
+            cell(text, "number")
+            for text in (
+                each.runs,
+                f"{each.valid:.3f}",
+                f"{each.spread:.3f}",
+                f"{each.test:.3f}",
+                f"{each.found:.0%}",
+            )
+        )
+        for needed, reached in zip(each.needed, each.reached):
+            text = "–" if needed is None else f"{needed:.0f}"
+            cells += cell(f"{text} ({reached:.0%})", "number")
+        rows.append(f"<tr>{cells}</tr>")
+    foot = cell("best possible") + cell("")
+    foot += cell(f"{best.valid:.3f}", "number") + cell("")
+    foot += cell(f"{best.test:.3f}", "number") + cell("") * (1 + len(targets))
+    return table(head, rows, f"<tr>{foot}</tr>")
+
+
+def _tests_table(tests: Sequence[Test], trials: int) -> str:
+    points = checkpoints(trials)
+    head = [("algorithm", ""), ("against", "")]
+    head += [(f"after {point} trials", "number") for point in points]
+    rows = []
+    pairs = dict.fromkeys((test.first, test.second) for test in tests)
+    found = {(test.first, test.second, test.trial): test for test in tests}
+    for first, second in pairs:
+        cells = cell(style_of(first).label) + cell(style_of(second).label)
+        for point in points:
+            test = found[first, second, point]
+            text = f"{test.difference:+.3f} (p {_p(test.p)})"
+            cells += cell(text if test.runs else "–", "number")
+        rows.append(f"<tr>{cells}</tr>")
+    return table(head, rows)
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -1,0 +1,294 @@
+"""Runs of algorithms on a table: in parallel processes, each finished run in a file."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import csv
+import dataclasses
+import hashlib
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from layernas_tf.algorithms.registry import make_algorithm, takes_reward_shape
+from layernas_tf.algorithms.rewards import RewardShape
+from layernas_tf.budget import Budget, inside
+from layernas_tf.errors import UserError
+from layernas_tf.tables import Table
+
+_COLUMNS = ["trial", "valid", "test"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """Everything that the outcome of a run depends on, besides algorithm and seed.
+
+    Attributes:
+      benchmark: The table's name.
+      table: Path of its file or folder; empty for computed ones.
+      dataset: What the table's architectures were trained on.
+      signal_hp: For NATS-Bench, the epochs after which the signal is taken.
+      budgets: As the user wrote them.
+      trials: Evaluations per run.
+      shape: How the cost enters the reward of algorithms without constraints; `beta`
+        as a share of the best possible reward.
+      seed: Run `i` has the seed `seed + i`.
+    """
+
+    benchmark: str
+    table: str
+    dataset: str
+    signal_hp: int
+    budgets: tuple[str, ...]
+    trials: int
+    shape: RewardShape
+    seed: int
+
+    def identity(self) -> dict[str, object]:
+        """What a folder of runs records, to refuse runs of another setting."""
+        identity = dataclasses.asdict(self)
+        identity["table"] = _digest(self.table) if self.table else ""
+        identity["budgets"] = list(self.budgets)
+        return identity
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Job:
+    """One run of one algorithm."""
+
+    algorithm: str
+    run: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Curve:
+    """The best architecture inside the budget after each trial, chosen by `valid`.
+
+    Attributes:
+      valid: Its search signal, float array `(trials,)`; NaN while there is none.
+      test: What is reported of it, `(trials,)`.
+    """
+
+    valid: np.ndarray
+    test: np.ndarray
+
+
+def run_algorithm(
+    name: str,
+    table: Table,
+    budgets: Sequence[Budget],
+    trials: int,
+    seed: int,
+    shape: RewardShape = RewardShape(),
+) -> Curve:
+    """Searches a table once.
+
+    A search that ends by itself keeps its answer for the remaining trials.
+
+    Raises:
+      UserError: The table lacks an architecture that the search asks for.
+    """
+    algorithm = make_algorithm(
+        name, table.space, budgets, seed, **_options(name, table, budgets, shape)
+    )
+    valid = np.full(trials, np.nan)
+    test = np.full(trials, np.nan)
+    best = None
+    for trial in range(trials):
+        candidate = algorithm.ask()
+        if candidate is None:
+            if best is not None:
+                valid[trial:], test[trial:] = best.valid, best.test
+            break
+        row = table.query(candidate.architecture)
+        _, costs = table.space.chain.walk(candidate.architecture)
+        algorithm.tell(candidate, row.valid, costs)
+        if inside(budgets, costs) and (best is None or row.valid > best.valid):
+            best = row
+        if best is not None:
+            valid[trial], test[trial] = best.valid, best.test
+    return Curve(valid, test)
+
+
+def _options(
+    name: str, table: Table, budgets: Sequence[Budget], shape: RewardShape
+) -> dict[str, RewardShape]:
+    if shape.rejects or not takes_reward_shape(name):
+        return {}
+    scale = abs(table.best(budgets).valid)
+    return {"shape": dataclasses.replace(shape, beta=shape.beta * scale)}
+
+
+def check_algorithms(
+    names: Sequence[str], table: Table, budgets: Sequence[Budget], shape: RewardShape
+) -> None:
+    """Raises `UserError` for what would fail in every run."""
+    for name in names:
+        make_algorithm(
+            name, table.space, budgets, 0, **_options(name, table, budgets, shape)
+        )
+
+
+def claim_folder(out: str, setting: Setting) -> None:
+    """Makes the output folder, or checks that its runs are of the same setting.
+
+    Raises:
+      UserError: The folder holds runs of another setting, or cannot be written.
+    """
+    path = os.path.join(out, "config.json")
+    identity = json.loads(json.dumps(setting.identity()))
+    try:
+        with open(path, encoding="utf-8") as file:
+            known = json.load(file)
+    except FileNotFoundError:
+        known = None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}), expected JSON") from None
+    if known is None:
+        try:
+            os.makedirs(os.path.join(out, "runs"), exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"--out {out!r}: cannot be made: {error.strerror}"
+            ) from None
+        write_atomically(path, json.dumps(identity, indent=1, sort_keys=True) + "\n")
+        return
+    if not isinstance(known, dict):
+        known = {}
+    for name, value in identity.items():
+        if known.get(name) != value:
+            raise UserError(
+                f"--out {out!r} holds runs with {name}={known.get(name)!r}, these have "
+                f"{value!r}: choose another folder"
+            )
+    os.makedirs(os.path.join(out, "runs"), exist_ok=True)
+
+
+def read_run(out: str, job: Job, trials: int) -> Curve | None:
+    """Reads a finished run; None if there is none, or not a whole one."""
+    try:
+        with open(_path(out, job), newline="", encoding="utf-8") as file:
+            header, *rows = csv.reader(file)
+        if header != _COLUMNS or [row[0] for row in rows] != [
+            str(trial) for trial in range(1, trials + 1)
+        ]:
+            return None
+        valid, test = (
+            np.array([float(row[column]) if row[column] else np.nan for row in rows])
+            for column in (1, 2)
+        )
+        return Curve(valid, test)
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _write_run(out: str, job: Job, curve: Curve) -> None:
+    lines = [",".join(_COLUMNS)]
+    lines += [
+        f"{trial},{format_value(valid)},{format_value(test)}"
+        for trial, (valid, test) in enumerate(zip(curve.valid, curve.test), start=1)
+    ]
+    write_atomically(_path(out, job), "\n".join(lines) + "\n")
+
+
+def format_value(value: float) -> str:
+    """A figure for a CSV cell, to its last digit; empty where there is none."""
+    return "" if np.isnan(value) else repr(float(value))
+
+
+def write_atomically(path: str, text: str) -> None:
+    """Writes a file whole or not at all."""
+    part = f"{path}.{os.getpid()}.part"
+    with open(part, "w", encoding="utf-8", newline="") as file:
+        file.write(text)
+    os.replace(part, path)
+
+
+def _path(out: str, job: Job) -> str:
+    return os.path.join(out, "runs", f"{job.algorithm}-{job.run:04d}.csv")
+
+
+LoadTable = Callable[[Setting], Table]
+
+
+def run_all(
+    setting: Setting,
+    load: LoadTable,
+    parse: Callable[[str, Table], Budget],
+    jobs: Sequence[Job],
+    out: str,
+    processes: int,
+    done: Callable[[Job], None],
+) -> None:
+    """Runs jobs in parallel processes, each to its file; calls `done` after each.
+
+    Args:
+      setting: What the runs share.
+      load: Importable function that loads the table; every process calls it once.
+      parse: Importable function that reads a budget.
+      jobs: What to run.
+      out: The folder.
+      processes: How many at once.
+      done: Called here as the runs finish, in any order.
+
+    Raises:
+      UserError: A run raised it. Runs that finished before are kept.
+    """
+    # One thread each: the processes are the parallelism, and results must not depend
+    # on how a sum is split.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    pool = concurrent.futures.ProcessPoolExecutor(
+        max(1, min(processes, len(jobs))),
+        multiprocessing.get_context("spawn"),
+        _start_worker,
+        (setting, load, parse),
+    )
+    try:
+        futures = {pool.submit(_work, job, out): job for job in jobs}
+        for future in concurrent.futures.as_completed(futures):
+            future.result()
+            done(futures[future])
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_worker: dict[str, object] = {}
+
+
+def _start_worker(setting: Setting, load: LoadTable, parse) -> None:
+    table = load(setting)
+    _worker["setting"] = setting
+    _worker["table"] = table
+    _worker["budgets"] = [parse(text, table) for text in setting.budgets]
+
+
+def _work(job: Job, out: str) -> None:
+    setting = _worker["setting"]
+    curve = run_algorithm(
+        job.algorithm,
+        _worker["table"],
+        _worker["budgets"],
+        setting.trials,
+        setting.seed + job.run,
+        setting.shape,
+    )
+    _write_run(out, job, curve)
+
+
+def _digest(path: str) -> str:
+    """Tells tables apart: of a file its content, of a folder its files' sizes."""
+    digest = hashlib.sha256()
+    try:
+        if os.path.isdir(path):
+            for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
+                digest.update(f"{entry.name}:{entry.stat().st_size}\n".encode())
+        else:
+            with open(path, "rb") as file:
+                digest.update(file.read())
+    except OSError as error:
+        raise UserError(f"--table {path!r}: cannot be read: {error.strerror}") from None
+    return digest.hexdigest()[:16]

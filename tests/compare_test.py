@@ -1,0 +1,318 @@
+"""`python -m layernas_tf.compare` and what it is made of."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+from absl.testing import absltest, parameterized
+
+from layernas_tf import compare
+from layernas_tf.algorithms.rewards import RewardShape
+from layernas_tf.budget import parse_budget
+from layernas_tf.comparison.curves import (
+    Curves,
+    checkpoints,
+    default_targets,
+    paired_tests,
+    standing,
+    summary_csv,
+)
+from layernas_tf.comparison.runs import Job, Setting, read_run, run_algorithm
+from layernas_tf.errors import UserError
+from search_spaces.synthetic import parse_synthetic
+
+_ROOT = pathlib.Path(__file__).resolve().parent.parent
+_DATASET = "layers=4,options=4,seed=1"
+
+
+def _setting(**changes) -> Setting:
+    known = {
+        "benchmark": "synthetic",
+        "table": "",
+        "dataset": _DATASET,
+        "signal_hp": 90,
+        "budgets": ("cost<=50%",),
+        "trials": 30,
+        "shape": RewardShape(),
+        "seed": 0,
+    }
+    return Setting(**(known | changes))
+
+
+def _folder(test: absltest.TestCase) -> str:
+    folder = tempfile.TemporaryDirectory()
+    test.addCleanup(folder.cleanup)
+    return folder.name
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess:
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(_ROOT), *sys.path]),
+        "COLUMNS": "100",
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "layernas_tf.compare", *arguments],
+        cwd=tempfile.gettempdir(),
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+class BinaryTest(parameterized.TestCase):
+    def test_writes_what_the_contract_says_and_goes_on_where_it_was(self):
+        out = _folder(self)
+        arguments = [
+            "--benchmark=synthetic",
+            f"--dataset={_DATASET}",
+            "--budget=cost<=50%",
+            "--algorithms=layernas,random,local_search:2",
+            "--runs=3",
+            "--trials=30",
+            f"--out={out}",
+        ]
+        first = _run(*arguments)
+        self.assertEqual(first.returncode, 0, first.stderr)
+        self.assertIn("local_search", first.stdout)
+        curves = pathlib.Path(out, "curves.csv").read_bytes()
+        with open(os.path.join(out, "curves.csv"), newline="") as file:
+            rows = list(csv.DictReader(file))
+        self.assertEqual(
+            list(rows[0]), "benchmark dataset algorithm run trial valid test".split()
+        )
+        self.assertLen(rows, (3 + 3 + 2) * 30)
+        table = parse_synthetic(_DATASET)
+        best = table.best([parse_budget("cost<=50%", table.space)])
+        self.assertLessEqual(
+            max(float(row["valid"]) for row in rows if row["valid"]), best.valid
+        )
+        for previous, row in zip(rows, rows[1:]):
+            if row["run"] == previous["run"] and previous["valid"]:
+                self.assertGreaterEqual(float(row["valid"]), float(previous["valid"]))
+        png = pathlib.Path(out, "curves.png").read_bytes()
+        self.assertTrue(png.startswith(b"\x89PNG"))
+        page = pathlib.Path(out, "report.html").read_text()
+        self.assertIn("Paired tests", page)
+        self.assertNotRegex(page.split("<script>")[0], "https?://")
+
+        # A run that is lost is done again; the others are not.
+        kept = pathlib.Path(out, "runs", "random-0001.csv")
+        stamp = kept.stat().st_mtime_ns
+        pathlib.Path(out, "runs", "random-0000.csv").write_text("trial,valid,test\n1,")
+        pathlib.Path(out, "runs", "layernas-0002.csv").unlink()
+        again = _run(*arguments)
+        self.assertEqual(again.returncode, 0, again.stderr)
+        self.assertIn("6 of 8 runs are there already", again.stderr)
+        self.assertEqual(kept.stat().st_mtime_ns, stamp)
+        self.assertEqual(pathlib.Path(out, "curves.csv").read_bytes(), curves)
+
+        other = _run(*arguments, "--trials=31")
+        self.assertEqual(other.returncode, 2)
+        self.assertRegex(
+            other.stderr, r"^error: --out .* holds runs with trials=30, these have 31"
+        )
+        self.assertEqual(pathlib.Path(out, "curves.csv").read_bytes(), curves)
+
+    @parameterized.parameters(
+        (["--algorithms=magic"], "--algorithms: 'magic' is none, expected one of "),
+        (["--runs=0"], "--runs: expected at least 1, got 0"),
+        (["--trials=0"], "--trials: expected at least 1, got 0"),
+        (["--budget=madds<=3"], "has no cost 'madds': expected one of cost"),
+        (["--budget=cost<=0.1%"], "cannot be met: the cheapest architecture"),
+        (["--targets=high"], "--targets: expected numbers, got 'high'"),
+        (["--dataset=width=3"], "synthetic: cannot read 'width=3'"),
+        (["--benchmark=nats_sss", "--table=no.csv"], "no file 'no.csv'"),
+        (["--reward_shape=tunas", "--tunas_beta=1"], "must be negative"),
+        (["--processes=0"], "--processes: expected at least 1, got 0"),
+    )
+    def test_bad_input_is_one_line_and_writes_nothing(self, arguments, message):
+        out = os.path.join(_folder(self), "out")
+        finished = _run("--benchmark=synthetic", f"--out={out}", *arguments)
+        self.assertEqual(finished.returncode, 2, finished.stderr)
+        self.assertRegex(finished.stderr, "^error: [^\n]*\n$")
+        self.assertIn(message, finished.stderr)
+        self.assertFalse(os.path.exists(out))
+
+    def test_imports_nothing_that_takes_long(self):
+        heavy = ("matplotlib", "plotly", "optuna", "scipy", "pyglove", "tensorflow")
+        program = (
+            f"import sys, layernas_tf.compare\n"
+            f"print(*(name for name in {heavy!r} if name in sys.modules))"
+        )
+        finished = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=_ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        self.assertEqual(finished.stdout.split(), [])
+
+
+class RunsTest(parameterized.TestCase):
+    def test_curves_do_not_depend_on_the_processes(self):
+        texts = []
+        for processes in (1, 3):
+            out = _folder(self)
+            counts = {"regularized_evolution": 3, "ppo": 2, "layernas_bayes": 2}
+            compare.compare(_setting(trials=60), counts, out, processes)
+            texts.append(pathlib.Path(out, "curves.csv").read_bytes())
+        self.assertEqual(texts[0], texts[1])
+
+    def test_more_runs_and_algorithms_are_added_to_what_is_there(self):
+        out = _folder(self)
+        compare.compare(_setting(), {"random": 1}, out, 1)
+        path = pathlib.Path(out, "runs", "random-0000.csv")
+        stamp = path.stat().st_mtime_ns
+        standings = compare.compare(_setting(), {"random": 2, "ppo": 1}, out, 1)
+        self.assertEqual([s.algorithm for s in standings], ["random", "ppo"])
+        self.assertEqual([s.runs for s in standings], [2, 1])
+        self.assertEqual(path.stat().st_mtime_ns, stamp)
+
+    def test_run_files_hold_the_run_to_the_last_digit(self):
+        out = _folder(self)
+        compare.compare(_setting(seed=5), {"random": 2}, out, 2)
+        table = parse_synthetic(_DATASET)
+        budgets = [parse_budget("cost<=50%", table.space)]
+        expected = run_algorithm("random", table, budgets, 30, 6)
+        found = read_run(out, Job("random", 1), 30)
+        np.testing.assert_array_equal(found.valid, expected.valid)
+        np.testing.assert_array_equal(found.test, expected.test)
+        self.assertIsNone(read_run(out, Job("random", 1), 31))
+        self.assertIsNone(read_run(out, Job("random", 2), 30))
+
+    def test_a_search_that_ends_keeps_its_answer(self):
+        table = parse_synthetic("layers=2,options=3")
+        budgets = [parse_budget("cost<=70%", table.space)]
+        curve = run_algorithm("random", table, budgets, 40, 0)
+        self.assertEqual(curve.valid[-1], table.best(budgets).valid)
+        self.assertFalse(np.isnan(curve.valid).any())
+
+    def test_only_what_is_inside_the_budget_counts(self):
+        table = parse_synthetic(_DATASET)
+        budgets = [parse_budget("cost<=50%", table.space)]
+        curve = run_algorithm(
+            "ppo", table, budgets, 60, 0, RewardShape("tunas", beta=-0.01)
+        )
+        known = curve.valid[~np.isnan(curve.valid)]
+        self.assertNotEmpty(known)
+        self.assertLessEqual(known.max(), table.best(budgets).valid)
+
+    @parameterized.parameters("mnasnet", "tunas")
+    def test_reward_shapes_change_the_runs_of_those_that_take_them(self, kind):
+        table = parse_synthetic("layers=6,options=4")
+        budgets = [parse_budget("cost<=50%", table.space)]
+        for name, differs in (("regularized_evolution", True), ("random", False)):
+            plain = run_algorithm(name, table, budgets, 80, 0)
+            shaped = run_algorithm(name, table, budgets, 80, 0, RewardShape(kind))
+            self.assertEqual(
+                not np.array_equal(plain.valid, shaped.valid, equal_nan=True), differs
+            )
+
+    def test_another_table_file_is_another_setting(self):
+        folder = _folder(self)
+        paths = [os.path.join(folder, name) for name in "ab"]
+        for path, text in zip(paths, ("x", "y")):
+            pathlib.Path(path).write_text(text)
+        identities = [_setting(table=path).identity() for path in paths]
+        self.assertNotEqual(identities[0], identities[1])
+        self.assertEqual(
+            json.loads(json.dumps(identities[0])), _setting(table=paths[0]).identity()
+        )
+
+
+class CurvesTest(absltest.TestCase):
+    def _curves(self, name, rows):
+        valid = np.array(rows, float)
+        return Curves(name, valid, valid - 1)
+
+    def test_checkpoints_end_with_the_last_trial(self):
+        self.assertEqual(checkpoints(60), (10, 25, 50, 60))
+        self.assertEqual(checkpoints(400), (10, 25, 50, 100, 200, 400))
+        self.assertEqual(checkpoints(3), (3,))
+
+    def test_standing(self):
+        nan = np.nan
+        curves = self._curves("random", [[nan, 1, 2, 3], [1, 2, 2, 2], [1, 1, 3, 3]])
+        found = standing(curves, 3.0, (2.0, 3.0, 4.0))
+        self.assertAlmostEqual(found.valid, 8 / 3)
+        self.assertAlmostEqual(found.test, 5 / 3)
+        self.assertAlmostEqual(found.found, 2 / 3)
+        self.assertAlmostEqual(found.spread, 0.5)
+        self.assertEqual(found.needed, (3.0, 4.0, None))
+        self.assertEqual(found.reached, (1.0, 2 / 3, 0.0))
+
+    def test_summary_is_over_the_runs_that_have_an_answer(self):
+        curves = self._curves("random", [[np.nan, 1.0], [4.0, 5.0]])
+        header, line = summary_csv("b", "d", [curves]).splitlines()
+        row = dict(zip(header.split(","), line.split(",")))
+        self.assertEqual((row["trial"], row["runs"], row["answered"]), ("2", "2", "2"))
+        self.assertEqual(float(row["valid_mean"]), 3.0)
+        self.assertEqual(float(row["valid_p25"]), 2.0)
+        self.assertEqual(float(row["test_p75"]), 3.0)
+        early = Curves("random", curves.valid[:, :1], curves.test[:, :1])
+        row = summary_csv("b", "d", [early]).splitlines()[1].split(",")
+        self.assertEqual(row[5:7], ["1", "4.000000"])
+
+    def test_paired_tests_of_each_layernas_against_each_other(self):
+        rng = np.random.default_rng(0)
+        base = rng.normal(size=(20, 5))
+        curves = [
+            self._curves("layernas", base + 1),
+            self._curves("random", base + 0.1 * rng.normal(size=base.shape)),
+            self._curves("layernas_bayes", base[:12] + 1),
+        ]
+        tests = {(t.first, t.second): t for t in paired_tests(curves)}
+        self.assertLen(tests, 4)
+        clear = tests["layernas", "random"]
+        self.assertEqual((clear.trial, clear.runs), (5, 20))
+        self.assertAlmostEqual(clear.difference, 1, delta=0.1)
+        self.assertLess(clear.p, 1e-4)
+        equal = tests["layernas", "layernas_bayes"]
+        self.assertEqual((equal.p, equal.runs, equal.difference), (1.0, 12, 0.0))
+
+    def test_default_targets_lead_to_the_best(self):
+        self.assertEqual(default_targets(100.0), (99.0, 99.5, 99.9, 100.0))
+        self.assertEqual(default_targets(-10.0)[0], -10.1)
+
+
+class ParsingTest(absltest.TestCase):
+    def test_runs_per_algorithm(self):
+        self.assertEqual(
+            compare.parse_algorithms("layernas, random:3", 7),
+            {"layernas": 7, "random": 3},
+        )
+
+    def test_what_is_wrong_is_said(self):
+        for text, message in (
+            ("", "expected one or more of"),
+            ("random,random", "'random' is there twice"),
+            ("random:x", "'random:x': expected a number of runs"),
+        ):
+            with self.assertRaisesRegex(UserError, re.escape(message)):
+                compare.parse_algorithms(text, 7)
+
+    def test_gp_without_pytorch_ends_before_any_run(self):
+        out = _folder(self)
+        if importlib.util.find_spec("torch") is None:
+            with self.assertRaisesRegex(UserError, "'gp'.*needs PyTorch"):
+                compare.compare(_setting(), {"random": 1, "gp": 1}, out, 1)
+            self.assertEmpty(os.listdir(out))
+        else:
+            compare.compare(_setting(trials=12), {"gp": 1}, out, 1)
+            self.assertIsNotNone(read_run(out, Job("gp", 0), 12))
+
+
+if __name__ == "__main__":
+    absltest.main()
