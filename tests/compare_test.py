@@ -200,7 +200,7 @@ class RunsTest(parameterized.TestCase):
         self.assertFalse(np.isnan(curve.valid).any())
 
     def test_only_what_is_inside_the_budget_counts(self):
-        table = parse_synthetic(_DATASET)
+        table = parse_synthetic("layers=6,options=4")
         budgets = [parse_budget("cost<=50%", table.space)]
         curve = run_algorithm(
             "ppo", table, budgets, 60, 0, RewardShape("tunas", beta=-0.01)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Mapping, Sequence
 
@@ -55,6 +56,9 @@ class RegularizedEvolution:
         """
         import pyglove as pg
 
+        # It reports the end of its first population at INFO, where absl prints it.
+        pg.logging.set_logger(logging.getLogger("pyglove"))
+        pg.logging.get_logger().setLevel(logging.WARNING)
         self.history = History(space, budgets, seed)
         self._shape = shape
         self._untried = Untried(
