@@ -27,32 +27,32 @@ MENU = (
     (
         "patty",
         (
-            Option.of(name="bean", price=2.10, taste=3),
-            Option.of(name="chicken", price=3.60, taste=6),
-            Option.of(name="beef", price=5.60, taste=7),
-            Option.of(name="wagyu", price=7.60, taste=8),
+            (Option.of(name="bean", price=2.10), 3),
+            (Option.of(name="chicken", price=3.60), 6),
+            (Option.of(name="beef", price=5.60), 7),
+            (Option.of(name="wagyu", price=7.60), 8),
         ),
     ),
     (
         "topping",
         (
-            Option.of(name="onion", price=0.25, taste=3),
-            Option.of(name="lettuce", price=0.75, taste=2),
-            Option.of(name="bacon", price=1.00, taste=7),
-            Option.of(name="truffle", price=1.50, taste=4),
+            (Option.of(name="onion", price=0.25), 3),
+            (Option.of(name="lettuce", price=0.75), 2),
+            (Option.of(name="bacon", price=1.00), 7),
+            (Option.of(name="truffle", price=1.50), 4),
         ),
     ),
     (
         "bun",
         (
-            Option.of(name="sesame", price=0.50, taste=4),
-            Option.of(name="rye", price=1.00, taste=1),
-            Option.of(name="brioche", price=1.50, taste=6),
-            Option.of(name="pretzel", price=2.00, taste=2),
+            (Option.of(name="sesame", price=0.50), 4),
+            (Option.of(name="rye", price=1.00), 1),
+            (Option.of(name="brioche", price=1.50), 6),
+            (Option.of(name="pretzel", price=2.00), 2),
         ),
     ),
 )
-"""The layers from the first that is chosen to the last, options by rising price."""
+"""The layers in order; of each, the options by rising price, with their tastes."""
 
 
 def _buy(state: State, option: Option) -> tuple[State, Mapping[str, float]]:
@@ -66,7 +66,8 @@ def burger() -> SearchSpace:
         name="burger",
         start=State(1, 1, 1),
         layers=tuple(
-            Layer(name, options, len(options) - 1, _buy) for name, options in MENU
+            Layer(name, tuple(option for option, _ in dishes), len(dishes) - 1, _buy)
+            for name, dishes in MENU
         ),
         metrics=(Metric("price", "sum", "dollars"),),
     )
@@ -76,7 +77,7 @@ def burger_table() -> ArrayTable:
     """Every burger's taste: the sum of its layers' tastes, as signal and as result."""
     space = burger()
     taste = sum(
-        np.array([float(option["taste"]) for option in layer.options])[choice]
-        for layer, choice in zip(space.layers, all_architectures(space).T)
+        np.array([float(taste) for _, taste in dishes])[choice]
+        for (_, dishes), choice in zip(MENU, all_architectures(space).T)
     )
     return ArrayTable("burger", "burger", space, "price", taste, taste, "burger menu")

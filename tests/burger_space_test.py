@@ -17,11 +17,11 @@ ALL = list(itertools.product(range(4), repeat=3))
 
 
 def _price(architecture):
-    return sum(MENU[i][1][o]["price"] for i, o in enumerate(architecture))
+    return sum(MENU[i][1][o][0]["price"] for i, o in enumerate(architecture))
 
 
 def _taste(architecture):
-    return sum(MENU[i][1][o]["taste"] for i, o in enumerate(architecture))
+    return sum(MENU[i][1][o][1] for i, o in enumerate(architecture))
 
 
 def _band(architecture):
