@@ -11,13 +11,8 @@ import numpy as np
 
 from export import runtime as runtimes
 from export.benchmark import host_latency
-from export.convert import (
-    FORMATS,
-    check_formats,
-    convert_all,
-    image_shape,
-    in_float32,
-)
+from export.convert import FORMATS, check_formats, convert_all
+from export.keras_model import image_shape, in_float32
 from export.verify import RuntimeCheck, keras_outputs, verify
 from layernas_tf.errors import UserError
 

@@ -13,6 +13,7 @@ from absl.testing import absltest, parameterized
 
 from export import convert as conversion
 from export import runtime
+from export.keras_model import load_keras_model
 from export.verify import keras_outputs, verify
 from export.winner import export_winner
 from layernas_tf.errors import UserError
@@ -222,9 +223,9 @@ class BadInputTest(absltest.TestCase):
     def test_file_that_is_no_keras_model(self):
         path = self.write("model.keras", "not a model")
         with self.assertRaisesRegex(UserError, "cannot load .* as a .keras model"):
-            conversion.load_keras_model(path)
+            load_keras_model(path)
         with self.assertRaisesRegex(UserError, "no file"):
-            conversion.load_keras_model(path + ".missing")
+            load_keras_model(path + ".missing")
 
     def test_code_in_a_keras_file_is_not_run(self):
         import keras
@@ -233,7 +234,7 @@ class BadInputTest(absltest.TestCase):
         image = keras.Input((4,))
         keras.Model(image, keras.layers.Lambda(lambda x: x + 1)(image)).save(path)
         with self.assertRaisesRegex(UserError, "cannot load"):
-            conversion.load_keras_model(path)
+            load_keras_model(path)
 
 
 class BackendTest(absltest.TestCase):
