@@ -51,8 +51,8 @@ class Chain:
                             costs[name][s, o] = cost[name]
                         except KeyError:
                             raise UserError(
-                                f"space {space.name!r}: layer {layer.name!r} returned no "
-                                f"cost {name!r}, got {sorted(cost)}"
+                                f"space {space.name!r}: layer {layer.name!r} returned "
+                                f"no cost {name!r}, got {sorted(cost)}"
                             ) from None
                         if not 0 <= costs[name][s, o] < np.inf:
                             raise UserError(
