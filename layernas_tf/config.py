@@ -109,8 +109,17 @@ class SearchConfig:
         return options
 
     def to_json(self) -> dict[str, Any]:
-        """By flag name, JSON-ready."""
-        return dataclasses.asdict(self)
+        """By flag name, JSON-ready, without the storage's password."""
+        return json.loads(
+            json.dumps({**dataclasses.asdict(self), "storage": self._storage_shown()})
+        )
+
+    def _storage_shown(self) -> str:
+        head, at, host = self.storage.rpartition("@")
+        if not at:
+            return self.storage
+        scheme, _, login = head.partition("://")
+        return f"{scheme}://{login.partition(':')[0]}@{host}"
 
 
 def _at_least(name: str, value: int, least: int) -> None:
@@ -161,7 +170,7 @@ def check_resume(config: SearchConfig, path: pathlib.Path) -> None:
     stored = read_json(path)
     if not isinstance(stored, dict):
         raise UserError(f"{str(path)!r}: expected an object of flags")
-    given = json.loads(json.dumps(config.to_json()))
+    given = config.to_json()
     different = []
     for field in dataclasses.fields(SearchConfig):
         name = field.name

@@ -29,7 +29,7 @@ from layernas_tf.algorithms.registry import make_algorithm
 from layernas_tf.budget import Budget, parse_budget
 from layernas_tf.config import SearchConfig
 from layernas_tf.errors import UserError, run_main
-from layernas_tf.executors import InProcess
+from layernas_tf.executors import InProcess, describe
 from layernas_tf.finals import Finals, FinalTrainer, choose_finalists, run_finals
 from layernas_tf.loop import search
 from layernas_tf.report import ExportedFile, write_report
@@ -107,6 +107,7 @@ def load_task(config: SearchConfig) -> Task:
     if config.stem_stride is not None:
         arguments["stem_stride"] = config.stem_stride
     space = get_space(config.space, **arguments)
+    check_chain(space)
     if space.builder is None:
         raise UserError(
             f"space {space.name!r} has no Keras builder: it cannot be trained; "
@@ -122,6 +123,18 @@ def load_task(config: SearchConfig) -> Task:
     )
     task.make_algorithm()
     return task
+
+
+def check_chain(space: SearchSpace) -> None:
+    """Raises `UserError` if a transition of the space, which may be a user's, fails."""
+    try:
+        len(space.chain)  # compiled when first used
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"space {space.name!r}: a layer's transition raised {describe(error)}"
+        ) from error
 
 
 def recipe(config: SearchConfig, dataset: Dataset, *, proxy: bool) -> Recipe:
