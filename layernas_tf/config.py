@@ -36,7 +36,7 @@ class SearchConfig:
         "'madds<=50%' (of the default architecture). May repeat: all must hold.",
     )
     trials: int = _flag(60, "Candidates to train.", may_change=True)
-    algorithm: str = _flag("layernas", "Search algorithm.")
+    algorithm: str = _flag("layernas_bayes", "Search algorithm.")
     algorithm_option: tuple[str, ...] = _flag(
         (), "An option of the algorithm, such as buckets=20. May repeat."
     )

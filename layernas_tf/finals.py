@@ -89,6 +89,17 @@ class Finals:
     default_trainings: tuple[Training, ...]
     weights: pathlib.Path
 
+    @property
+    def seconds(self) -> float:
+        """Duration of all trainings, each counted once."""
+        trainings = (
+            *(training for _, training in self.finalists),
+            *self.winner_trainings,
+            *self.default_trainings,
+        )
+        by_key = {(t.architecture, t.seed): t.seconds for t in trainings}
+        return sum(by_key.values())
+
 
 def choose_finalists(study: Study, count: int) -> list[Finalist]:
     """The best candidates inside the budgets by reward, each architecture once.

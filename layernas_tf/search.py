@@ -29,6 +29,7 @@ from layernas_tf.algorithms.registry import make_algorithm
 from layernas_tf.budget import Budget, parse_budget
 from layernas_tf.config import SearchConfig
 from layernas_tf.errors import UserError, run_main
+from layernas_tf.evaluators.base import Evaluator
 from layernas_tf.executors import InProcess, describe
 from layernas_tf.finals import Finals, FinalTrainer, choose_finalists, run_finals
 from layernas_tf.loop import search
@@ -162,19 +163,25 @@ def recipe(config: SearchConfig, dataset: Dataset, *, proxy: bool) -> Recipe:
     )
 
 
-def export(task: Task, finals: Finals, folder: pathlib.Path) -> list[ExportedFile]:
+def export(
+    task: Task, finals: Finals, folder: pathlib.Path
+) -> tuple[list[ExportedFile], float]:
     """Writes winner/: the Keras model, both TFLite files, and the architecture.
 
     What an earlier run has exported of the same weights is not made again.
+
+    Returns:
+      The files with their figures, and the seconds that it took.
     """
+    started = time.monotonic()
     winner = folder / "winner"
     record = folder / "finals" / "export.json"
     names = ("model.keras", "model_float32.tflite", "model_int8.tflite")
     if record.exists() and all((winner / name).exists() for name in names):
         stored = read_json(record)
         if stored["weights"] == finals.weights.name:
-            return [ExportedFile(**file) for file in stored["files"]]
-    from export.convert import load_keras_model
+            return [ExportedFile(**file) for file in stored["files"]], stored["seconds"]
+    from export.keras_model import load_keras_model
     from export.winner import export_winner
 
     record.unlink(missing_ok=True)
@@ -205,14 +212,16 @@ def export(task: Task, finals: Finals, folder: pathlib.Path) -> list[ExportedFil
                 note=f"run and timed by {file.runtime}, one thread",
             )
         )
+    seconds = time.monotonic() - started
     write_json(
         record,
         {
             "weights": finals.weights.name,
+            "seconds": seconds,
             "files": [dataclasses.asdict(file) for file in files],
         },
     )
-    return files
+    return files, seconds
 
 
 def run(config: SearchConfig, workdir: str, console: Console) -> None:
@@ -221,6 +230,9 @@ def run(config: SearchConfig, workdir: str, console: Console) -> None:
     Raises:
       UserError: See the message.
     """
+    say = functools.partial(
+        console.print, soft_wrap=True, markup=False, highlight=False
+    )
     folder = pathlib.Path(workdir)
     check_workdir(folder)
     configuration.check_resume(config, folder / "config.json")
@@ -235,21 +247,17 @@ def run(config: SearchConfig, workdir: str, console: Console) -> None:
             task.make_algorithm,
         )
         configuration.save(config, folder / "config.json")
-        _say_what(task, study, console)
-        seconds: dict[str, float] = {}
-
-        from layernas_tf.evaluators.keras_evaluator import KerasEvaluator
-
-        evaluator = KerasEvaluator(
-            task.space, task.dataset, task.proxy_recipe, seed=config.seed
+        for line in _description(task, study):
+            say(line)
+        search(
+            study,
+            InProcess(make_evaluator(task)),
+            config.trials,
+            TrialsCsv(folder / "trials.csv", task.space, task.budgets),
+            folder / "tensorboard",
+            console,
         )
-        executor = InProcess(evaluator)
-        csv = TrialsCsv(folder / "trials.csv", task.space, task.budgets)
-        search(study, executor, config.trials, csv, folder / "tensorboard", console)
-        executor.close()
-        seconds["search"] = sum(trial.seconds or 0 for trial in study.trials)
-
-        console.print("Final training of the best candidates and the default.")
+        say("Final training of the best candidates and the default architecture.")
         finals = run_finals(
             FinalTrainer(
                 folder / "finals", task.space, task.dataset, task.final_recipe
@@ -258,70 +266,63 @@ def run(config: SearchConfig, workdir: str, console: Console) -> None:
             task.space.default,
             seed=config.seed,
             seeds=config.final_seeds,
-            say=functools.partial(
-                console.print, soft_wrap=True, markup=False, highlight=False
-            ),
+            say=say,
         )
-        trainings = {
-            (training.architecture, training.seed): training.seconds
-            for training in (
-                *(training for _, training in finals.finalists),
-                *finals.winner_trainings,
-                *finals.default_trainings,
-            )
-        }
-        seconds["final training"] = sum(trainings.values())
-
-        console.print("Exporting the winner and running the files on the test set.")
-        started = time.monotonic()
-        files = export(task, finals, folder)
-        seconds["export"] = time.monotonic() - started
-
-        facts = {**config.to_json(), "workdir": workdir}
-        facts["proxy recipe"] = _one_line(task.proxy_recipe)
-        facts["final recipe"] = _one_line(task.final_recipe)
+        say("Exporting the winner and running the files on the test set.")
+        files, export_seconds = export(task, finals, folder)
         notes = notes_about(study, finals)
-        metrics = metrics_json(study, finals, files, facts, notes)
-        write_json(folder / "winner" / "metrics.json", metrics)
-        data = report_data(
-            study, finals, files, config=facts, notes=notes, seconds=seconds
+        facts = {
+            **config.to_json(),
+            "workdir": workdir,
+            "proxy recipe": _one_line(task.proxy_recipe),
+            "final recipe": _one_line(task.final_recipe),
+        }
+        seconds = {
+            "search": sum(trial.seconds or 0 for trial in study.trials),
+            "final training": finals.seconds,
+            "export": export_seconds,
+        }
+        write_json(
+            folder / "winner" / "metrics.json",
+            metrics_json(study, finals, files, facts, notes),
         )
         with writing(folder / "report.html") as temporary:
-            write_report(data, temporary)
-        console.print(network_table(study, finals))
-        console.print(file_table(files))
-        for note in notes:
-            console.print(f"Note: {note}", soft_wrap=True, markup=False)
-        console.print(
-            f"Results in {folder}: report.html, trials.csv, winner/, tensorboard/",
-            soft_wrap=True,
-            markup=False,
-            highlight=False,
-        )
+            write_report(
+                report_data(
+                    study, finals, files, config=facts, notes=notes, seconds=seconds
+                ),
+                temporary,
+            )
+    console.print(network_table(study, finals))
+    console.print(file_table(files))
+    for note in notes:
+        say(f"Note: {note}")
+    say(f"Results in {folder}: report.html, trials.csv, winner/, tensorboard/")
 
 
-def _say_what(task: Task, study: Study, console: Console) -> None:
-    config = task.config
+def make_evaluator(task: Task) -> Evaluator:
+    """What gives candidates their reward."""
+    from layernas_tf.evaluators.keras_evaluator import KerasEvaluator
+
+    return KerasEvaluator(
+        task.space, task.dataset, task.proxy_recipe, seed=task.config.seed
+    )
+
+
+def _description(task: Task, study: Study) -> list[str]:
+    config, dataset = task.config, task.dataset
     budgets = " and ".join(map(str, task.budgets)) or "no budget"
-    dataset = task.dataset
-    console.print(
+    shape = "x".join(map(str, dataset.shape))
+    lines = [
         f"{config.algorithm} on {task.space.name} ({task.space.size:.3g} "
         f"architectures) under {budgets}",
-        soft_wrap=True,
-        markup=False,
-        highlight=False,
-    )
-    console.print(
         f"{dataset.name}: {dataset.train.size:,} images to train, "
-        f"{dataset.valid.size:,} to validate, {dataset.test.size:,} to test, "
-        f"{'x'.join(map(str, dataset.shape))}, {dataset.classes} classes; "
-        f"trained on {_device()}",
-        soft_wrap=True,
-        markup=False,
-        highlight=False,
-    )
+        f"{dataset.valid.size:,} to validate, {dataset.test.size:,} to test, {shape}, "
+        f"{dataset.classes} classes; trained on {_device()}",
+    ]
     if study.trials:
-        console.print(f"Resuming after {len(study.trials)} trials.", highlight=False)
+        lines.append(f"Resuming after {len(study.trials)} trials.")
+    return lines
 
 
 def _device() -> str:
@@ -346,10 +347,18 @@ def define_flags() -> None:
 def main(argv: Sequence[str]) -> None:
     """Runs the binary."""
     del argv
-    # Its advice on retracing does not fit networks that all differ.
+    # TensorFlow's advice on retracing does not fit networks that all differ.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    logging.getLogger("optuna").setLevel(logging.ERROR)
     config = configuration.from_flags(flags.FLAGS)
-    run(config, flags.FLAGS.workdir, Console(highlight=False))
+    try:
+        run(config, flags.FLAGS.workdir, Console(highlight=False))
+    except OSError as error:
+        where = error.filename or flags.FLAGS.workdir
+        raise UserError(
+            f"{where!r}: {error.strerror or error}; the same command continues when "
+            "this is mended"
+        ) from None
 
 
 if __name__ == "__main__":

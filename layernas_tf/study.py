@@ -221,7 +221,6 @@ def open_study(
     """
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     arguments = {}
     if url.startswith("sqlite"):
         # Long enough for a dashboard that reads at the same time.

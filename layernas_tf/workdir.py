@@ -75,6 +75,8 @@ def lock_workdir(folder: pathlib.Path) -> Iterator[None]:
                 f"workdir {str(folder)!r} is in use by another search; expected one at "
                 "a time, or another --workdir"
             ) from None
+        for left in folder.rglob(".*.tmp*"):  # of a process that was killed
+            left.unlink(missing_ok=True)
         yield
 
 

@@ -71,7 +71,14 @@ class LoopTest(parameterized.TestCase):
         self.output = io.StringIO()
 
     def search(
-        self, evaluator, trials, *, executor=None, algorithm="random", table=_TABLE
+        self,
+        evaluator,
+        trials,
+        *,
+        executor=None,
+        algorithm="random",
+        table=_TABLE,
+        terminal=False,
     ):
         space = table.space
         budgets = (parse_budget(f"{table.metric}<=70%", space),)
@@ -85,7 +92,7 @@ class LoopTest(parameterized.TestCase):
             trials,
             TrialsCsv(self.folder / "trials.csv", space, budgets),
             self.folder / "tensorboard",
-            Console(file=self.output, width=200),
+            Console(file=self.output, width=200, force_terminal=terminal),
         )
         return study
 
@@ -101,6 +108,18 @@ class LoopTest(parameterized.TestCase):
         last = self.output.getvalue().splitlines()[-1]
         self.assertIn(f"best {best:.4f}", last)
         self.assertIn("7/7", last)
+
+    def test_terminal_shows_a_bar_that_counts_earlier_trials(self):
+        self.search(reward, 3)
+        self.output.truncate(0)
+        study = self.search(reward, 5, terminal=True)
+
+        shown = self.output.getvalue()
+        best = max(trial.reward for trial in study.trials)
+        self.assertIn("3/5", shown)
+        self.assertIn("5/5", shown)
+        self.assertIn(f"best {best:.4f}", shown)
+        self.assertIn("\r", shown)
 
     def test_more_trials_continue_a_finished_search(self):
         self.search(reward, 4)
