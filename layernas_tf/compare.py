@@ -11,6 +11,7 @@ more runs or algorithms are added to what is there. The same seeds give the same
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shlex
 import sys
@@ -66,38 +67,54 @@ def budget_of(text: str, table: Table) -> Budget:
     return parse_budget(text, table.space)
 
 
-def parse_algorithms(text: str, runs: int) -> dict[str, int]:
-    """Reads `layernas,random,gp:10`: by algorithm, the number of runs.
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How often and how long an algorithm searches.
+
+    Attributes:
+      runs: How many searches.
+      trials: Evaluations in each.
+    """
+
+    runs: int
+    trials: int
+
+
+def parse_algorithms(text: str, runs: int, trials: int) -> dict[str, Plan]:
+    """Reads `layernas,random,gp:10:100`: by algorithm, runs and trials.
 
     Raises:
       UserError: A name is unknown or there twice, or a number is not positive.
     """
     if runs < 1:
         raise UserError(f"--runs: expected at least 1, got {runs}")
-    counts: dict[str, int] = {}
+    if trials < 1:
+        raise UserError(f"--trials: expected at least 1, got {trials}")
+    plans: dict[str, Plan] = {}
     for word in filter(None, (word.strip() for word in text.split(","))):
-        name, colon, number = word.partition(":")
+        name, *numbers = word.split(":")
         if name not in NAMES:
             raise UserError(
                 f"--algorithms: {name!r} is none, expected one of {', '.join(NAMES)}"
             )
-        if name in counts:
+        if name in plans:
             raise UserError(f"--algorithms: {name!r} is there twice")
-        if colon and not (number.isdecimal() and int(number) > 0):
+        if len(numbers) > 2 or not all(n.isdecimal() and int(n) for n in numbers):
             raise UserError(
-                f"--algorithms: {word!r}: expected a number of runs, as in '{name}:10'"
+                f"--algorithms: {word!r}: expected '{name}', '{name}:RUNS' or "
+                f"'{name}:RUNS:TRIALS'"
             )
-        counts[name] = int(number) if colon else runs
-    if not counts:
+        plans[name] = Plan(*map(int, numbers), *(runs, trials)[len(numbers) :])
+    if not plans:
         raise UserError(
             f"--algorithms: expected one or more of {', '.join(NAMES)}, got none"
         )
-    return counts
+    return plans
 
 
 def compare(
     setting: Setting,
-    counts: dict[str, int],
+    plans: dict[str, Plan],
     out: str,
     processes: int,
     targets: Sequence[float] = (),
@@ -106,8 +123,8 @@ def compare(
     """Runs what is not there yet and writes the outputs.
 
     Args:
-      setting: Table, budgets, trials, seed.
-      counts: By algorithm, the number of runs.
+      setting: Table, budgets, seed.
+      plans: By algorithm, how often and how long.
       out: The folder.
       processes: Runs at once.
       targets: Search signals to which the trials are counted; by default some near
@@ -115,29 +132,29 @@ def compare(
       command: For the report: what makes it again.
 
     Returns:
-      The standings, in the order of `counts`.
+      The standings, in the order of `plans`.
 
     Raises:
       UserError: Something is wrong with the table, the budgets or the folder.
     """
-    if setting.trials < 1:
-        raise UserError(f"--trials: expected at least 1, got {setting.trials}")
     if processes < 1:
         raise UserError(f"--processes: expected at least 1, got {processes}")
     table = load(setting)
     budgets = [budget_of(text, table) for text in setting.budgets]
     best = table.best(budgets)
-    check_algorithms(list(counts), table, budgets, setting.shape)
+    check_algorithms(list(plans), table, budgets, setting.shape)
     claim_folder(out, setting)
-    jobs = [Job(name, run) for name, runs in counts.items() for run in range(runs)]
-    missing = [job for job in jobs if read_run(out, job, setting.trials) is None]
+    jobs = {
+        name: [Job(name, run, plan.trials) for run in range(plan.runs)]
+        for name, plan in plans.items()
+    }
+    every = [job for own in jobs.values() for job in own]
+    missing = [job for job in every if read_run(out, job) is None]
     if missing:
-        _run_with_progress(setting, missing, len(jobs), out, processes)
+        _run_with_progress(setting, missing, len(every), out, processes)
     curves = [
-        Curves.of(
-            name, [read_run(out, Job(name, run), setting.trials) for run in range(runs)]
-        )
-        for name, runs in counts.items()
+        Curves.of(name, [read_run(out, job) for job in own])
+        for name, own in jobs.items()
     ]
     targets = targets or default_targets(best.valid)
     standings = [standing(each, best.valid, targets) for each in curves]
@@ -258,7 +275,7 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "algorithms",
         DEFAULT_ALGORITHMS,
-        f"Comma-separated: {', '.join(NAMES)}. 'gp:10' makes 10 runs of it.",
+        f"Comma-separated: {', '.join(NAMES)}. 'gp:10:100': 10 runs of 100 trials.",
     )
     flags.DEFINE_integer("runs", 100, "Runs per algorithm.")
     flags.DEFINE_integer("trials", 400, "Evaluations per run.")
@@ -297,15 +314,14 @@ def main(argv: Sequence[str]) -> None:
         given.dataset,
         given.signal_hp,
         (),
-        given.trials,
         RewardShape(given.reward_shape, given.mnasnet_exponent, given.tunas_beta),
         given.seed,
     )
     budgets = tuple(given.budget) or (f"{load(setting).metric}<=50%",)
-    setting = Setting(**{**vars(setting), "budgets": budgets})
+    setting = dataclasses.replace(setting, budgets=budgets)
     standings = compare(
         setting,
-        parse_algorithms(given.algorithms, given.runs),
+        parse_algorithms(given.algorithms, given.runs, given.trials),
         given.out,
         given.processes,
         targets,

@@ -18,6 +18,7 @@ from absl.testing import absltest, parameterized
 from layernas_tf import compare
 from layernas_tf.algorithms.rewards import RewardShape
 from layernas_tf.budget import parse_budget
+from layernas_tf.compare import Plan
 from layernas_tf.comparison.curves import (
     Curves,
     checkpoints,
@@ -41,7 +42,6 @@ def _setting(**changes) -> Setting:
         "dataset": _DATASET,
         "signal_hp": 90,
         "budgets": ("cost<=50%",),
-        "trials": 30,
         "shape": RewardShape(),
         "seed": 0,
     }
@@ -117,10 +117,10 @@ class BinaryTest(parameterized.TestCase):
         self.assertEqual(kept.stat().st_mtime_ns, stamp)
         self.assertEqual(pathlib.Path(out, "curves.csv").read_bytes(), curves)
 
-        other = _run(*arguments, "--trials=31")
+        other = _run(*arguments, "--seed=7")
         self.assertEqual(other.returncode, 2)
         self.assertRegex(
-            other.stderr, r"^error: --out .* holds runs with trials=30, these have 31"
+            other.stderr, r"^error: --out .* holds runs with seed=0, these have 7"
         )
         self.assertEqual(pathlib.Path(out, "curves.csv").read_bytes(), curves)
 
@@ -165,32 +165,41 @@ class RunsTest(parameterized.TestCase):
         texts = []
         for processes in (1, 3):
             out = _folder(self)
-            counts = {"regularized_evolution": 3, "ppo": 2, "layernas_bayes": 2}
-            compare.compare(_setting(trials=60), counts, out, processes)
+            plans = {
+                "regularized_evolution": Plan(3, 60),
+                "ppo": Plan(2, 60),
+                "layernas_bayes": Plan(2, 40),
+            }
+            compare.compare(_setting(), plans, out, processes)
             texts.append(pathlib.Path(out, "curves.csv").read_bytes())
         self.assertEqual(texts[0], texts[1])
 
     def test_more_runs_and_algorithms_are_added_to_what_is_there(self):
         out = _folder(self)
-        compare.compare(_setting(), {"random": 1}, out, 1)
+        compare.compare(_setting(), {"random": Plan(1, 30)}, out, 1)
         path = pathlib.Path(out, "runs", "random-0000.csv")
         stamp = path.stat().st_mtime_ns
-        standings = compare.compare(_setting(), {"random": 2, "ppo": 1}, out, 1)
+        standings = compare.compare(
+            _setting(), {"random": Plan(2, 20), "ppo": Plan(1, 30)}, out, 1
+        )
         self.assertEqual([s.algorithm for s in standings], ["random", "ppo"])
         self.assertEqual([s.runs for s in standings], [2, 1])
+        self.assertEqual([s.trials for s in standings], [20, 30])
         self.assertEqual(path.stat().st_mtime_ns, stamp)
 
     def test_run_files_hold_the_run_to_the_last_digit(self):
         out = _folder(self)
-        compare.compare(_setting(seed=5), {"random": 2}, out, 2)
+        compare.compare(_setting(seed=5), {"random": Plan(2, 30)}, out, 2)
         table = parse_synthetic(_DATASET)
         budgets = [parse_budget("cost<=50%", table.space)]
         expected = run_algorithm("random", table, budgets, 30, 6)
-        found = read_run(out, Job("random", 1), 30)
+        found = read_run(out, Job("random", 1, 30))
         np.testing.assert_array_equal(found.valid, expected.valid)
         np.testing.assert_array_equal(found.test, expected.test)
-        self.assertIsNone(read_run(out, Job("random", 1), 31))
-        self.assertIsNone(read_run(out, Job("random", 2), 30))
+        shorter = read_run(out, Job("random", 1, 10))
+        np.testing.assert_array_equal(shorter.valid, expected.valid[:10])
+        self.assertIsNone(read_run(out, Job("random", 1, 31)))
+        self.assertIsNone(read_run(out, Job("random", 2, 30)))
 
     def test_a_search_that_ends_keeps_its_answer(self):
         table = parse_synthetic("layers=2,options=3")
@@ -290,28 +299,32 @@ class CurvesTest(absltest.TestCase):
 class ParsingTest(absltest.TestCase):
     def test_runs_per_algorithm(self):
         self.assertEqual(
-            compare.parse_algorithms("layernas, random:3", 7),
-            {"layernas": 7, "random": 3},
+            compare.parse_algorithms("layernas, random:3,tpe:2:50", 7, 400),
+            {"layernas": Plan(7, 400), "random": Plan(3, 400), "tpe": Plan(2, 50)},
         )
 
     def test_what_is_wrong_is_said(self):
         for text, message in (
             ("", "expected one or more of"),
             ("random,random", "'random' is there twice"),
-            ("random:x", "'random:x': expected a number of runs"),
+            ("random:x", "'random:x': expected 'random', 'random:RUNS'"),
+            ("random:0", "'random:0': expected 'random'"),
+            ("random:1:2:3", "'random:1:2:3': expected 'random'"),
         ):
             with self.assertRaisesRegex(UserError, re.escape(message)):
-                compare.parse_algorithms(text, 7)
+                compare.parse_algorithms(text, 7, 400)
 
     def test_gp_without_pytorch_ends_before_any_run(self):
         out = _folder(self)
         if importlib.util.find_spec("torch") is None:
             with self.assertRaisesRegex(UserError, "'gp'.*needs PyTorch"):
-                compare.compare(_setting(), {"random": 1, "gp": 1}, out, 1)
+                compare.compare(
+                    _setting(), {"random": Plan(1, 30), "gp": Plan(1, 12)}, out, 1
+                )
             self.assertEmpty(os.listdir(out))
         else:
-            compare.compare(_setting(trials=12), {"gp": 1}, out, 1)
-            self.assertIsNotNone(read_run(out, Job("gp", 0), 12))
+            compare.compare(_setting(), {"gp": Plan(1, 12)}, out, 1)
+            self.assertIsNotNone(read_run(out, Job("gp", 0, 12)))
 
 
 if __name__ == "__main__":

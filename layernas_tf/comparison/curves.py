@@ -47,6 +47,7 @@ class Standing:
     Attributes:
       algorithm: Its name.
       runs: Their number.
+      trials: How many evaluations each had.
       valid: Mean final search signal.
       test: Mean reported figure of the final answers.
       spread: Distance between the quartiles of the final search signal.
@@ -58,6 +59,7 @@ class Standing:
 
     algorithm: str
     runs: int
+    trials: int
     valid: float
     test: float
     spread: float
@@ -161,6 +163,7 @@ def standing(curves: Curves, best: float, targets: Sequence[float]) -> Standing:
     return Standing(
         curves.algorithm,
         len(final),
+        curves.valid.shape[1],
         mean,
         _band(curves.test[:, -1])[0],
         high - low,
@@ -178,7 +181,7 @@ def paired_tests(curves: Sequence[Curves]) -> list[Test]:
         if first.algorithm.startswith("layernas")
         for second in curves
         if second is not first
-        for trial in checkpoints(first.valid.shape[1])
+        for trial in checkpoints(min(first.valid.shape[1], second.valid.shape[1]))
     ]
 
 

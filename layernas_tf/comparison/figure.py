@@ -43,7 +43,7 @@ def write_figure(path: str, title: str, curves: Sequence[Curves], best: Row) -> 
         panel.set_xlabel("trials")
         panel.set_title(label, fontsize=10)
         panel.set_ylim(*_limits(curves, attribute, best_value))
-        panel.set_xlim(1, curves[0].valid.shape[1])
+        panel.set_xlim(1, max(each.valid.shape[1] for each in curves))
         panel.grid(alpha=0.25, lw=0.6)
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("best inside the budget so far")

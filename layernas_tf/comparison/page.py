@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from layernas_tf.comparison.curves import Curves, Standing, Test, checkpoints
+from layernas_tf.comparison.curves import Curves, Standing, Test
 from layernas_tf.comparison.figure import complete_from
 from layernas_tf.comparison.style import style_of
 from layernas_tf.report.page import Section, chart, render
@@ -64,7 +64,7 @@ def comparison_page(
                 [
                     Section(
                         "Paired tests",
-                        _tests_table(tests, curves[0].valid.shape[1]),
+                        _tests_table(tests),
                         "Mean difference of the search signal between runs of the same "
                         "seed and the two-sided p-value of Wilcoxon's signed-rank "
                         "test, not corrected for the number of comparisons.",
@@ -167,6 +167,7 @@ def _standings_table(
     head = [
         ("algorithm", ""),
         ("runs", "number"),
+        ("trials", "number"),
         ("final valid", "number"),
         ("IQR", "number"),
         ("final test", "number"),
@@ -180,6 +181,7 @@ def _standings_table(
             cell(text, "number")
             for text in (
                 each.runs,
+                each.trials,
                 f"{each.valid:.3f}",
                 f"{each.spread:.3f}",
                 f"{each.test:.3f}",
@@ -190,14 +192,14 @@ def _standings_table(
             text = "–" if needed is None else f"{needed:.0f}"
             cells += cell(f"{text} ({reached:.0%})", "number")
         rows.append(f"<tr>{cells}</tr>")
-    foot = cell("best possible") + cell("")
+    foot = cell("best possible") + cell("") * 2
     foot += cell(f"{best.valid:.3f}", "number") + cell("")
     foot += cell(f"{best.test:.3f}", "number") + cell("") * (1 + len(targets))
     return table(head, rows, f"<tr>{foot}</tr>")
 
 
-def _tests_table(tests: Sequence[Test], trials: int) -> str:
-    points = checkpoints(trials)
+def _tests_table(tests: Sequence[Test]) -> str:
+    points = sorted({test.trial for test in tests})
     head = [("algorithm", ""), ("against", "")]
     head += [(f"after {point} trials", "number") for point in points]
     rows = []
@@ -206,9 +208,9 @@ def _tests_table(tests: Sequence[Test], trials: int) -> str:
     for first, second in pairs:
         cells = cell(style_of(first).label) + cell(style_of(second).label)
         for point in points:
-            test = found[first, second, point]
-            text = f"{test.difference:+.3f} (p {_p(test.p)})"
-            cells += cell(text if test.runs else "–", "number")
+            test = found.get((first, second, point))
+            text = f"{test.difference:+.3f} (p {_p(test.p)})" if test else ""
+            cells += cell(text if test is None or test.runs else "–", "number")
         rows.append(f"<tr>{cells}</tr>")
     return table(head, rows)
 

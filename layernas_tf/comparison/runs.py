@@ -32,7 +32,6 @@ class Setting:
       dataset: What the table's architectures were trained on.
       signal_hp: For NATS-Bench, the epochs after which the signal is taken.
       budgets: As the user wrote them.
-      trials: Evaluations per run.
       shape: How the cost enters the reward of algorithms without constraints; `beta`
         as a share of the best possible reward.
       seed: Run `i` has the seed `seed + i`.
@@ -43,7 +42,6 @@ class Setting:
     dataset: str
     signal_hp: int
     budgets: tuple[str, ...]
-    trials: int
     shape: RewardShape
     seed: int
 
@@ -57,10 +55,17 @@ class Setting:
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Job:
-    """One run of one algorithm."""
+    """One run of one algorithm.
+
+    Attributes:
+      algorithm: Its name.
+      run: Its number, from 0.
+      trials: How many evaluations it has.
+    """
 
     algorithm: str
     run: int
+    trials: int
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -167,20 +172,24 @@ def claim_folder(out: str, setting: Setting) -> None:
     os.makedirs(os.path.join(out, "runs"), exist_ok=True)
 
 
-def read_run(out: str, job: Job, trials: int) -> Curve | None:
-    """Reads a finished run; None if there is none, or not a whole one."""
+def read_run(out: str, job: Job) -> Curve | None:
+    """Reads a finished run; None if there is none, or one that is not as long.
+
+    Of a longer one the beginning is taken: a search does not know how long it runs.
+    """
     try:
         with open(_path(out, job), newline="", encoding="utf-8") as file:
             header, *rows = csv.reader(file)
-        if header != _COLUMNS or [row[0] for row in rows] != [
-            str(trial) for trial in range(1, trials + 1)
-        ]:
+        numbers = [str(trial + 1) for trial in range(len(rows))]
+        if header != _COLUMNS or [row[0] for row in rows] != numbers:
+            return None
+        if len(rows) < job.trials:
             return None
         valid, test = (
             np.array([float(row[column]) if row[column] else np.nan for row in rows])
             for column in (1, 2)
         )
-        return Curve(valid, test)
+        return Curve(valid[: job.trials], test[: job.trials])
     except (OSError, ValueError, IndexError):
         return None
 
@@ -272,7 +281,7 @@ def _work(job: Job, out: str) -> None:
         job.algorithm,
         _worker["table"],
         _worker["budgets"],
-        setting.trials,
+        job.trials,
         setting.seed + job.run,
         setting.shape,
     )
