@@ -118,6 +118,7 @@ class MobileNetV3Head:
             widest,
             ops.activation(widest.target, self.activation),
             classifier,
+            ops.global_pool(after),
             ops.softmax(after),
         )
 
@@ -128,7 +129,10 @@ class MobileNetV3Head:
         x = activate(x, self.activation, layers, f"{name}_widest_{self.activation}")
         x = _dropout(x, self.dropout, layers, name)
         x = layers.Conv2D(self.classes, 1, name=f"{name}_logits")(x)
-        return _probabilities(layers.Flatten(name=f"{name}_flatten")(x), layers)
+        # The mean of one pixel. Flattening it would compute its shape when it runs,
+        # and TFLite's delegates refuse models with tensors of unknown size.
+        x = layers.GlobalAveragePooling2D(name=f"{name}_flatten")(x)
+        return _probabilities(x, layers)
 
 
 _DENSE_INITIALIZERS = {
