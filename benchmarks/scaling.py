@@ -239,7 +239,7 @@ def define_flags() -> None:
     flags.DEFINE_string("out", "runs/scaling", "Folder for the results.")
     flags.DEFINE_list("lengths", [str(n) for n in LENGTHS], "Numbers of layers.")
     flags.DEFINE_integer("tables", 5, "Tables (and searches) per number of layers.")
-    flags.DEFINE_integer("cap", 10_000, "Evaluations after which a search gives up.")
+    flags.DEFINE_integer("cap", 5_000, "Evaluations after which a search gives up.")
     flags.DEFINE_list("algorithms", list(ALGORITHMS), "Which to measure.")
 
 
