@@ -24,6 +24,12 @@ from layernas_tf.recipe import OPTIMIZERS, Recipe
 _ARCHITECTURE = flags.DEFINE_string(
     "architecture", None, "File that a search wrote: winner/architecture.json."
 )
+_SPACE = flags.DEFINE_string(
+    "space",
+    None,
+    "The architecture's space, needed for one of your own (path/to/file.py:function): "
+    "an architecture file alone never runs code.",
+)
 _DATASET = flags.DEFINE_string(
     "dataset", "digits", "digits, npz:FILE, folder:DIR or tfds:NAME."
 )
@@ -81,6 +87,15 @@ def train_architecture(data: dict, workdir: pathlib.Path) -> dict[str, float]:
     """Trains the architecture by the flags; returns what is in `metrics.json`."""
     from search_spaces.registry import get_space
 
+    if _SPACE.value is None and ".py" in data["space"]:
+        raise UserError(
+            f"the architecture is of the space {data['space']!r}, which is code: give "
+            f"--space={data['space']} if you trust that file"
+        )
+    if _SPACE.value is not None and _SPACE.value != data["space"]:
+        raise UserError(
+            f"--space={_SPACE.value}, but the architecture is of {data['space']!r}"
+        )
     space = get_space(data["space"], **data["arguments"])
     architecture = space.from_json(data)
 

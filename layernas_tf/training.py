@@ -119,8 +119,11 @@ def train_model(
 
         result = train_segments(model, dataset, recipe, seed, segments)
         if result is not None:
+            _compile_for_use(model)
             return result
-    return _fit(model, dataset, recipe, seed, callbacks)
+    result = _fit(model, dataset, recipe, seed, callbacks)
+    _compile_for_use(model)
+    return result
 
 
 def check_shape(model: keras.Model, dataset: Dataset) -> None:
@@ -185,9 +188,9 @@ def _fit(
             steps_per_epoch=per_epoch,
             validation_data=dataset.valid.batches(256).map(one_hot),
             callbacks=[keras.callbacks.TerminateOnNaN(), *callbacks],
+            shuffle=False,
             verbose=0,
         ).history
-    _prepare_for_saving(model)
     rows = tuple(
         {
             name.replace("val_", "valid_"): float(values[epoch])
@@ -306,8 +309,9 @@ def save_model(model: keras.Model, path: str | os.PathLike[str]) -> None:
     os.replace(partial, path)
 
 
-def _prepare_for_saving(model: keras.Model) -> None:
-    # The optimizer's slots would make the file two or three times as large.
+def _compile_for_use(model: keras.Model) -> None:
+    # For `evaluate` on integer labels, and without the slots of the optimizer, which
+    # would make a saved file two or three times as large.
     import keras
 
     model.compile(

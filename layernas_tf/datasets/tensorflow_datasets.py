@@ -31,9 +31,15 @@ def load_tfds(name: str, builder_name: str, options: Options) -> Dataset:
             f"{_first_line(error)}"
         ) from error
     info = builder.info
-    label = dict(info.features).get("label")
-    if info.supervised_keys is None or not isinstance(label, tfds.features.ClassLabel):
-        raise UserError(f"{name}: expected images with a 'label', got {info.features}")
+    features = dict(info.features)
+    label = features.get("label")
+    if not isinstance(label, tfds.features.ClassLabel) or not isinstance(
+        features.get("image"), tfds.features.Image
+    ):
+        raise UserError(
+            f"{name}: expected a data set with the features 'image' and 'label', got "
+            f"{', '.join(features)}"
+        )
     try:
         builder.download_and_prepare()
     except Exception as error:  # The network, the disk, or a manual download.

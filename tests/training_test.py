@@ -1,0 +1,249 @@
+"""Recipes, both ways of training, and evaluation."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import tempfile
+
+import keras
+import numpy as np
+from absl.testing import absltest, parameterized
+
+from layernas_tf.errors import UserError
+from layernas_tf.segment_training import predict_segments
+from layernas_tf.segments import SegmentCache, cut
+from layernas_tf.training import (
+    Recipe,
+    default_recipe,
+    evaluate_model,
+    make_optimizer,
+    precision,
+    save_model,
+    score,
+    train_model,
+)
+from tests import small_networks
+
+QUICK = Recipe(4, 32, learning_rate=0.02, warmup_epochs=1)
+
+
+def fresh(*args, **kwargs) -> keras.Model:
+    """The same network with the same weights each time."""
+    keras.utils.set_random_seed(0)
+    return small_networks.network(*args, **kwargs)
+
+
+class RecipeTest(parameterized.TestCase):
+    @parameterized.parameters(("cosine", 0.0), ("cosine", 1.5), ("constant", 1.0))
+    def test_learning_rates_are_those_of_the_keras_schedule(self, schedule, warmup):
+        recipe = Recipe(5, 8, schedule=schedule, warmup_epochs=warmup)
+        steps = 40
+        rates = make_optimizer(fresh(), recipe, steps)._learning_rate
+        for step in range(steps):
+            self.assertAlmostEqual(
+                recipe.learning_rate_at(step, steps), float(rates(step)), places=7
+            )
+
+    @parameterized.parameters(
+        ({"optimizer": "adam"}, "adamw"),
+        ({"schedule": "step"}, "cosine"),
+        ({"augment": "mixup"}, "shift_flip"),
+        ({"epochs": 0}, "epochs"),
+        ({"batch_size": 1}, "batch_size"),
+        ({"learning_rate": float("nan")}, "learning_rate"),
+        ({"warmup_epochs": 9}, "warmup_epochs"),
+        ({"label_smoothing": -0.1}, "label_smoothing"),
+    )
+    def test_senseless_recipes_are_refused(self, change, word):
+        with self.assertRaisesRegex(UserError, word):
+            dataclasses.replace(QUICK, **change)
+
+    def test_defaults_train_longer_at_the_end_and_never_mirror_glyphs(self):
+        dataset = small_networks.stripes()
+        proxy = default_recipe(dataset, proxy=True)
+        full = default_recipe(dataset, proxy=False)
+        self.assertGreater(full.epochs, 2 * proxy.epochs)
+        self.assertEqual(full.augment, "shift_flip")
+        glyphs = dataclasses.replace(dataset, mirrors=False)
+        self.assertEqual(default_recipe(glyphs, proxy=False).augment, "shift")
+
+
+class CutTest(absltest.TestCase):
+    def test_pieces_compute_what_the_network_computes(self):
+        dataset = small_networks.stripes()
+        model = fresh((8, 12, 12), dropout=0.3)
+        pieces = cut(model)
+        self.assertLen(pieces, 4)
+        self.assertEqual(
+            sum(len(piece.layers) for piece in pieces), len(model.layers) - 1
+        )
+        outputs, labels = predict_segments(model, dataset.test, SegmentCache(), 25)
+        images = dataset.test.images.astype(np.float32)
+        np.testing.assert_allclose(outputs, model.predict(images, verbose=0), atol=1e-5)
+        np.testing.assert_array_equal(labels, dataset.test.labels)
+
+    def test_networks_share_the_pieces_in_which_they_do_not_differ(self):
+        # The last block is one piece with the classifier.
+        cache = SegmentCache()
+        for piece in cut(small_networks.network((8, 8, 8))):
+            cache.get(piece)
+        self.assertEqual((cache.hits, cache.misses), (1, 3))
+        for piece in cut(small_networks.network((8, 8, 12))):
+            cache.get(piece)
+        self.assertEqual((cache.hits, cache.misses), (4, 4))
+
+    def test_the_cache_forgets_what_was_used_longest_ago(self):
+        stem, block, *_ = cut(small_networks.network((8, 12)))
+        cache = SegmentCache(1)
+        first = cache.get(stem)
+        self.assertIs(cache.get(stem), first)
+        cache.get(block)
+        self.assertIsNot(cache.get(stem), first)
+
+    def test_what_is_no_chain_is_left_whole(self):
+        x = keras.Input((4,))
+        shared = keras.layers.Dense(4)
+        self.assertIsNone(cut(keras.Model(x, shared(shared(x)))))
+        y = keras.layers.Dense(4, kernel_regularizer="l2")(x)
+        self.assertIsNone(cut(keras.Model(x, y)))
+        self.assertIsNone(cut(keras.Model(x, [y, shared(y)])))
+
+
+class TrainTest(parameterized.TestCase):
+    @parameterized.parameters(("sgd", 0.0), ("rmsprop", 0.1), ("adamw", 0.1))
+    def test_segments_train_as_keras_does(self, optimizer, smoothing):
+        dataset = small_networks.stripes(96)
+        recipe = Recipe(
+            2,
+            32,
+            optimizer=optimizer,
+            learning_rate=0.01,
+            weight_decay=0.1,
+            warmup_epochs=1,
+            label_smoothing=smoothing,
+            augment="shift_flip",
+        )
+        weights, results = [], []
+        for segments in (None, SegmentCache()):
+            model = fresh((8, 12))
+            results.append(
+                train_model(model, dataset, recipe, seed=3, segments=segments)
+            )
+            weights.append(model.get_weights())
+        for one, two in zip(*weights, strict=True):
+            np.testing.assert_allclose(one, two, atol=2e-3)
+        self.assertAlmostEqual(results[0].train_loss, results[1].train_loss, places=3)
+        self.assertAlmostEqual(results[0].valid_loss, results[1].valid_loss, places=2)
+
+    @parameterized.parameters(True, False)
+    def test_a_dozen_steps_make_a_network_that_can_be_evaluated(self, shared):
+        # With the layers' own momentum of 0.999 the running statistics would still
+        # be those of the start, and the accuracy that of chance.
+        dataset = small_networks.without_test(small_networks.stripes())
+        model = fresh((8, 12), dropout=0.1)
+        result = train_model(
+            model, dataset, QUICK, seed=0, segments=SegmentCache() if shared else None
+        )
+        self.assertGreater(result.valid_accuracy, 0.9)
+        scores = evaluate_model(model, dataset.valid)
+        self.assertAlmostEqual(scores.accuracy, result.valid_accuracy)
+        self.assertAlmostEqual(scores.loss, result.valid_loss, places=3)
+        momenta = {
+            layer.momentum
+            for layer in model.layers
+            if isinstance(layer, keras.layers.BatchNormalization)
+        }
+        self.assertEqual(momenta, {0.999})
+        self.assertLen(result.history, QUICK.epochs)
+
+    def test_the_same_seed_gives_the_same_training(self):
+        dataset = small_networks.stripes(96)
+        recipe = Recipe(1, 32, augment="shift")
+        losses = [
+            train_model(
+                fresh(dropout=0.5), dataset, recipe, seed=seed, segments=SegmentCache()
+            ).train_loss
+            for seed in (1, 1, 2)
+        ]
+        self.assertEqual(losses[0], losses[1])
+        self.assertNotEqual(losses[0], losses[2])
+
+    @parameterized.parameters(True, False)
+    def test_a_loss_that_explodes_is_an_error(self, shared):
+        recipe = Recipe(2, 32, optimizer="sgd", learning_rate=1e30)
+        with self.assertRaisesRegex(FloatingPointError, "epoch"):
+            train_model(
+                fresh(),
+                small_networks.stripes(96),
+                recipe,
+                seed=0,
+                segments=SegmentCache() if shared else None,
+            )
+
+    def test_a_network_of_other_images_or_classes_is_refused(self):
+        dataset = small_networks.stripes(96)
+        for changed in (
+            dataclasses.replace(dataset, classes=7),
+            dataclasses.replace(dataset, shape=(16, 16, 3)),
+        ):
+            with self.assertRaisesRegex(UserError, "stripes"):
+                train_model(fresh(), changed, QUICK, seed=0)
+
+    @parameterized.parameters(True, False)
+    def test_mixed_precision_computes_in_bfloat16_with_float32_weights(self, shared):
+        recipe = dataclasses.replace(QUICK, mixed_precision=True)
+        with precision(recipe):
+            model = fresh((8, 12))
+        self.assertEqual(keras.config.dtype_policy().name, "float32")
+        self.assertEqual(model.layers[3].compute_dtype, "bfloat16")
+        result = train_model(
+            model,
+            small_networks.stripes(),
+            recipe,
+            seed=0,
+            segments=SegmentCache() if shared else None,
+        )
+        self.assertGreater(result.valid_accuracy, 0.8)
+        self.assertEqual({w.dtype.name for w in model.get_weights()}, {"float32"})
+
+
+class EvaluateTest(absltest.TestCase):
+    def test_logits_and_probabilities_are_scored_alike(self):
+        logits = np.random.default_rng(0).normal(0, 3, (50, 4))
+        labels = np.arange(50) % 4
+        probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        one = score(logits, labels, True)
+        two = score(probabilities, labels, False)
+        self.assertEqual(one.accuracy, two.accuracy)
+        self.assertAlmostEqual(one.loss, two.loss, places=6)
+        self.assertEqual(one.accuracy, float((logits.argmax(1) == labels).mean()))
+
+    def test_networks_with_and_without_softmax_are_told_apart(self):
+        dataset = small_networks.stripes(96)
+        with_softmax, without = fresh(), fresh(logits=True)
+        one = evaluate_model(with_softmax, dataset.valid)
+        two = evaluate_model(without, dataset.valid, segments=SegmentCache())
+        self.assertEqual(one.accuracy, two.accuracy)
+        self.assertAlmostEqual(one.loss, two.loss, places=4)
+
+    def test_a_saved_network_is_small_and_computes_the_same(self):
+        dataset = small_networks.stripes(96)
+        model = fresh((64, 64))
+        train_model(model, dataset, Recipe(1, 32), seed=0)
+        folder = self.enter_context(tempfile.TemporaryDirectory())
+        path = pathlib.Path(folder) / "model.keras"
+        save_model(model, path)
+        self.assertEqual([f.name for f in path.parent.iterdir()], ["model.keras"])
+        loaded = keras.models.load_model(path, safe_mode=True)
+        self.assertLess(sum(v.numpy().size for v in loaded.optimizer.variables), 5)
+        images = dataset.test.images.astype(np.float32)
+        np.testing.assert_allclose(
+            loaded.predict(images, verbose=0),
+            model.predict(images, verbose=0),
+            atol=1e-6,
+        )
+
+
+if __name__ == "__main__":
+    absltest.main()
