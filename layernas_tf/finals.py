@@ -153,7 +153,7 @@ class FinalTrainer:
           space: Builds the networks.
           dataset: What they are trained and tested on.
           recipe: How.
-          segments: Compiled pieces from the search, where there are any.
+          segments: Compiled pieces that the trainings share, where that is faster.
         """
         self._folder = folder
         self._space = space
@@ -191,7 +191,7 @@ class FinalTrainer:
 
         path = self.weights(training.architecture, training.seed)
         model = keras.models.load_model(path, compile=False, safe_mode=True)
-        scores = evaluate_model(model, self._dataset.test)
+        scores = evaluate_model(model, self._dataset.test, segments=self._segments)
         training = dataclasses.replace(
             training, test_accuracy=scores.accuracy, test_loss=scores.loss
         )

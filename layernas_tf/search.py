@@ -56,6 +56,7 @@ from layernas_tf.workdir import (
 if TYPE_CHECKING:
     from layernas_tf.datasets import Dataset
     from layernas_tf.recipe import Recipe
+    from layernas_tf.segments import SegmentCache
 
 
 @dataclasses.dataclass(frozen=True)
@@ -260,7 +261,11 @@ def run(config: SearchConfig, workdir: str, console: Console) -> None:
         say("Final training of the best candidates and the default architecture.")
         finals = run_finals(
             FinalTrainer(
-                folder / "finals", task.space, task.dataset, task.final_recipe
+                folder / "finals",
+                task.space,
+                task.dataset,
+                task.final_recipe,
+                shared_segments(),
             ),
             choose_finalists(study, config.finalists),
             task.space.default,
@@ -307,6 +312,19 @@ def make_evaluator(task: Task) -> Evaluator:
     return KerasEvaluator(
         task.space, task.dataset, task.proxy_recipe, seed=task.config.seed
     )
+
+
+def shared_segments() -> SegmentCache | None:
+    """What the final trainings share; None on accelerators, where fit is faster."""
+    import keras
+
+    devices = keras.distribution.list_devices()
+    accelerated = any(not device.startswith("cpu") for device in devices)
+    if accelerated or keras.backend.backend() != "tensorflow":
+        return None
+    from layernas_tf.segments import SegmentCache
+
+    return SegmentCache()
 
 
 def _description(task: Task, study: Study) -> list[str]:
