@@ -121,7 +121,7 @@ def build_network(
         x = images
         for block_name, block in blocks:
             x = block.build(x, keras_module.layers, block_name)
-        # Keras allows no dot in a model's name, TensorFlow no other sign.
+        # A user's space is named by its path, with signs that no graph allows in names.
         return keras_module.Model(images, x, name=_identifier(name))
 
 
