@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from layernas_tf.algorithms.bayes import LayerNASBayes
 from layernas_tf.algorithms.layernas import LayerNAS
+from layernas_tf.algorithms.memorial_table import table_of_trials
 from layernas_tf.budget import inside
 from layernas_tf.finals import Finals, Training
 from layernas_tf.report import (
@@ -181,22 +182,29 @@ def _trained(study: Study, finals: Finals) -> tuple[TrainedNetwork, ...]:
 
 
 def memorial(study: Study) -> MemorialTable | None:
-    """LayerNAS' memorial table, where the algorithm has one."""
-    algorithm = study.algorithm
-    if not isinstance(algorithm, LayerNAS):
+    """LayerNAS' memorial table; of other algorithms, the one that their trials fill."""
+    space, algorithm = study.space, study.algorithm
+    if isinstance(algorithm, LayerNAS):
+        table = algorithm.table
+    else:
+        metric = study.budgets[0].metric if study.budgets else space.metrics[0].name
+        done = [t for t in study.trials if t.reward is not None]
+        table = table_of_trials(
+            space, metric, [(t.architecture, t.reward) for t in done]
+        )
+    if not any(table.kept):
         return None
     rows = {}
-    for depth, layer in enumerate(study.space.searched_layers):
-        rows[study.space.layers[layer].name] = {
+    for depth, layer in enumerate(table.layers):
+        rows[space.layers[layer].name] = {
             bucket: MemorialCell(
-                *algorithm.bucket_range(depth, bucket),
+                *table.bucket_range(depth, bucket),
                 reward=entries[0].reward,
                 architecture=entries[0].architecture,
             )
-            for bucket, entries in sorted(algorithm.table[depth].items())
-            if entries
+            for bucket, entries in sorted(table.kept[depth].items())
         }
-    return MemorialTable(algorithm.metric, rows)
+    return MemorialTable(table.metric, rows)
 
 
 def effects(study: Study) -> tuple[LayerEffects, ...]:

@@ -295,7 +295,7 @@ class SearchSpace:
             if entry != expected:
                 raise UserError(
                     f"architecture file: layer {layer.name!r} of space {self.name!r} "
-                    f"is {expected['option']}, the file says {entry}: it was written for "
-                    "another version of the space"
+                    f"is {expected['option']}, the file says {entry}: it was written "
+                    "for another version of the space"
                 )
         return architecture

@@ -75,7 +75,7 @@ class BurgerSpaceTest(parameterized.TestCase):
         self.assertLen(built[1], 12)
         self.assertLen(built[2], 12)
         self.assertLen(bands, 4)
-        self.assertLen(search.table[1], 4)
+        self.assertLen(search.table.kept[1], 4)
 
     @parameterized.parameters(2, 4, 6, 8, 10)
     def test_search_finds_the_best_burger_of_a_band(self, low):

@@ -10,41 +10,23 @@ takes O(H * |S| * L) trainings instead of |S|^L.
 from __future__ import annotations
 
 import collections
-import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from layernas_tf.algorithms.base import Answer, Candidate, History
+from layernas_tf.algorithms.memorial_table import MemorialTable
 from layernas_tf.budget import Budget
 from layernas_tf.costs.counting import BudgetedChain
 from layernas_tf.errors import UserError
 from layernas_tf.space import Architecture, SearchSpace
 
 
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """A candidate that a bucket keeps.
-
-    Attributes:
-      architecture: The prefix that was chosen, with the defaults behind it.
-      reward: What its training gave.
-      cost: Of the whole architecture, by the metric of the buckets.
-    """
-
-    architecture: Architecture
-    reward: float
-    cost: float
-
-
 class LayerNAS:
     """Layerwise search under budgets (Algorithm 1 of the paper, and the post's loop).
 
     Attributes:
-      table: The memorial table: for each searched layer, bucket -> kept entries, the
-        best first.
-      metric: The cost that is bucketized: the first budget's.
+      table: The memorial table; its metric is the first budget's.
     """
 
     def __init__(
@@ -57,7 +39,7 @@ class LayerNAS:
         buckets: int = 20,
         bucket_width: float | None = None,
         replicas: int = 1,
-        children: int | None = None,
+        children: int | None = 8,
         searches: int = 4,
         reach: float = 0.8,
     ):
@@ -74,7 +56,7 @@ class LayerNAS:
           bucket_width: Width of a bucket in the metric's unit, instead of a count.
           replicas: How many candidates a bucket keeps.
           children: At most so many children of a candidate in one step, drawn at
-            random; by default all options.
+            random (the paper's T); None for all options.
           searches: Steps per layer of the `layerwise` schedule (the paper's R).
           reach: Prefixes that cannot use this share of the first budget come last:
             they are searched when nothing else is left.
@@ -84,27 +66,29 @@ class LayerNAS:
                 f"schedule: expected 'sweep' or 'layerwise', got {schedule!r}"
             )
         for name, value in (
-            ("buckets", buckets),
-            ("replicas", replicas),
             ("searches", searches),
             ("children", 1 if children is None else children),
         ):
             if value < 1:
                 raise UserError(f"{name}: expected at least 1, got {value}")
+        if not space.searched_layers:
+            raise UserError(f"space {space.name!r}: no layer offers a choice")
         self.space = space
         self.history = History(space, budgets, seed)
         self.budgeted = BudgetedChain(space.chain, budgets)
-        self.metric = budgets[0].metric if budgets else space.metrics[0].name
-        self._ample = _ample(space, budgets, self.metric, reach)
+        metric = budgets[0].metric if budgets else space.metrics[0].name
+        self._ample = _ample(space, budgets, metric, reach)
         self._layers = space.searched_layers
         self._schedule = schedule
         self._searches = searches
-        self._replicas = replicas
         self._most_children = children
-        self._start, self._width = _bucket_grid(
-            space, self.metric, self._layers, buckets, bucket_width
+        self.table = MemorialTable(
+            space,
+            metric,
+            buckets=buckets,
+            bucket_width=bucket_width,
+            replicas=replicas,
         )
-        self.table: list[dict[int, list[Entry]]] = [{} for _ in self._layers]
         self._expanded: list[dict[Architecture, set[int]]] = [{} for _ in self._layers]
         self._queue: collections.deque[tuple[int, Architecture, Architecture]] = (
             collections.deque()
@@ -162,34 +146,17 @@ class LayerNAS:
         if self.history.best is not None:
             return self.history.best
         for depth in reversed(range(len(self._layers))):
-            entries = [e for kept in self.table[depth].values() for e in kept]
+            entries = self.table.entries(depth)
             if entries:
-                entry = max(entries, key=lambda e: e.reward)
-                prefix = entry.architecture[: self._layers[depth] + 1]
+                prefix = entries[0].architecture[: self._layers[depth] + 1]
                 completed = self.budgeted.complete(prefix, self.space.default)
                 return Answer(completed, self.history.rewards.get(completed))
         return None
 
-    def bucket(self, depth: int, cost: float) -> int:
-        """The bucket of a cost at the `depth`-th searched layer."""
-        return math.floor((cost - self._start[depth]) / self._width[depth] + 1e-9)
-
-    def bucket_range(self, depth: int, bucket: int) -> tuple[float, float]:
-        """The costs of a bucket: lower end included, upper end not."""
-        low = self._start[depth] + bucket * self._width[depth]
-        return low, low + self._width[depth]
-
     def _keep(self, depth: int, architecture: Architecture) -> None:
         reward = self.history.rewards[architecture]
-        if reward is None:
-            return
-        _, costs = self.space.chain.walk(architecture)
-        entry = Entry(architecture, reward, costs[self.metric])
-        kept = self.table[depth].setdefault(self.bucket(depth, entry.cost), [])
-        if all(other.architecture != architecture for other in kept):
-            kept.append(entry)
-            kept.sort(key=lambda e: -e.reward)  # stable: of equals, the first stays
-            del kept[self._replicas :]
+        if reward is not None:
+            self.table.keep(depth, architecture, reward)
 
     def _step(self, rng: np.random.Generator) -> bool:
         """Queues the children of one kept candidate; False if none are left.
@@ -218,9 +185,7 @@ class LayerNAS:
         if depth < 0:
             parents = [self.space.default]
         else:
-            entries = [e for kept in self.table[depth].values() for e in kept]
-            entries.sort(key=lambda e: (-e.reward, e.architecture))
-            parents = [entry.architecture for entry in entries]
+            parents = [entry.architecture for entry in self.table.entries(depth)]
         layer = self._layers[depth + 1]
         for parent in parents:
             done = self._expanded[depth + 1].setdefault(parent, set())
@@ -255,44 +220,3 @@ def _ample(
         return BudgetedChain(space.chain, [narrowed, *budgets[1:]])
     except UserError:
         return None
-
-
-def _bucket_grid(
-    space: SearchSpace,
-    metric: str,
-    layers: Sequence[int],
-    buckets: int,
-    width: float | None,
-) -> tuple[list[float], list[float]]:
-    """By searched layer, the least cost of a candidate and the width of a bucket."""
-    if width is not None:
-        if not width > 0:
-            raise UserError(f"bucket_width: expected a number above 0, got {width}")
-        return [0.0] * len(layers), [float(width)] * len(layers)
-    starts, widths = [], []
-    for layer in layers:
-        low, high = _candidate_costs(space, metric, layer)
-        starts.append(low)
-        # A hair wider, so that the dearest candidate is in the last bucket.
-        widths.append(max((high - low) / buckets * (1 + 1e-6), 1e-9))
-    return starts, widths
-
-
-def _candidate_costs(
-    space: SearchSpace, metric: str, layer: int
-) -> tuple[float, float]:
-    """Least and greatest cost of a prefix up to `layer` with defaults behind."""
-    chain = space.chain
-    join = np.add if chain.kinds[metric] == "sum" else np.maximum
-    low = high = np.zeros(1)
-    for i in range(len(chain)):
-        cost, following = chain.cost[metric][i], chain.next_state[i]
-        if i > layer:
-            chosen = [space.layers[i].default]
-            cost, following = cost[:, chosen], following[:, chosen]
-        size = len(chain.states[i + 1])
-        least, most = np.full(size, np.inf), np.full(size, -np.inf)
-        np.minimum.at(least, following, join(low[:, None], cost))
-        np.maximum.at(most, following, join(high[:, None], cost))
-        low, high = least, most
-    return float(low.min()), float(high.max())

@@ -1,0 +1,39 @@
+"""A search space of your own: a small network for a microcontroller."""
+
+import itertools
+
+from layernas_tf.space import Option, State
+from search_spaces.blocks import ConvBlock, InvertedBottleneck, Rescale
+from search_spaces.builder import BlockLayer, block_space, fixed
+from search_spaces.heads import ConvHead, Stem
+
+
+def stage(name, stride):
+    """One layer: an inverted bottleneck of 24 options."""
+    options = tuple(
+        Option.of(filters=filters, kernel=kernel, expansion=expansion)
+        for filters, kernel, expansion in itertools.product(
+            (8, 16, 24, 32), (3, 5), (1, 2, 4)
+        )
+    )
+
+    def block(option):
+        return InvertedBottleneck(
+            option["filters"], option["kernel"], option["expansion"], stride
+        )
+
+    return BlockLayer(name, options, default=8, block=block)
+
+
+def tiny(resolution=32, classes=10, channels=3):
+    """The space; the search passes the data set's resolution, classes and channels."""
+    return block_space(
+        "tiny",
+        State(channels, resolution, resolution),
+        (
+            fixed("stem", Stem(Rescale(), ConvBlock(8, 3, stride=2))),
+            *(stage(f"block{i}", stride) for i, stride in enumerate((1, 2, 1, 2))),
+            fixed("head", ConvHead(ConvBlock(64), classes)),
+        ),
+        {"resolution": resolution, "classes": classes, "channels": channels},
+    )
