@@ -66,7 +66,7 @@ class BurgerSpaceTest(parameterized.TestCase):
             search.tell(candidate, table.query(candidate.architecture).valid)
             if candidate.layer == 1:
                 bands = {
-                    search.bucket(1, space.costs(a)["price"])
+                    search.table.bucket(1, space.costs(a)["price"])
                     for a in built[0] | built[1]
                 }
         # An option that is the default gives its parent again, which is not built
