@@ -79,7 +79,11 @@ class InProcessTest(parameterized.TestCase):
 
     def test_unknown_option_of_the_algorithm(self):
         self.refused("has no option 'depth'", algorithm_option=("depth=3",))
-        self.refused("buckets: expected at least 1", algorithm_option=("buckets=0",))
+        self.refused(
+            "buckets: expected at least 1",
+            algorithm="layernas",
+            algorithm_option=("buckets=0",),
+        )
 
     @parameterized.parameters("cifar", "npz:", "tar:x", "", "digit")
     def test_unknown_data_set(self, dataset):

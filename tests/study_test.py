@@ -74,11 +74,12 @@ def temporary_folder(test: absltest.TestCase) -> pathlib.Path:
 
 def state(algorithm) -> dict:
     """Everything that an algorithm remembers, comparable."""
+    remembered = {**vars(algorithm), **vars(algorithm.history)}
+    if "table" in remembered:
+        remembered.update(vars(remembered.pop("table")))
+    names = ("queue", "waiting", "expanded", "depth", "rewards", "pending", "kept")
     return {
-        name: value
-        for name, value in {**vars(algorithm), **vars(algorithm.history)}.items()
-        if name.lstrip("_")
-        in ("table", "queue", "waiting", "expanded", "depth", "rewards", "pending")
+        name: value for name, value in remembered.items() if name.lstrip("_") in names
     }
 
 
