@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
     from layernas_tf.segments import SegmentCache
 
+_SEGMENTED_IMAGES = 50_000
+"""Images seen in a training up to which shared pieces save more than they cost: a graph
+of the whole network takes half a minute of processor time to make, and then about a
+millisecond less per image."""
+
 __all__ = [
     "Recipe",
     "Scores",
@@ -102,7 +107,8 @@ def train_model(
         before the model is built.
       callbacks: For Keras' fit.
       segments: Compiled pieces from other trainings: with it and without callbacks a
-        short training takes a fraction of the time (TensorFlow only).
+        short training takes a fraction of the time (TensorFlow only); a long one
+        is left to Keras' fit.
 
     Raises:
       FloatingPointError: The loss became NaN or infinite.
@@ -112,6 +118,7 @@ def train_model(
     check_shape(model, dataset)
     if (
         segments is not None
+        and recipe.epochs * dataset.train.size <= _SEGMENTED_IMAGES
         and not callbacks
         and keras.backend.backend() == "tensorflow"
     ):
