@@ -100,12 +100,14 @@ def default_recipe(dataset: Dataset, *, proxy: bool) -> Recipe:
       proxy: Whether to train briefly, to tell candidates apart, or to the end.
     """
     size = dataset.train.size
-    batch_size = 64 if size < 20_000 else 128
-    # Short trainings of small data sets are bounded by steps, others by epochs.
-    steps = 36 if proxy else 300
-    epochs = max(1 if proxy else 8, round(steps * batch_size / size))
+    batch_size = 16 if size < 500 else 64 if size < 20_000 else 128
+    # Small data sets need a number of steps, large ones have it in a single epoch.
+    steps = 18 if proxy else 120
+    epochs = math.ceil(steps / max(1, size // batch_size) - 0.25)
     if proxy:
-        return Recipe(epochs, batch_size, warmup_epochs=0.2 * epochs)
+        epochs = max(1, epochs)
+        return Recipe(epochs, batch_size, warmup_epochs=0.3 * epochs)
+    epochs = max(8, epochs)
     return Recipe(
         epochs,
         batch_size,

@@ -141,7 +141,7 @@ class SegmentCache:
       size: How many segments are kept; the ones used longest ago go first.
     """
 
-    def __init__(self, size: int = 96):
+    def __init__(self, size: int = 32):
         if size < 1:
             raise UserError(f"segment cache: expected a size of 1 or more, got {size}")
         self._size = size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from typing import TYPE_CHECKING, Protocol
 
@@ -77,8 +78,7 @@ class ArraySplit:
 
         from layernas_tf.datasets.augment import augment_images
 
-        with tf.device("/cpu:0"):
-            images, labels = tf.constant(self.images), tf.constant(self.labels)
+        images, labels = self._tensors
         order = tf.data.Dataset.range(self.size)
         if seed is not None:
             order = order.shuffle(self.size, seed=seed, reshuffle_each_iteration=True)
@@ -99,6 +99,15 @@ class ArraySplit:
             .map(fetch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
             .prefetch(tf.data.AUTOTUNE)
         )
+
+    @functools.cached_property
+    def _tensors(self) -> tuple[tf.Tensor, tf.Tensor]:
+        # Kept, since a search asks for batches in every trial. Not in an accelerator's
+        # memory, which is for the network.
+        import tensorflow as tf
+
+        with tf.device("/cpu:0"):
+            return tf.constant(self.images), tf.constant(self.labels)
 
     def take(self, indices: np.ndarray) -> ArraySplit:
         """The images at these indices."""
