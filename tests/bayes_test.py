@@ -174,7 +174,7 @@ class LayerNASBayesTest(absltest.TestCase):
                 search.tell(candidate, reward)
             architectures = everything(space)
             totals = worth[np.arange(6), architectures].sum(axis=1)
-            held = space.chain.costs(architectures)["madds"] <= budgets[0].high
+            held = space.chain.costs(architectures)["madds"] <= budgets[0].upper
             self.assertAlmostEqual(search.best.reward, totals[held].max())
 
     def test_the_first_ask_uses_the_budget_up(self):
