@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import statistics
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -103,23 +104,46 @@ def measure(name: str, lengths: Sequence[int], tables: int, cap: int) -> list[Ce
             for seed in range(tables)
         ]
         cells.append(Cell(name, layers, tuple(counts)))
+        print(f"{name}, L = {layers}: {counts}", file=sys.stderr, flush=True)
         if cells[-1].median is None:
             break
     return cells
 
 
-def fit(cells: Sequence[Cell]) -> tuple[float, float] | None:
-    """Exponent `k` of `L ** k`, and the factor `c` of `c ** L`, that fit best.
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """Least squares on the logarithms of the medians.
 
-    None with fewer than two lengths.
+    Attributes:
+      exponent: `k` of the best `L ** k`.
+      factor: `c` of the best `c ** L`.
+      polynomial: Whether the first is the closer one.
     """
+
+    exponent: float
+    factor: float
+    polynomial: bool
+
+    @property
+    def formula(self) -> str:
+        """The closer one, for the plot's legend."""
+        if self.polynomial:
+            return f"$L^{{{self.exponent:.1f}}}$"
+        return f"${self.factor:.1f}^L$"
+
+
+def fit(cells: Sequence[Cell]) -> Fit | None:
+    """Fits a power and an exponential; None with fewer than three lengths."""
     points = [(cell.layers, cell.median) for cell in cells if cell.median is not None]
-    if len(points) < 2:
+    if len(points) < 3:
         return None
-    layers, counts = np.array(points).T
-    exponent = np.polyfit(np.log(layers), np.log(counts), 1)[0]
-    factor = np.exp(np.polyfit(layers, np.log(counts), 1)[0])
-    return float(exponent), float(factor)
+    layers, counts = np.array(points, float).T
+    slopes, errors = [], []
+    for x in (np.log(layers), layers):
+        line = np.polyfit(x, np.log(counts), 1)
+        slopes.append(float(line[0]))
+        errors.append(float(np.sum((np.polyval(line, x) - np.log(counts)) ** 2)))
+    return Fit(slopes[0], float(np.exp(slopes[1])), errors[0] <= errors[1])
 
 
 def table_text(by_name: dict[str, list[Cell]], lengths: Sequence[int], cap: int) -> str:
@@ -136,7 +160,7 @@ def table_text(by_name: dict[str, list[Cell]], lengths: Sequence[int], cap: int)
                 texts.append(f">{cap}" if cell.median is None else f"{cell.median:.0f}")
         lines.append(f"{name:<26}" + "".join(f"{text:>8}" for text in texts))
     lines.append("")
-    lines.append(f"{'fit':<26}{'L ** k, k =':>14}{'c ** L, c =':>14}  from L")
+    lines.append(f"{'fit':<26}{'L ** k, k =':>14}{'c ** L, c =':>14}  {'closer':<13}L")
     for name, cells in by_name.items():
         fitted = fit(cells)
         if fitted is None:
@@ -144,8 +168,9 @@ def table_text(by_name: dict[str, list[Cell]], lengths: Sequence[int], cap: int)
             continue
         reached = [cell.layers for cell in cells if cell.median is not None]
         lines.append(
-            f"{name:<26}{fitted[0]:>14.2f}{fitted[1]:>14.2f}"
-            f"  {min(reached)}..{max(reached)}"
+            f"{name:<26}{fitted.exponent:>14.2f}{fitted.factor:>14.2f}"
+            f"  {'power' if fitted.polynomial else 'exponential':<13}"
+            f"{min(reached)}..{max(reached)}"
         )
     return "\n".join(lines)
 
@@ -174,14 +199,7 @@ def write_plot(path: str, by_name: dict[str, list[Cell]], cap: int) -> None:
         style = style_of(name)
         done = [cell for cell in cells if cell.median is not None]
         fitted = fit(cells)
-        note = ""
-        if fitted is not None:
-            polynomial = name.startswith("layernas")
-            note = (
-                f": L$^{{{fitted[0]:.1f}}}$"
-                if polynomial
-                else (f": {fitted[1]:.1f}$^{{L}}$")
-            )
+        note = f": {fitted.formula}" if fitted is not None else ""
         x = [cell.layers for cell in done]
         axes.plot(
             x,
