@@ -38,7 +38,7 @@ search: venv
 	@echo "Results are in $(WORKDIR): report.html, trials.csv and winner/."
 
 test: venv
-	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile
+	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile --max-worker-restart=0
 
 lint: venv
 	@$(VENV)/bin/ruff check .
