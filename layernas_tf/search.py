@@ -240,6 +240,9 @@ def run(config: SearchConfig, workdir: str, console: Console) -> None:
     task = load_task(config)
     open_workdir(folder)
     with lock_workdir(folder):
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
         study = open_study(
             config.storage or sqlite_url(folder / "study.db"),
             str(folder.resolve()) if config.storage else "search",
@@ -367,7 +370,6 @@ def main(argv: Sequence[str]) -> None:
     del argv
     # TensorFlow's advice on retracing does not fit networks that all differ.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    logging.getLogger("optuna").setLevel(logging.ERROR)
     config = configuration.from_flags(flags.FLAGS)
     try:
         run(config, flags.FLAGS.workdir, Console(highlight=False))

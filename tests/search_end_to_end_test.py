@@ -88,6 +88,8 @@ class EndToEndTest(absltest.TestCase):
         finished = self.command()
         self.assertEqual(finished.returncode, 0, finished.stderr)
         self.assertIn("Resuming after", finished.stdout)
+        self.assertNotIn("Traceback", finished.stderr)
+        self.assertNotIn("study", finished.stderr)  # Optuna is quiet
         self.check_contract()
         self.check_trials(before)
         self.check_winner()
