@@ -14,13 +14,18 @@ with a single upper limit, `searchable` is exact at any resolution.
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
 
 from layernas_tf.budget import Budget, format_cost
 from layernas_tf.costs.chain import Chain
+from layernas_tf.costs.completion_tables import (
+    Counts,
+    Grid,
+    exact_tables,
+    rounded_tables,
+)
 from layernas_tf.errors import UserError
 from layernas_tf.space import Architecture
 
@@ -97,17 +102,17 @@ class BudgetedChain:
         return self._counted[0]
 
     @property
-    def _tables(self) -> list[list[_Counts]] | list[list[_Grid]]:
+    def _tables(self) -> list[list[Counts]] | list[list[Grid]]:
         return self._counted[1]
 
     @functools.cached_property
     def _counted(self):
-        exact = _exact_tables(
+        exact = exact_tables(
             self.chain, self.allowed, self._regret, self._slack, self._exact_entries
         )
         if exact is not None:
             return True, exact
-        return False, _rounded_tables(
+        return False, rounded_tables(
             self.chain, self.allowed, self._rounded, RESOLUTION[len(self._slack)]
         )
 
@@ -263,28 +268,6 @@ class BudgetedChain:
         return tuple(architecture) if self.searchable(architecture) else None
 
 
-class _Counts:
-    """Completions of one state by regret: `counts` cumulated over sorted `keys`."""
-
-    def __init__(self, keys: np.ndarray, counts: np.ndarray):
-        self.keys = keys  # (M, D)
-        self.counts = counts
-        if keys.shape[1] == 1:
-            self._sorted = np.ascontiguousarray(keys[:, 0])
-            self._cumulative = np.concatenate([[0.0], np.cumsum(counts)])
-
-    def count(self, low: np.ndarray, high: np.ndarray) -> np.ndarray | float:
-        """How many completions lie within `low..high`; `(D,)` or `(N, D)` each."""
-        if self.keys.shape[1] == 1:
-            upto = np.searchsorted(self._sorted, high[..., 0], "right")
-            below = np.searchsorted(self._sorted, low[..., 0], "left")
-            return np.maximum(self._cumulative[upto] - self._cumulative[below], 0)
-        if low.ndim == 2:
-            return np.array([self.count(a, b) for a, b in zip(low, high)])
-        within = np.all((self.keys >= low) & (self.keys <= high), axis=1)
-        return float(self.counts[within].sum())
-
-
 def _merged(chain: Chain, budgets: Sequence[Budget]) -> tuple[Budget, ...]:
     """One budget per metric, in the order given, as narrow as all of them."""
     merged: dict[str, Budget] = {}
@@ -308,98 +291,3 @@ def _allowed(chain: Chain, budgets: Sequence[Budget]) -> list[np.ndarray]:
             for i, mask in enumerate(allowed):
                 mask &= chain.cost[budget.metric][i] <= budget.upper
     return allowed
-
-
-def _exact_tables(
-    chain: Chain,
-    allowed: list[np.ndarray],
-    regret: list[np.ndarray],
-    slack: np.ndarray,
-    most: int,
-) -> list[list[_Counts]] | None:
-    """The tables by exact regret, or None where they would have over `most` rows."""
-    axes = len(slack)
-    tables = [[_Counts(np.zeros((1, axes)), np.ones(1)) for _ in chain.states[-1]]]
-    entries = 0
-    for i in reversed(range(len(chain))):
-        row = []
-        for s in range(len(chain.states[i])):
-            options = np.flatnonzero(allowed[i][s])
-            parts = [tables[0][chain.next_state[i][s, o]] for o in options]
-            # No table of sums is larger than its parts together; ask before building.
-            if entries + sum(len(part.keys) for part in parts) > 5 * most:
-                return None
-            keys = [regret[i][s, o] + part.keys for o, part in zip(options, parts)]
-            row.append(
-                _grouped(
-                    np.concatenate(keys or [np.zeros((0, axes))]),
-                    np.concatenate([part.counts for part in parts] or [np.zeros(0)]),
-                    slack,
-                )
-            )
-            entries += len(row[-1].keys)
-            if entries > most:
-                return None
-        tables.insert(0, row)
-    return tables
-
-
-def _grouped(keys: np.ndarray, counts: np.ndarray, slack: np.ndarray) -> _Counts:
-    within = np.all(keys <= slack, axis=1)
-    keys, counts = keys[within], counts[within]
-    if keys.shape[1] == 1:
-        unique, inverse = np.unique(keys[:, 0], return_inverse=True)
-        unique = unique[:, None]
-    else:
-        unique, inverse = np.unique(keys, axis=0, return_inverse=True)
-    total = np.bincount(inverse.ravel(), counts, minlength=len(unique))
-    return _Counts(unique, total)
-
-
-def _rounded_tables(
-    chain: Chain, allowed: list[np.ndarray], regret: list[np.ndarray], units: int
-) -> list[list[_Grid]]:
-    axes = regret[0].shape[-1]
-    end = np.zeros((units + 1,) * axes)
-    end[(0,) * axes] = 1
-    density = [end for _ in chain.states[-1]]
-    tables = [[_Grid(grid) for grid in density]]
-    for i in reversed(range(len(chain))):
-        row = []
-        for s in range(len(chain.states[i])):
-            grid = np.zeros((units + 1,) * axes)
-            for o in np.flatnonzero(allowed[i][s]):
-                shift = regret[i][s, o]
-                if np.all(shift <= units):
-                    target = tuple(slice(k, None) for k in shift)
-                    source = tuple(slice(0, units + 1 - k) for k in shift)
-                    grid[target] += density[chain.next_state[i][s, o]][source]
-            row.append(grid)
-        density = row
-        tables.insert(0, [_Grid(grid) for grid in density])
-    return tables
-
-
-class _Grid:
-    """Completions of one state by regret in units, cumulated along every axis."""
-
-    def __init__(self, density: np.ndarray):
-        cumulative = np.pad(density, [(1, 0)] * density.ndim)
-        for axis in range(density.ndim):
-            cumulative = np.cumsum(cumulative, axis=axis)
-        self._cumulative = cumulative
-
-    def count(self, low: np.ndarray, high: np.ndarray) -> np.ndarray | float:
-        """How many completions lie within `low..high`; `(D,)` or `(N, D)` each."""
-        size = self._cumulative.shape[0] - 1
-        upto = np.clip(np.asarray(high) + 1, 0, size).astype(np.int64)
-        below = np.minimum(np.clip(np.asarray(low), 0, size).astype(np.int64), upto)
-        axes = self._cumulative.ndim
-        total = 0.0
-        for corner in itertools.product((0, 1), repeat=axes):
-            index = tuple(
-                below[..., axis] if taken else upto[..., axis]
-                for axis, taken in enumerate(corner)
-            )
-            total = total + (-1) ** sum(corner) * self._cumulative[index]
-        return np.maximum(total, 0)
