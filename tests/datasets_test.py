@@ -188,7 +188,7 @@ class FolderTest(DatasetTest):
     def test_without_test_folder_a_fifth_is_held_out_and_said(self):
         for class_name in ("a", "b", "c"):
             self.write(class_name, 10, (32, 32))
-        with self.assertLogs(level="INFO") as logs:
+        with self.assertLogs("absl", level="INFO") as logs:
             dataset = load_dataset(f"folder:{self.folder}")
         self.assertIn("6 of 30 images", logs.output[0])
         self.assertEqual(dataset.test.size, 6)
