@@ -46,9 +46,7 @@ def search(
     def is_inside(trial: Trial) -> bool:
         return inside(study.budgets, trial.costs)
 
-    with showing(console, trials, name, is_inside) as show:
-        for trial in done:
-            show(trial, len(done), is_new=False)
+    with showing(console, trials, name, is_inside, done) as show:
         session: list[Trial] = []
         while True:
             while executor.free > 0 and (study.pending or len(study.trials) < trials):
@@ -63,7 +61,7 @@ def search(
                 session.append(trial)
                 csv.append(trial)
                 _log(tensorboard, study.space, trial)
-                show(trial, len(done) + len(session))
+                show(trial)
                 check_failures(session)
 
 

@@ -6,7 +6,7 @@ import collections
 import contextlib
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -44,8 +44,12 @@ class TimeLeft:
 
 @contextlib.contextmanager
 def showing(
-    console: Console, total: int, metric: str, is_inside: Callable[[Trial], bool]
-) -> Iterator[Callable[..., None]]:
+    console: Console,
+    total: int,
+    metric: str,
+    is_inside: Callable[[Trial], bool],
+    earlier: Sequence[Trial] = (),
+) -> Iterator[Callable[[Trial], None]]:
     """Shows a search while it runs.
 
     Args:
@@ -53,14 +57,15 @@ def showing(
       total: Number of trials that it goes for.
       metric: The cost that is shown with the best candidate.
       is_inside: Whether a trial is inside every budget.
+      earlier: Trials that an earlier session finished: they are counted, but neither
+        printed nor a measure of the pace.
 
     Yields:
-      `show(trial, done, is_new=True)`, to be called with every finished trial and the
-      number of trials finished in all. Those of an earlier session are not new: they
-      are neither printed nor counted in the pace.
+      `show(trial)`, to be called with every trial that finishes.
     """
     left = TimeLeft()
     best: Trial | None = None
+    done = len(earlier)
 
     def note(trial: Trial) -> bool:
         nonlocal best
@@ -79,6 +84,9 @@ def showing(
         cost = format_cost(best.costs[metric])
         return f"best {best.reward:.4f} at {metric}={cost} (trial {best.number})"
 
+    for trial in earlier:
+        note(trial)
+
     if console.is_terminal:
         columns = (
             TextColumn("[bold]trials"),
@@ -88,12 +96,15 @@ def showing(
             TextColumn("{task.fields[left]} left"),
         )
         with Progress(*columns, console=console) as bar:
-            task = bar.add_task("", total=total, best=best_text(), left="?")
+            task = bar.add_task(
+                "", total=total, completed=done, best=best_text(), left="?"
+            )
 
-            def show(trial: Trial, done: int, is_new: bool = True) -> None:
+            def show(trial: Trial) -> None:
+                nonlocal done
+                done += 1
                 note(trial)
-                if is_new:
-                    left.step()
+                left.step()
                 bar.update(
                     task,
                     completed=done,
@@ -106,11 +117,10 @@ def showing(
 
     printed = -LINE_SECONDS
 
-    def print_line(trial: Trial, done: int, is_new: bool = True) -> None:
-        nonlocal printed
+    def print_line(trial: Trial) -> None:
+        nonlocal done, printed
+        done += 1
         better = note(trial)
-        if not is_new:
-            return
         left.step()
         now = time.monotonic()
         if not better and done < total and now - printed < LINE_SECONDS:
