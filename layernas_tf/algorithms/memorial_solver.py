@@ -19,8 +19,11 @@ from layernas_tf.budget import inside
 from layernas_tf.costs.counting import BudgetedChain
 from layernas_tf.space import Architecture
 
-UNITS = 256
+UNITS = 512
 """Cost buckets between the cheapest architecture and the limit."""
+
+_ROUNDING = 1e-9
+"""Of a unit: what the arithmetic of floats may be off."""
 
 
 class MemorialSolver:
@@ -29,10 +32,11 @@ class MemorialSolver:
     def __init__(self, effects: Effects, budgeted: BudgetedChain, units: int = UNITS):
         """Prepares the recursion; `budgeted` says what is inside.
 
-        The first budget on a sum is the axis of the table, its costs rounded to
-        `units`, or exact where they are few whole numbers. While a solution is put
-        together its exact costs are used: roundings do not add up and nothing is over
-        the budget. Further budgets on sums are held by asking `budgeted` whether a
+        The first budget on a sum is the axis of the table, its costs rounded up to
+        `units`, or exact where they are few whole numbers. Rounded up, because then
+        whatever the table promises can be kept. While a solution is put together its
+        exact costs are used: roundings do not add up, and what they left over is spent
+        at the layers that follow. Further budgets on sums are held by asking `budgeted` whether a
         prefix can still be completed.
         """
         chain = budgeted.chain
@@ -67,21 +71,26 @@ class MemorialSolver:
         ]
         slack = max(self._limit - self._cheapest[0][0], 0.0)
         self._unit, self._units = _unit_of(self._regret, slack, units)
-        self._forbidden = [
-            ~budgeted.allowed[i][layer.state] for i, layer in enumerate(layers)
+        # What an option and the cheapest completion after it take of the limit.
+        self._reserve = [
+            np.where(
+                budgeted.allowed[i][layer.state],
+                self._cost[i] + self._cheapest[i + 1][layer.next_node],
+                np.inf,
+            )
+            for i, layer in enumerate(layers)
         ]
         self._moves = [self._moves_of(i) for i in range(len(layers))]
 
     def _moves_of(self, i: int) -> list[tuple[int, int, np.ndarray, np.ndarray]]:
-        """Of a layer: node, next node, options by rising cost, their regrets."""
+        """Of a layer: node, next node, the options between them, their regrets."""
         layer = self._effects.layers[i]
-        units = np.rint(self._regret[i] / self._unit).astype(np.int64)
+        units = np.ceil(self._regret[i] / self._unit - _ROUNDING).astype(np.int64)
         moves = []
         for node in range(len(layer.next_node)):
-            usable = (units[node] <= self._units) & ~self._forbidden[i][node]
+            usable = (units[node] <= self._units) & np.isfinite(self._reserve[i][node])
             for after in np.unique(layer.next_node[node][usable]):
                 options = np.flatnonzero(usable & (layer.next_node[node] == after))
-                options = options[np.argsort(units[node][options], kind="stable")]
                 moves.append((node, int(after), options, units[node][options]))
         return moves
 
@@ -95,18 +104,11 @@ class MemorialSolver:
         tables = [end]
         for i in reversed(range(len(scores))):
             best = np.full((len(scores[i]), width), -np.inf)
+            shifted = _shifts(tables[0])
             for node, after, options, units in self._moves[i]:
-                worth = scores[i][node, options]
-                if self._least == -np.inf and len(options) > 1:
-                    # An option that costs more and is worth less never helps.
-                    record = np.maximum.accumulate(worth)
-                    kept = np.concatenate([[True], record[1:] > record[:-1]])
-                    worth, units = worth[kept], units[kept]
-                following = tables[0][after]
-                row = best[node]
-                for value, k in zip(worth.tolist(), units.tolist()):
-                    part = row[k:]
-                    np.maximum(part, following[: width - k] + value, out=part)
+                part = shifted[after, width - units]
+                part += scores[i][node, options, None]
+                np.maximum(best[node], part.max(axis=0), out=best[node])
             tables.insert(0, best)
         return tables
 
@@ -124,20 +126,24 @@ class MemorialSolver:
         """
         tables = self._tables(scores)
         root = _Branch((), 0, 0.0, 0.0)
-        ties = itertools.count()  # of equal promises, the first found goes first
-        heap: list[tuple[float, int, _Fork, int]] = []
+        # Of equal promises the longest prefix goes first, then the first found.
+        ties = itertools.count()
+        heap: list[tuple[float, int, int, _Fork, int]] = []
+
+        def push(fork: _Fork, rank: int) -> None:
+            promise, depth = fork.promises[rank], len(fork.at.prefix)
+            heapq.heappush(heap, (-promise, -depth, next(ties), fork, rank))
 
         def branch(at: _Branch, bound: float) -> None:
             fork = self._fork(at, scores, tables, bound)
             if fork.promises:
-                heapq.heappush(heap, (-fork.promises[0], next(ties), fork, 0))
+                push(fork, 0)
 
         branch(root, np.inf)
         while heap:
-            bound, _, fork, rank = heapq.heappop(heap)
+            bound, _, _, fork, rank = heapq.heappop(heap)
             if rank + 1 < len(fork.promises):
-                following = -fork.promises[rank + 1]
-                heapq.heappush(heap, (following, next(ties), fork, rank + 1))
+                push(fork, rank + 1)
             i, option = len(fork.at.prefix), fork.options[rank]
             node = fork.at.node
             reached = _Branch(
@@ -160,24 +166,19 @@ class MemorialSolver:
     ) -> _Fork:
         """The options after a prefix, by what the table promises of each."""
         i = len(at.prefix)
-        after = self._effects.layers[i].next_node[at.node]
-        left = (
-            self._limit
-            - at.spent
-            - self._cost[i][at.node]
-            - self._cheapest[i + 1][after]
-        )
-        fits = (left >= 0) & ~self._forbidden[i][at.node]
+        left = (self._limit - at.spent) - self._reserve[i][at.node]
+        units = np.floor(np.maximum(left, -self._unit) / self._unit + _ROUNDING)
+        fits = units >= 0
         if self._coupled:
             fits &= self._budgeted.weights(at.prefix) > 0
-        k = np.rint(left / self._unit).astype(np.int64)
-        k = np.minimum(np.maximum(k, 0), self._units)
-        promise = at.total + scores[i][at.node] + tables[i + 1][after, k]
+        k = np.minimum(units, self._units).astype(np.int64)
+        promise = tables[i + 1][self._effects.layers[i].next_node[at.node], k]
+        promise += scores[i][at.node] + at.total
+        promise[~fits] = -np.inf
         # Exact costs may promise more than the rounded ones did: keep the order.
         promise = np.minimum(promise, bound)
-        fits &= promise > -np.inf
         order = np.argsort(-promise, kind="stable")
-        order = order[fits[order]]
+        order = order[: np.count_nonzero(promise > -np.inf)]
         return _Fork(at, order.tolist(), promise[order].tolist())
 
     def _holds(self, architecture: Architecture) -> bool:
@@ -202,6 +203,17 @@ class _Fork:
     at: _Branch
     options: list[int]
     promises: list[float]
+
+
+def _shifts(table: np.ndarray) -> np.ndarray:
+    """A table `(N, W)` with every row moved: `[n, W - k]` is row n moved k right."""
+    nodes, width = table.shape
+    padded = np.full((nodes, 2 * width), -np.inf)
+    padded[:, width:] = table
+    row, step = padded.strides
+    return np.lib.stride_tricks.as_strided(
+        padded, (nodes, width + 1, width), (row, step, step), writeable=False
+    )
 
 
 def _unit_of(
