@@ -196,6 +196,14 @@ def load(path: str, *, runtime: str = "auto", threads: int = 1) -> LoadedModel:
     return LoadedModel(interpreter, path, runtime, threads)
 
 
+def open_interpreter(path: str, *, runtime: str = "auto", threads: int = 1):
+    """The runtime's own interpreter of any .tflite file, its tensors allocated.
+
+    Arguments and errors as `load`, which is for image classifiers.
+    """
+    return _interpreter(path, resolve_runtime(runtime), threads, delegates=True)
+
+
 def operators(path: str) -> tuple[tuple[str, int], ...]:
     """The operators of a .tflite file by TFLite name with their number, most first.
 

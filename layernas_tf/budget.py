@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from layernas_tf.errors import UserError
 from layernas_tf.space import SearchSpace
 
+LATENCY = "latency_ms"
+"""The cost that a latency table adds to a space."""
+
 _ROUNDING = 1e-12
 _SUFFIXES = {
     "": 1,
@@ -97,6 +100,12 @@ def parse_budget(text: str, space: SearchSpace) -> Budget:
             "'madds<=50%'"
         )
     metric, relation, amount = match.groups()
+    if metric == LATENCY and LATENCY not in space.chain.metrics:
+        raise UserError(
+            f"budget {text!r} needs a latency table of the device: make one with "
+            f"python -m export.latency_table --space={space.name} --out=table.json "
+            "and give it with --latency_table=table.json"
+        )
     space.metric(metric)
     full = space.costs(space.default)[metric]
     if relation == "<=":

@@ -35,6 +35,12 @@ class SearchConfig:
         "What the answer may cost, such as 'madds<=3M', 'madds=2.5M..3M' or "
         "'madds<=50%' (of the default architecture). May repeat: all must hold.",
     )
+    latency_table: str = _flag(
+        "",
+        "A table of export.latency_table, for budgets on latency_ms; the workdir keeps "
+        "a copy.",
+        may_change=True,  # the path: of its content the workdir has a copy
+    )
     trials: int = _flag(60, "Candidates to train.", may_change=True)
     algorithm: str = _flag("layernas_bayes", "Search algorithm.")
     algorithm_option: tuple[str, ...] = _flag(

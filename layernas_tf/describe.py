@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from layernas_tf.budget import format_exactly
+from layernas_tf.costs.latency import read_table, with_latency
 from layernas_tf.errors import UserError, run_main
 from layernas_tf.report.wording import (
     axis_title,
@@ -43,6 +44,9 @@ _RESOLUTION = flags.DEFINE_integer(
 _CLASSES = flags.DEFINE_integer("classes", None, "Number of classes.")
 _STEM_STRIDE = flags.DEFINE_integer(
     "stem_stride", None, "Stride of the stem, 1 or 2; by default 1 below 64 pixels."
+)
+_LATENCY_TABLE = flags.DEFINE_string(
+    "latency_table", None, "A table of export.latency_table: adds the latency."
 )
 
 _PIPE_WIDTH = 160
@@ -137,7 +141,11 @@ def cost_table(space: SearchSpace) -> Table:
             space.chain.dearest((), metric.name),
         )
         kind = {"sum": "sum", "max": "maximum"}[metric.kind]
-        table.add_row(metric.name, metric.unit, kind, *map(format_exactly, values))
+        # The last digits of a time are those of a sum of fractions.
+        words = [
+            f"{v:.4f}" if metric.unit == "ms" else format_exactly(v) for v in values
+        ]
+        table.add_row(metric.name, metric.unit, kind, *words)
     return table
 
 
@@ -209,11 +217,16 @@ def main(argv: Sequence[str]) -> None:
     if _ARCHITECTURE.value is not None:
         file = read_architecture_file(_ARCHITECTURE.value)
     space = choose_space(_SPACE.value, given, file)
+    if _LATENCY_TABLE.value is not None:
+        table = read_table(_LATENCY_TABLE.value)
+        space = with_latency(space, table)
     architecture = space.default if file is None else space.from_json(file)
     console = Console(markup=False, highlight=False)
     if not console.is_terminal:
         console = Console(markup=False, highlight=False, width=_PIPE_WIDTH)
     console.print(summary(space))
+    if _LATENCY_TABLE.value is not None:
+        console.print(f"latency_ms: {table}")
     console.print(cost_table(space))
     console.print(_ARCHITECTURE.value or "default architecture")
     console.print(layer_table(space, architecture))

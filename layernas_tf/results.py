@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from layernas_tf.algorithms.bayes import LayerNASBayes
 from layernas_tf.algorithms.layernas import LayerNAS
 from layernas_tf.algorithms.memorial_table import table_of_trials
-from layernas_tf.budget import inside
+from layernas_tf.budget import LATENCY, inside
+from layernas_tf.costs.latency import LatencyTable
 from layernas_tf.finals import Finals, Training
 from layernas_tf.report import (
     ExportedFile,
@@ -51,6 +52,23 @@ def notes_about(study: Study, finals: Finals) -> list[str]:
     if failed:
         notes.append(f"{failed} of {len(study.trials)} trials failed.")
     return notes
+
+
+def latency_notes(
+    study: Study,
+    finals: Finals,
+    files: Sequence[ExportedFile],
+    table: LatencyTable | None,
+) -> list[str]:
+    """What the winner takes here beside what the latency table says."""
+    if table is None:
+        return []
+    expected = costs(study.space, finals.winner.architecture)[LATENCY]
+    text = f"The latency table gives the winner {expected:.3g} ms ({table})"
+    for file in files:
+        if file.format == f"TFLite {table.format}" and file.latency_ms is not None:
+            text += f"; {file.name} took {file.latency_ms:.3g} ms here, {file.note}"
+    return [f"{text}."]
 
 
 def metrics_json(

@@ -28,6 +28,12 @@ from layernas_tf.algorithms.registry import NAMES as ALGORITHMS
 from layernas_tf.algorithms.registry import make_algorithm
 from layernas_tf.budget import Budget, parse_budget
 from layernas_tf.config import SearchConfig
+from layernas_tf.costs.latency import (
+    LatencyTable,
+    check_same_table,
+    read_table,
+    with_latency,
+)
 from layernas_tf.errors import UserError, run_main
 from layernas_tf.evaluators.base import Evaluator
 from layernas_tf.executors import InProcess, describe
@@ -36,6 +42,7 @@ from layernas_tf.loop import search
 from layernas_tf.report import ExportedFile, write_report
 from layernas_tf.results import (
     file_table,
+    latency_notes,
     metrics_json,
     network_table,
     notes_about,
@@ -66,6 +73,7 @@ class Task:
     config: SearchConfig
     dataset: Dataset
     space: SearchSpace
+    latency: LatencyTable | None
     budgets: tuple[Budget, ...]
     proxy_recipe: Recipe
     final_recipe: Recipe
@@ -95,6 +103,7 @@ def load_task(config: SearchConfig) -> Task:
             f"algorithm {config.algorithm!r}: expected one of {', '.join(ALGORITHMS)}"
         )
     check_name(config.space)
+    table = read_table(config.latency_table) if config.latency_table else None
     from layernas_tf.datasets import load_dataset
 
     dataset = load_dataset(
@@ -115,10 +124,13 @@ def load_task(config: SearchConfig) -> Task:
             f"space {space.name!r} has no Keras builder: it cannot be trained; "
             "layernas_tf.compare searches the spaces of tables"
         )
+    if table is not None:
+        space = with_latency(space, table)
     task = Task(
         config=config,
         dataset=dataset,
         space=space,
+        latency=table,
         budgets=tuple(parse_budget(text, space) for text in config.budget),
         proxy_recipe=recipe(config, dataset, proxy=True),
         final_recipe=recipe(config, dataset, proxy=False),
@@ -238,6 +250,8 @@ def run(config: SearchConfig, workdir: str, console: Console) -> None:
     check_workdir(folder)
     configuration.check_resume(config, folder / "config.json")
     task = load_task(config)
+    kept = folder / "latency_table.json"
+    check_same_table(task.latency, kept, resumed=(folder / "config.json").exists())
     open_workdir(folder)
     with lock_workdir(folder):
         import optuna
@@ -250,6 +264,9 @@ def run(config: SearchConfig, workdir: str, console: Console) -> None:
             task.budgets,
             task.make_algorithm,
         )
+        if task.latency is not None:
+            with writing(kept) as temporary:
+                shutil.copyfile(task.latency.path, temporary)
         configuration.save(config, folder / "config.json")
         for line in _description(task, study):
             say(line)
@@ -279,6 +296,7 @@ def run(config: SearchConfig, workdir: str, console: Console) -> None:
         say("Exporting the winner and running the files on the test set.")
         files, export_seconds = export(task, finals, folder)
         notes = notes_about(study, finals)
+        notes += latency_notes(study, finals, files, task.latency)
         facts = {
             **config.to_json(),
             "workdir": workdir,
@@ -341,6 +359,8 @@ def _description(task: Task, study: Study) -> list[str]:
         f"{dataset.valid.size:,} to validate, {dataset.test.size:,} to test, {shape}, "
         f"{dataset.classes} classes; trained on {_device()}",
     ]
+    if task.latency is not None:
+        lines.append(f"Latency: {task.latency}.")
     if study.trials:
         lines.append(f"Resuming after {len(study.trials)} trials.")
     return lines

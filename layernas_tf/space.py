@@ -99,12 +99,15 @@ class Layer:
       default: Index into `options` of the published network's choice.
       transition: Applies an option to the state that comes in; gives the state that
         goes out and the cost of the layer by metric name.
+      block: Where options are blocks of a network, makes the one that an option stands
+        for (`search_spaces.blocks.Block`), by which a latency table measures it.
     """
 
     name: str
     options: tuple[Option, ...]
     default: int
     transition: Transition
+    block: Callable[[Option], Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

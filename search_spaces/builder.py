@@ -75,6 +75,7 @@ def block_space(
                 layer.options,
                 layer.default,
                 _transition(layer, elements(image)),
+                layer.block,
             )
             for layer in block_layers
         ),

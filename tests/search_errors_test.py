@@ -18,6 +18,8 @@ from layernas_tf import search
 from layernas_tf.config import SearchConfig, check_resume, save
 from layernas_tf.errors import UserError
 from layernas_tf.workdir import lock_workdir, open_workdir
+from search_spaces.registry import get_space
+from tests.small_blocks import table_of
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -73,6 +75,20 @@ class InProcessTest(parameterized.TestCase):
 
     def test_space_that_cannot_be_trained(self):
         self.refused("'burger' takes no argument 'resolution'", space="burger")
+
+    def test_latency_budget_without_a_table(self):
+        self.refused("needs a latency table of the device", budget=("latency_ms<=4",))
+
+    def test_latency_table_of_another_resolution(self):
+        space = get_space("mobilenet_v2", resolution=64, classes=4, channels=3)
+        path = self.folder / "table.json"
+        path.write_text(json.dumps(table_of(space)))
+        self.refused(
+            "with resolution=64, not with resolution=32: make another",
+            space="mobilenet_v2",
+            latency_table=str(path),
+            budget=("latency_ms<=4",),
+        )
 
     def test_unknown_algorithm(self):
         self.refused("algorithm 'sgd': expected one of layernas", algorithm="sgd")

@@ -1,0 +1,159 @@
+"""How well a latency table predicts networks that it has not seen, on this host.
+
+    python -m export.latency_table --space=mobilenet_v3_small --out=table.json
+    python -m benchmarks.latency_prediction --table=table.json --networks=50 --out=DIR
+
+Random architectures are built in Keras, converted as an export converts them, and
+timed; the folder gets `prediction.csv` and `prediction.png`. Converted files are kept
+there, so that a second run (of another table of the same space and format) has them.
+"""
+
+from __future__ import annotations
+
+import csv
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+from absl import flags
+
+from layernas_tf.budget import LATENCY
+from layernas_tf.costs.latency import LatencyTable, read_table, with_latency
+from layernas_tf.errors import UserError, run_main
+from layernas_tf.space import Architecture, SearchSpace
+
+
+def architectures(space: SearchSpace, number: int, seed: int) -> list[Architecture]:
+    """Random ones: every option of every layer is equally likely."""
+    rng = np.random.default_rng(seed)
+    return [
+        tuple(int(rng.integers(len(layer.options))) for layer in space.layers)
+        for _ in range(number)
+    ]
+
+
+def converted(
+    space: SearchSpace, architecture: Architecture, form: str, path: pathlib.Path
+) -> bytes:
+    """The architecture's .tflite file, made by TensorFlow's converter."""
+    if not path.exists():
+        import keras
+
+        from export.convert import convert
+
+        rng = np.random.default_rng(0)
+        shape = (4, space.start.height, space.start.width, space.start.channels)
+        convert(
+            space.build(architecture),
+            format=form,
+            path=str(path),
+            representative_images=rng.uniform(0, 255, shape).astype(np.float32),
+        )
+        keras.backend.clear_session()
+    return path.read_bytes()
+
+
+def percentage_error(predicted: np.ndarray, measured: np.ndarray) -> float:
+    """Mean absolute error as a share of what was measured."""
+    return float(np.mean(np.abs(predicted / measured - 1)))
+
+
+def kendall_tau(predicted: np.ndarray, measured: np.ndarray) -> float:
+    """Kendall's rank correlation."""
+    from scipy.stats import kendalltau
+
+    return float(kendalltau(predicted, measured).statistic)
+
+
+def plot(
+    predicted: np.ndarray,
+    measured: np.ndarray,
+    table: LatencyTable,
+    title: str,
+    path: pathlib.Path,
+) -> None:
+    """Draws measured over predicted, with a band of 10 % around their equality."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.5, 5), layout="constrained")
+    axes = figure.subplots()
+    ends = np.array([0, 1.05 * max(predicted.max(), measured.max())])
+    axes.fill_between(ends, 0.9 * ends, 1.1 * ends, color="#dddddd", label="±10 %")
+    axes.plot(ends, ends, color="#888888", linewidth=1)
+    axes.scatter(predicted, measured, s=18, color="#1f77b4")
+    axes.set(
+        xlim=ends,
+        ylim=ends,
+        xlabel="predicted by the table [ms]",
+        ylabel="measured [ms]",
+        title=title,
+    )
+    axes.legend(loc="upper left", title=str(table), title_fontsize=7, fontsize=8)
+    figure.savefig(path, dpi=150)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Measures and prints."""
+    del argv
+    from export import runtime as runtimes
+    from export.block_timer import HostTimer
+    from search_spaces.registry import get_space
+
+    values = flags.FLAGS
+    table = read_table(values.table)
+    plain = get_space(table.space, **table.arguments)
+    space = with_latency(plain, table)
+    runtime, _, version = table.runtime.rpartition(" ")
+    timer = HostTimer(
+        runtimes.resolve_runtime(runtime), table.threads, values.rounds, table.format
+    )
+    if (timer.device, timer.version) != (table.device, version):
+        raise UserError(
+            f"{values.table!r} is of {table.device} with {table.runtime}, this is "
+            f"{timer.device} with {runtime} {timer.version}"
+        )
+    out = pathlib.Path(values.out)
+    (out / "networks").mkdir(parents=True, exist_ok=True)
+    chosen = architectures(space, values.networks, values.seed)
+    files = {}
+    for number, architecture in enumerate(chosen):
+        name = f"{values.seed}_{number}_{table.format}.tflite"
+        path = out / "networks" / name
+        files[name] = converted(plain, architecture, table.format, path)
+    measured = np.array(list(timer.networks(files).values()))
+    costs = space.chain.costs(np.array(chosen))
+    predicted = costs[LATENCY]
+    with open(out / "prediction.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["architecture", "madds", "predicted_ms", "measured_ms"])
+        for row in zip(chosen, costs["madds"], predicted, measured):
+            writer.writerow([" ".join(map(str, row[0])), *row[1:]])
+    error = percentage_error(predicted, measured)
+    tau = kendall_tau(predicted, measured)
+    plot(
+        predicted,
+        measured,
+        table,
+        f"{space.name}, {space.start.height}x{space.start.width}: "
+        f"{error:.1%} off, tau {tau:.3f}",
+        out / "prediction.png",
+    )
+    print(
+        f"{space.name} at {space.start.height}x{space.start.width}, {table}: "
+        f"{len(chosen)} random architectures, {measured.min():.2f} to "
+        f"{measured.max():.2f} ms\n"
+        f"mean absolute error      {error:7.1%}\n"
+        f"median of the ratio      {np.median(predicted / measured):7.3f}\n"
+        f"Kendall's tau            {tau:7.3f}\n"
+        f"(tau of MAdds alone      {kendall_tau(costs['madds'], measured):7.3f})\n"
+        f"{out / 'prediction.png'}"
+    )
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("table", None, "A latency table of this host.", required=True)
+    flags.DEFINE_integer("networks", 50, "Random architectures.", lower_bound=2)
+    flags.DEFINE_integer("seed", 1, "Of the architectures.")
+    flags.DEFINE_integer("rounds", 5, "Turns of each network.", lower_bound=1)
+    flags.DEFINE_string("out", None, "Folder for the results.", required=True)
+    run_main(main)
