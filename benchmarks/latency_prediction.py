@@ -6,6 +6,7 @@
 Random architectures are built in Keras, converted as an export converts them, and
 timed; the folder gets `prediction.csv` and `prediction.png`. Converted files are kept
 there, so that a second run (of another table of the same space and format) has them.
+The clock and the statistic are those of the table: see `export.block_timer`.
 """
 
 from __future__ import annotations
@@ -97,6 +98,7 @@ def main(argv: Sequence[str]) -> None:
     del argv
     from export import runtime as runtimes
     from export.block_timer import HostTimer
+    from export.space_files import network_file
     from search_spaces.registry import get_space
 
     values = flags.FLAGS
@@ -118,8 +120,11 @@ def main(argv: Sequence[str]) -> None:
     files = {}
     for number, architecture in enumerate(chosen):
         name = f"{values.seed}_{number}_{table.format}.tflite"
-        path = out / "networks" / name
-        files[name] = converted(plain, architecture, table.format, path)
+        if values.converted:
+            path = out / "networks" / name
+            files[name] = converted(plain, architecture, table.format, path)
+        else:
+            files[name] = network_file(plain, architecture, table.format)
     measured = np.array(list(timer.networks(files).values()))
     costs = space.chain.costs(np.array(chosen))
     predicted = costs[LATENCY]
@@ -153,6 +158,12 @@ def main(argv: Sequence[str]) -> None:
 if __name__ == "__main__":
     flags.DEFINE_string("table", None, "A latency table of this host.", required=True)
     flags.DEFINE_integer("networks", 50, "Random architectures.", lower_bound=2)
+    flags.DEFINE_bool(
+        "converted",
+        True,
+        "Time what TensorFlow converts, in seconds a network; else files with the same "
+        "operators, written in milliseconds.",
+    )
     flags.DEFINE_integer("seed", 1, "Of the architectures.")
     flags.DEFINE_integer("rounds", 5, "Turns of each network.", lower_bound=1)
     flags.DEFINE_string("out", None, "Folder for the results.", required=True)

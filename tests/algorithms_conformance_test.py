@@ -142,6 +142,32 @@ class ConformanceTest(parameterized.TestCase):
             for candidate in asked:
                 self.assertTrue(inside(budgets, space.costs(candidate.architecture)))
 
+    @parameterized.product(name=_NAMES, sums=(2, 3), band=(False, True))
+    def test_several_budgets_on_sums_hold_together(self, name, sums, band):
+        space = random_space(11, layers=5, options=4, fractions=True, third=True)
+        costs = space.chain.costs(everything(space))
+        budgets = []
+        for metric in ("madds", "latency_ms", "params")[:sums]:
+            low, high = np.quantile(costs[metric], (0.15, 0.6))
+            low = float(low) if band and metric != "params" else 0.0
+            budgets.append(Budget(metric, low, float(high)))
+        peak = np.quantile(costs["peak_memory_bytes"], 0.8)
+        budgets.append(Budget("peak_memory_bytes", 0, float(peak)))
+        algorithm = make_algorithm(name, space, budgets, seed=3)
+        reward = _rewards(3, space)
+        for _ in range(12 if name == "gp" else 40):  # a Gaussian process is slow
+            candidate = algorithm.ask()
+            if candidate is None:
+                break
+            if name in _STAY_INSIDE:
+                self.assertTrue(inside(budgets, space.costs(candidate.architecture)))
+            algorithm.tell(candidate, reward(candidate.architecture))
+            # At any moment: a search may be ended there.
+            answer = algorithm.best
+            if answer is not None:
+                self.assertTrue(inside(budgets, space.costs(answer.architecture)))
+        self.assertIsNotNone(algorithm.best)
+
     @parameterized.product(name=_NAMES, workers=(1, 3), cut=(17, 70))
     def test_a_replayed_history_goes_on_as_the_live_run(self, name, workers, cut):
         space, budgets = _task()

@@ -10,7 +10,12 @@ from layernas_tf.costs.counting import BudgetedChain
 from layernas_tf.errors import UserError
 from tests.chains import everything, random_space
 
-_LAW = settings(max_examples=25, deadline=None)
+_LAW = settings(max_examples=40, deadline=None)
+
+
+def _band(costs, metric, share):
+    """From half the share of architectures to the share."""
+    return Budget(metric, *np.quantile(costs[metric], (share / 2, share)))
 
 
 def _budgets(costs, kind, share):
@@ -29,6 +34,18 @@ def _budgets(costs, kind, share):
                 "peak_memory_bytes", 0, np.quantile(costs["peak_memory_bytes"], 0.8)
             ),
         ],
+        "two bands": [_band(costs, "madds", share), _band(costs, "params", 0.9)],
+        "three sums": [
+            Budget("madds", 0, madds),
+            Budget("params", 0, np.quantile(costs["params"], 0.9)),
+            Budget("latency_ms", 0, np.quantile(costs["latency_ms"], 0.8)),
+        ],
+        "three sums, two bands, and peak": [
+            _band(costs, "latency_ms", 0.9),
+            Budget("params", 0, np.quantile(costs["params"], 0.9)),
+            _band(costs, "madds", share),
+            Budget("peak_memory_bytes", 0, costs["peak_memory_bytes"].max() - 1),
+        ],
         "peak": [
             Budget("peak_memory_bytes", 0, np.quantile(costs["peak_memory_bytes"], 0.5))
         ],
@@ -37,7 +54,19 @@ def _budgets(costs, kind, share):
     return limits[kind]
 
 
-_KINDS = st.sampled_from(["upper", "band", "two sums", "sum and peak", "peak", "none"])
+_KINDS = st.sampled_from(
+    [
+        "upper",
+        "band",
+        "two sums",
+        "two bands",
+        "three sums",
+        "three sums, two bands, and peak",
+        "sum and peak",
+        "peak",
+        "none",
+    ]
+)
 
 
 def _inside(costs, budgets):
@@ -53,7 +82,7 @@ class CountingTest(absltest.TestCase):
     @_LAW
     @given(st.integers(0, 10**6), _KINDS, st.floats(0.05, 0.95), st.booleans())
     def test_exact_counts_equal_enumeration(self, seed, kind, share, fractions):
-        space = random_space(seed, fractions=fractions)
+        space = random_space(seed, fractions=fractions, third=True)
         architectures = everything(space)
         costs = space.chain.costs(architectures)
         budgets = _budgets(costs, kind, share)
@@ -73,7 +102,7 @@ class CountingTest(absltest.TestCase):
     @_LAW
     @given(st.integers(0, 10**6), _KINDS, st.floats(0.3, 0.95))
     def test_rounded_samples_are_never_outside(self, seed, kind, share):
-        space = random_space(seed, fractions=True)
+        space = random_space(seed, fractions=True, third=True)
         costs = space.chain.costs(everything(space))
         budgets = _budgets(costs, kind, share)
         try:
@@ -89,7 +118,7 @@ class CountingTest(absltest.TestCase):
     @_LAW
     @given(st.integers(0, 10**6), st.floats(0.0, 0.9), st.booleans())
     def test_searchable_is_exact_at_any_resolution(self, seed, share, exact):
-        space = random_space(seed)
+        space = random_space(seed, third=True)
         architectures = everything(space)
         costs = space.chain.costs(architectures)
         budgets = _budgets(costs, "upper", share)
@@ -101,8 +130,21 @@ class CountingTest(absltest.TestCase):
             same = np.all(architectures[:, :length] == prefix, axis=1)
             self.assertEqual(budgeted.searchable(prefix), (held & same).any())
 
+    def test_a_budget_that_excludes_nothing_needs_no_axis(self):
+        space = random_space(0, third=True)
+        costs = space.chain.costs(everything(space))
+        binding = Budget("madds", 0, float(np.median(costs["madds"])))
+        others = [
+            Budget("params", 0, float(costs["params"].max())),
+            Budget("latency_ms", float(costs["latency_ms"].min()), 1e9),
+        ]
+        budgeted = BudgetedChain(space.chain, [*others, binding])
+        self.assertEqual(budgeted.axes, (binding,))
+        self.assertEqual(budgeted.count(), _inside(costs, [binding]).sum())
+        self.assertEqual(BudgetedChain(space.chain, others).count(), space.size)
+
     def test_samples_are_uniform(self):
-        space = random_space(3)
+        space = random_space(3, third=True)
         costs = space.chain.costs(everything(space))
         budgeted = BudgetedChain(space.chain, _budgets(costs, "upper", 0.2))
         rng = np.random.default_rng(0)
@@ -114,13 +156,23 @@ class CountingTest(absltest.TestCase):
         self.assertBetween(max(seen.values()), 115, 285)
 
     @_LAW
-    @given(st.integers(0, 10**6), st.floats(0.0, 0.9), st.integers(0, 4))
-    def test_completion_is_inside_or_none(self, seed, share, length):
-        space = random_space(seed)
+    @given(
+        st.integers(0, 10**6),
+        _KINDS,
+        st.floats(0.0, 0.9),
+        st.integers(0, 4),
+        st.booleans(),
+    )
+    def test_completion_is_inside_or_none(self, seed, kind, share, length, exact):
+        space = random_space(seed, third=True)
         architectures = everything(space)
         costs = space.chain.costs(architectures)
-        budgets = _budgets(costs, "upper", share)
-        budgeted = BudgetedChain(space.chain, budgets)
+        budgets = _budgets(costs, kind, share)
+        entries = 10**6 if exact else 0
+        try:
+            budgeted = BudgetedChain(space.chain, budgets, exact_entries=entries)
+        except UserError:
+            return
         prefix = tuple(architectures[seed % len(architectures)][:length].tolist())
         completed = budgeted.complete(prefix, space.default)
         self.assertEqual(completed is not None, budgeted.searchable(prefix))

@@ -36,13 +36,13 @@ class MemorialSolver:
         `units`, or exact where they are few whole numbers. Rounded up, because then
         whatever the table promises can be kept. While a solution is put together its
         exact costs are used: roundings do not add up, and what they left over is spent
-        at the layers that follow. Further budgets on sums are held by asking `budgeted` whether a
-        prefix can still be completed.
+        at the layers that follow. Further budgets on sums are held by asking
+        `budgeted` whether a prefix can still be completed.
         """
         chain = budgeted.chain
         self._effects = effects
         self._budgeted = budgeted
-        sums = [b for b in budgeted.budgets if chain.kinds[b.metric] == "sum"]
+        sums = budgeted.axes
         self._coupled = len(sums) > 1
         layers = effects.layers
         if sums:

@@ -40,11 +40,12 @@ class BudgetedChain:
     """A chain together with budgets on it.
 
     Budgets on maxima (peak memory) only forbid options and need no axis. Each budget
-    on a sum is an axis of the table.
+    on a sum is an axis of the table, unless every architecture is inside it.
 
     Attributes:
       chain: The costs.
       budgets: All must hold together. With none, everything is inside.
+      axes: Those of them that are an axis.
     """
 
     def __init__(
@@ -65,11 +66,11 @@ class BudgetedChain:
         """
         self.chain = chain
         self.budgets = _merged(chain, budgets)
-        sums = [b for b in self.budgets if chain.kinds[b.metric] == "sum"]
+        sums = self.axes = tuple(b for b in self.budgets if _needs_axis(chain, b))
         if len(sums) > max(RESOLUTION):
             raise UserError(
-                f"expected at most {max(RESOLUTION)} budgets on sums, got {len(sums)}: "
-                + ", ".join(b.metric for b in sums)
+                f"expected at most {max(RESOLUTION)} budgets on sums that exclude "
+                f"anything, got {len(sums)}: {', '.join(map(str, sums))}"
             )
         self._metrics = [b.metric for b in sums]
         self._high = np.array([b.upper for b in sums])
@@ -266,6 +267,13 @@ class BudgetedChain:
             cost = np.where(fits, self.chain.cost[metric][i][state], -1)
             architecture.append(int(np.argmax(cost)))
         return tuple(architecture) if self.searchable(architecture) else None
+
+
+def _needs_axis(chain: Chain, budget: Budget) -> bool:
+    return chain.kinds[budget.metric] == "sum" and (
+        chain.dearest((), budget.metric) > budget.upper
+        or chain.cheapest((), budget.metric) < budget.lower
+    )
 
 
 def _merged(chain: Chain, budgets: Sequence[Budget]) -> tuple[Budget, ...]:
