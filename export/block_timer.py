@@ -21,6 +21,8 @@ from export.tflite_layers import TfliteLayers
 
 RUNS = 7
 """Timed inferences of a file in a round, at least."""
+NOTHING = "an inference of nothing"
+"""The name of what `nothing` writes, among other files."""
 _MOST_RUNS = 50
 _ROUND_SECONDS = 0.004
 _CACHE_BYTES = 4 * 2**20
@@ -59,9 +61,8 @@ class HostTimer:
 
     def blocks(self, files: Mapping[str, bytes]) -> dict[str, float]:
         """Milliseconds of each block, less what an inference of nothing takes."""
-        nothing = "an inference of nothing"
-        found = self._rounds({nothing: _nothing(self.form), **files}, cold=True)
-        fixed = found.pop(nothing)
+        found = self._rounds({NOTHING: nothing(self.form), **files}, cold=True)
+        fixed = found.pop(NOTHING)
         return {name: max(0.0, ms - fixed) for name, ms in found.items()}
 
     def networks(self, files: Mapping[str, bytes]) -> dict[str, float]:
@@ -107,7 +108,7 @@ class HostTimer:
 _OTHER_DATA = np.zeros(_CACHE_BYTES // 4, np.float32)
 
 
-def _nothing(form: str) -> bytes:
+def nothing(form: str) -> bytes:
     """The file of a single addition of a few numbers."""
     graph = Graph((1, 1, 1, 8), form)
     return graph.write(TfliteLayers(graph).Add()([graph.input, graph.input]))

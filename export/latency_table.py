@@ -31,7 +31,7 @@ from layernas_tf.errors import UserError, run_main
 from layernas_tf.space import SearchSpace, State
 from layernas_tf.workdir import check_workdir, read_json, write_json, write_text
 
-DEVICES = ("host",)
+DEVICES = ("host", "android")
 _CHUNK_FILES, _CHUNK_BYTES = 200, 64 * 2**20
 """Of the blocks that take turns; after each such group what is known is saved."""
 
@@ -252,6 +252,21 @@ def _sum_of_blocks(
     return float(total)
 
 
+def _timer(values: flags.FlagValues) -> Timer:
+    common = {
+        "threads": values.threads,
+        "rounds": values.rounds,
+        "form": values.format,
+    }
+    if values.device == "android":
+        from export.android_timer import AndroidTimer
+
+        return AndroidTimer.connect(
+            values.adb, values.serial, values.benchmark_model, **common
+        )
+    return HostTimer(runtime=runtimes.resolve_runtime(values.runtime), **common)
+
+
 def main(argv: Sequence[str]) -> None:
     """Runs the binary."""
     del argv
@@ -272,18 +287,18 @@ def main(argv: Sequence[str]) -> None:
             raise UserError(f"--{name}: expected 1 or more, got {values[name].value}")
     from search_spaces.registry import get_space
 
+    if values.device == "android" and values.runtime != "auto":
+        raise UserError(
+            f"--runtime={values.runtime} is of the host: on Android benchmark_model is "
+            "the runtime"
+        )
     out = pathlib.Path(values.out)
     check_workdir(out.parent)
     space = get_space(
         values.space,
         **{name: values[name].value for name in _SPACE_FLAGS},
     )
-    timer = HostTimer(
-        runtime=runtimes.resolve_runtime(values.runtime),
-        threads=values.threads,
-        rounds=values.rounds,
-        form=values.format,
-    )
+    timer = _timer(values)
     out.parent.mkdir(parents=True, exist_ok=True)
     table = measure_table(space, timer, out)
     found = table["calibration"]
@@ -316,6 +331,11 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "runtime", "auto", f"auto or one of {', '.join(runtimes.RUNTIMES)}."
     )
+    flags.DEFINE_string(
+        "benchmark_model", "", "TFLite's tool built for Android: see docs/latency.md."
+    )
+    flags.DEFINE_string("serial", "", "Of the Android device, if there are several.")
+    flags.DEFINE_string("adb", "adb", "The adb command.")
     flags.DEFINE_string("format", "float32", f"One of {', '.join(FORMATS)}.")
     flags.DEFINE_integer("rounds", 5, "Turns of each block; more where there is noise.")
 

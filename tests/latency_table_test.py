@@ -239,7 +239,7 @@ class BinaryTest(parameterized.TestCase):
         ),
         (
             ("--space=mobilenet_v2", "--out=x.json", "--device=pigeon"),
-            "unknown device 'pigeon': expected host",
+            "unknown device 'pigeon': expected host, android",
         ),
     )
     def test_wrong_flags_end_with_one_line(self, arguments, line):

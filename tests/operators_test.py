@@ -7,6 +7,7 @@ import tempfile
 import numpy as np
 from absl.testing import absltest, parameterized
 
+from benchmarks.size_and_memory import peak_memory_ratios
 from layernas_tf.costs import operators as ops
 from layernas_tf.space import State
 from search_spaces.blocks import (
@@ -19,6 +20,7 @@ from search_spaces.blocks import (
 )
 from search_spaces.builder import block_space, fixed
 from search_spaces.heads import ConvHead, MobileNetV3Head, Stem
+from search_spaces.registry import get_space
 
 X = State(channels=8, height=10, width=6)
 
@@ -29,7 +31,9 @@ class OperatorsTest(parameterized.TestCase):
         self.assertEqual(operator.target, State(16, 5, 3))
         self.assertEqual(operator.madds, 5 * 3 * 3 * 3 * 8 * 16)
         self.assertEqual(operator.params, 3 * 3 * 8 * 16 + 16)
-        self.assertEqual(operator.memory, 480 + 240)
+        # Input, output, and 3 x 3 x 8 of every patch.
+        self.assertEqual(operator.memory, 480 + 240 + 5 * 3 * 72)
+        self.assertEqual(ops.conv(X, 16).memory, 480 + 960)
 
     def test_groups_divide_the_work_of_a_convolution(self):
         whole, grouped = ops.conv(X, 16, 3), ops.conv(X, 16, 3, groups=4)
@@ -183,6 +187,18 @@ class TfliteTest(parameterized.TestCase):
         self.assertAlmostEqual(costs["float32_bytes"] / len(float32), 1, delta=0.05)
         self.assertAlmostEqual(costs["model_bytes"] / len(int8), 1, delta=0.05)
         self.assertEqual(costs["peak_memory_bytes"], _peak_memory(int8))
+
+
+class ArenaTest(parameterized.TestCase):
+    @parameterized.parameters(
+        ("mobilenet_v2", 96), ("mobilenet_v3_small", 224), ("efficientnet_b0", 32)
+    )
+    def test_peak_memory_is_near_the_arena_and_not_above(self, name, resolution):
+        space = get_space(name, resolution=resolution, classes=10)
+        ratios = peak_memory_ratios(space, 6)
+        self.assertLessEqual(ratios.max(), 1 + 1e-3)
+        self.assertGreaterEqual(ratios.mean(), 0.9)
+        self.assertGreaterEqual(ratios.min(), 0.75)
 
 
 def _convert(model, rng) -> tuple[bytes, bytes]:

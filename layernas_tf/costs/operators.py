@@ -20,6 +20,9 @@ layer follow from that list. What is counted:
   still needs. As in TFLite's arena planner, elementwise operators write over one of
   their inputs of the same size; activations that fuse into the operator before have no
   tensor.
+  A convolution with a kernel or stride above 1 also lays out its patches side by side
+  (TFLite's im2col buffer). What the planner loses between tensors of different
+  lifetimes is not in it: that depends on the network as a whole.
 """
 
 from __future__ import annotations
@@ -101,6 +104,9 @@ def conv(
     """
     target = _strided(state, filters, stride)
     weights = kernel * kernel * (state.channels // groups) * filters
+    patches = 0
+    if (kernel, stride) != (1, 1):
+        patches = kernel * kernel * state.channels * target.height * target.width
     return Operator(
         "conv",
         state,
@@ -111,7 +117,7 @@ def conv(
         params=weights + filters * bias,
         weights=weights,
         channels=filters,
-        memory=elements(state) + elements(target) + held,
+        memory=elements(state) + elements(target) + patches + held,
     )
 
 
