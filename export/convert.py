@@ -9,9 +9,8 @@ interpreter can plan its memory once and a file holds no shape arithmetic.
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import os
-import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,84 +18,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from absl import flags
 
+from export.formats import (
+    FORMATS,
+    INPUT_TYPES,
+    QAT_INT8,
+    Format,
+    check_formats,
+    check_input_type,
+)
 from export.keras_model import image_shape, in_float32, load_keras_model
-from export.quiet import captured_stderr
+from export.saved_model import convert_saved_model, write_saved_model
 from layernas_tf.errors import UserError, run_main
 
 if TYPE_CHECKING:
     import keras
-
-INPUT_TYPES = ("uint8", "int8", "float32")
-"""What the input (and output) of a full-integer file may be."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Format:
-    """One way to write a model as .tflite.
-
-    Attributes:
-      name: As in `--formats`.
-      integer: Weights and activations are int8. Needs representative images, and
-        input and output may be integers.
-      configure: Sets the converter's options, beyond those of an integer format.
-    """
-
-    name: str
-    integer: bool
-    configure: Callable[[Any], None]
-
-
-def _plain(converter: Any) -> None:
-    del converter
-
-
-def _optimized(converter: Any) -> None:
-    import tensorflow as tf
-
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-
-
-def _float16(converter: Any) -> None:
-    import tensorflow as tf
-
-    _optimized(converter)
-    converter.target_spec.supported_types = [tf.float16]
-
-
-def _full_integer(converter: Any) -> None:
-    import tensorflow as tf
-
-    _optimized(converter)
-    # Only integer kernels: an operator without one is an error, not a silent island
-    # of floats that no microcontroller or NPU can run.
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-
-
-FORMATS: Mapping[str, Format] = {
-    form.name: form
-    for form in (
-        Format("float32", False, _plain),
-        Format("float16", False, _float16),
-        Format("dynamic", False, _optimized),
-        Format("int8", True, _full_integer),
-    )
-}
-"""The formats by name."""
-
-
-def check_formats(names: tuple[str, ...]) -> None:
-    """Checks format names.
-
-    Raises:
-      UserError: If there is none, or one is unknown or named twice.
-    """
-    if not names:
-        raise UserError(f"formats: expected some of {', '.join(FORMATS)}, got none")
-    for name in names:
-        if name not in FORMATS:
-            raise UserError(f"unknown format {name!r}: expected {', '.join(FORMATS)}")
-        if names.count(name) > 1:
-            raise UserError(f"formats: {name!r} is named twice")
 
 
 def convert(
@@ -122,6 +57,7 @@ def convert_all(
     *,
     representative_images: np.ndarray | None = None,
     input_type: str = "uint8",
+    labels: Sequence[str] = (),
 ) -> None:
     """Converts a Keras image classifier to .tflite files of several formats.
 
@@ -138,13 +74,15 @@ def convert_all(
         training data; a few hundred. Only integer formats need them.
       input_type: One of `INPUT_TYPES`: the type of the input and output of integer
         formats. The others have float32.
+      labels: Names of the classes; with them the files get metadata.
 
     Raises:
       UserError: If a format or the input type is unknown, the model is not such a
         model or uses an operator that TFLite lacks, images are missing or do not
         fit the model, or a file cannot be written.
     """
-    check_formats(tuple(paths))
+    check_formats(tuple(paths), tuple(FORMATS))
+    check_input_type(input_type)
     import keras
 
     if keras.backend.backend() != "tensorflow":
@@ -152,22 +90,24 @@ def convert_all(
             "conversion needs KERAS_BACKEND=tensorflow (whatever the model was trained "
             f"with), got {keras.backend.backend()}"
         )
-    if input_type not in INPUT_TYPES:
-        raise UserError(
-            f"unknown input type {input_type!r}: expected {', '.join(INPUT_TYPES)}"
-        )
     shape = image_shape(model)
     model = in_float32(model)
     integer = [name for name in paths if FORMATS[name].integer]
     if integer:
         _check_representative(representative_images, shape, integer[0])
     with tempfile.TemporaryDirectory(prefix="saved_model_") as saved_model:
-        _export(model, shape, saved_model)
+        write_saved_model(
+            lambda image: model(image, training=False),
+            [variable.value for variable in model.variables],
+            shape,
+            saved_model,
+        )
         for name, path in paths.items():
-            content = _convert_saved_model(
-                saved_model, FORMATS[name], representative_images, input_type
+            configure = functools.partial(
+                _configure, FORMATS[name], representative_images, input_type
             )
-            _write(path, content)
+            content = convert_saved_model(saved_model, configure, name)
+            write_file(path, described(content, model.name, name, labels))
 
 
 def _check_representative(
@@ -181,42 +121,16 @@ def _check_representative(
         )
 
 
-def _export(model: keras.Model, shape: tuple[int, int, int], path: str) -> None:
+def _configure(
+    form: Format, images: np.ndarray | None, input_type: str, converter: Any
+) -> None:
     import tensorflow as tf
 
-    # What `model.export` writes less the call functions of every layer, which nothing
-    # reads here: the same .tflite, byte for byte in size, in half the time.
-    # (`TFLiteConverter.from_concrete_functions` would need no file at all, but loses
-    # the weights of Keras 3 models.)
-    module = tf.Module()
-    module.variables_of_model = [variable.value for variable in model.variables]
-    module.serve = tf.function(
-        lambda image: model(image, training=False),
-        input_signature=[tf.TensorSpec((1, *shape), tf.float32, name="image")],
-    )
-    with captured_stderr():
-        tf.saved_model.save(module, path, signatures=module.serve)
-
-
-def _convert_saved_model(
-    saved_model: str, form: Format, images: np.ndarray | None, input_type: str
-) -> bytes:
-    import tensorflow as tf
-    from tensorflow.lite.python.convert import ConverterError
-
-    with captured_stderr():
-        converter = tf.lite.TFLiteConverter.from_saved_model(saved_model)
-        form.configure(converter)
-        if form.integer:
-            converter.representative_dataset = _calibration(images)
-            converter.inference_input_type = tf.dtypes.as_dtype(input_type)
-            converter.inference_output_type = tf.dtypes.as_dtype(input_type)
-        try:
-            return converter.convert()
-        except (ConverterError, RuntimeError, ValueError) as error:
-            raise UserError(
-                f"cannot convert to {form.name}: {_converter_reason(str(error))}"
-            ) from error
+    form.configure(converter)
+    if form.integer:
+        converter.representative_dataset = _calibration(images)
+        converter.inference_input_type = tf.dtypes.as_dtype(input_type)
+        converter.inference_output_type = tf.dtypes.as_dtype(input_type)
 
 
 def _calibration(images: np.ndarray) -> Callable[[], Any]:
@@ -232,14 +146,18 @@ def _calibration(images: np.ndarray) -> Callable[[], Any]:
     return generate
 
 
-def _converter_reason(message: str) -> str:
-    operators = re.findall(r"(?:Flex|Custom) ops: ([^\n]+)", message)
-    if operators:
-        return f"TFLite has no operator for {', '.join(operators)}"
-    return " ".join(message.split())[:200]
+def described(content: bytes, name: str, format: str, labels: Sequence[str]) -> bytes:
+    """A .tflite file's bytes with metadata, if there are labels to put in."""
+    if not labels:
+        return content
+    from export.metadata import Metadata, with_metadata
+
+    text = f"Image classifier, {format}, exported by LayerNAS-TF."
+    return with_metadata(content, Metadata(name, text, tuple(labels)))
 
 
-def _write(path: str, content: bytes) -> None:
+def write_file(path: str, content: bytes) -> None:
+    """Writes a file whole or not at all; `UserError` where it cannot."""
     partial = f"{path}.partial"
     try:
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
@@ -259,10 +177,12 @@ def main(argv: Sequence[str]) -> None:
             raise UserError(f"--{name}: expected a path, got nothing")
     formats = tuple(values.formats)
     check_formats(formats)
+    check_input_type(values.input_type)
     # Here, as both import this module.
     from export.winner import export_winner, print_table
     from layernas_tf.datasets import load_dataset
 
+    qat = _qat(values) if QAT_INT8 in formats else None
     model = load_keras_model(values.model)
     height, width, _ = image_shape(model)
     if height != width:
@@ -278,15 +198,39 @@ def main(argv: Sequence[str]) -> None:
         input_type=values.input_type,
         representative_images=values.representative_images,
         runtime=values.runtime,
+        qat=qat,
     )
     print_table(files)
+
+
+def _qat(values: Any) -> Any:
+    from export.architecture import beside, load_architecture
+    from export.quantize import Qat, Tuning
+
+    tuning = Tuning(
+        epochs=values.qat_epochs,
+        learning_rate=values.qat_learning_rate,
+        batch_size=values.qat_batch_size,
+        seed=values.seed,
+    )
+    path = values.architecture or beside(values.model)
+    if not os.path.isfile(path):
+        raise UserError(
+            f"format {QAT_INT8!r} needs the architecture file that a search writes "
+            f"beside the model: there is no {path!r}; name it with --architecture"
+        )
+    return Qat(*load_architecture(path, values.space), tuning)
 
 
 def define_flags() -> None:
     """Defines the binary's flags: not at import, as libraries import this module."""
     flags.DEFINE_string("model", "", "The .keras file.")
     flags.DEFINE_string("out", "", "The folder to write model_FORMAT.tflite into.")
-    flags.DEFINE_list("formats", ["float32", "int8"], f"Some of {', '.join(FORMATS)}.")
+    flags.DEFINE_list(
+        "formats",
+        ["float32", "int8"],
+        f"Some of {', '.join((*FORMATS, QAT_INT8))}.",
+    )
     flags.DEFINE_string(
         "dataset",
         "digits",
@@ -303,6 +247,25 @@ def define_flags() -> None:
         "representative_images", 200, "Training images that set the ranges of int8."
     )
     flags.DEFINE_string("runtime", "auto", "What runs the files: see export.benchmark.")
+    flags.DEFINE_string(
+        "architecture",
+        "",
+        f"For {QAT_INT8}: its architecture.json; by default the one beside the model.",
+    )
+    flags.DEFINE_string(
+        "space",
+        "",
+        f"For {QAT_INT8}: the architecture's space if it is your own code "
+        "(path/to/file.py:function); a file alone never runs code.",
+    )
+    flags.DEFINE_integer(
+        "qat_epochs",
+        None,
+        "Epochs of quantization-aware training: 3, or as many as make 200 steps.",
+    )
+    flags.DEFINE_float("qat_learning_rate", 2e-4, "Its learning rate at the start.")
+    flags.DEFINE_integer("qat_batch_size", None, "Images per step.")
+    flags.DEFINE_integer("seed", 0, "Of its order of images and their augmentation.")
 
 
 if __name__ == "__main__":

@@ -204,6 +204,11 @@ def open_interpreter(path: str, *, runtime: str = "auto", threads: int = 1):
     return _interpreter(path, resolve_runtime(runtime), threads, delegates=True)
 
 
+def bare_interpreter(path: str, *, runtime: str = "auto"):
+    """As `open_interpreter`, with TFLite's own kernels: no delegate takes part."""
+    return _interpreter(path, resolve_runtime(runtime), 1, delegates=False)
+
+
 def operators(path: str) -> tuple[tuple[str, int], ...]:
     """The operators of a .tflite file by TFLite name with their number, most first.
 
@@ -212,7 +217,7 @@ def operators(path: str) -> tuple[tuple[str, int], ...]:
     """
     # Without delegates, which would add DELEGATE nodes of their own to the list.
     # The method is private, and the same in all three runtimes.
-    interpreter = _interpreter(path, resolve_runtime("auto"), 1, delegates=False)
+    interpreter = bare_interpreter(path)
     counts: dict[str, int] = {}
     for details in interpreter._get_ops_details():
         counts[details["op_name"]] = counts.get(details["op_name"], 0) + 1

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from export import runtime as runtimes
+from export.operators import Fallbacks, fallbacks
 from layernas_tf.errors import UserError
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Verification:
       agreement: Share of the images on which both put the same class first.
       max_abs_error: Largest absolute difference of any output.
       operators: TFLite operator names with their number, most frequent first.
+      fallbacks: Those of them that fall off the accelerated path.
       runtime: The runtime that ran all the images.
       runtimes: What each installed runtime makes of the file.
     """
@@ -65,6 +67,7 @@ class Verification:
     agreement: float
     max_abs_error: float
     operators: tuple[tuple[str, int], ...]
+    fallbacks: Fallbacks
     runtime: str
     runtimes: tuple[RuntimeCheck, ...]
 
@@ -118,6 +121,7 @@ def verify(
         agreement=float(np.mean(chosen == reference_chosen)),
         max_abs_error=float(np.max(np.abs(outputs - reference))),
         operators=runtimes.operators(path),
+        fallbacks=fallbacks(path, runtime=runtime),
         runtime=runtime,
         runtimes=tuple(
             _check_runtime(path, name, few, outputs[: len(few)])

@@ -11,14 +11,17 @@ import numpy as np
 
 from export import runtime as runtimes
 from export.benchmark import host_latency
-from export.convert import FORMATS, check_formats, convert_all
+from export.convert import convert_all, described, write_file
+from export.formats import FORMATS, QAT_INT8, check_formats, check_input_type
 from export.keras_model import image_shape, in_float32
+from export.operators import Fallbacks
 from export.verify import RuntimeCheck, keras_outputs, verify
 from layernas_tf.errors import UserError
 
 if TYPE_CHECKING:
     import keras
 
+    from export.quantize import Qat
     from layernas_tf.datasets import Dataset, Split
 
 
@@ -27,7 +30,7 @@ class ExportedFile:
     """A .tflite file, how it compares with its Keras model, and how fast it is.
 
     Attributes:
-      format: One of `convert.FORMATS`.
+      format: As in `export_winner`.
       path: The file.
       file_bytes: Its size.
       accuracy: Share of the test images that the file classifies rightly.
@@ -40,6 +43,7 @@ class ExportedFile:
       runtime: What ran and timed it.
       runtimes: What each installed runtime makes of it.
       operators: TFLite operator names with their number, most frequent first.
+      fallbacks: Those of them that fall off the accelerated path.
     """
 
     format: str
@@ -55,6 +59,7 @@ class ExportedFile:
     runtime: str
     runtimes: tuple[RuntimeCheck, ...]
     operators: tuple[tuple[str, int], ...]
+    fallbacks: Fallbacks
 
 
 def export_winner(
@@ -67,6 +72,7 @@ def export_winner(
     representative_images: int = 200,
     runtime: str = "auto",
     latency_runs: int = 100,
+    qat: Qat | None = None,
 ) -> list[ExportedFile]:
     """Writes `model_FORMAT.tflite` into a folder, checks each file and times it.
 
@@ -77,11 +83,12 @@ def export_winner(
       model: A trained classifier of the data set's images.
       dataset: What the model was trained on.
       out_dir: The folder; made if it does not exist.
-      formats: Some of `convert.FORMATS`.
+      formats: Some of `formats.FORMATS` and `formats.QAT_INT8`.
       input_type: See `convert.convert_all`.
       representative_images: Training images that set the ranges of integer formats.
       runtime: What runs the files; one of `runtime.RUNTIMES`, or `auto`.
       latency_runs: Timed inferences of each file.
+      qat: What the format `qat_int8` needs.
 
     Returns:
       One entry per format, in their order.
@@ -92,6 +99,9 @@ def export_winner(
     """
     formats = tuple(formats)
     check_formats(formats)
+    check_input_type(input_type)
+    if QAT_INT8 in formats and qat is None:
+        raise UserError(f"format {QAT_INT8!r} needs the model's architecture, got none")
     runtime = runtimes.resolve_runtime(runtime)
     _check_fit(model, dataset)
     # Trained in mixed precision it would differ from its files by that alone.
@@ -101,10 +111,24 @@ def export_winner(
             f"representative images: expected 1 or more, got {representative_images}"
         )
     calibration = None
-    if any(FORMATS[name].integer for name in formats):
+    plain = [name for name in formats if name != QAT_INT8]
+    if any(FORMATS[name].integer for name in plain):
         calibration = _draw(dataset.train, representative_images)
     paths = {name: os.path.join(out_dir, f"model_{name}.tflite") for name in formats}
-    convert_all(model, paths, representative_images=calibration, input_type=input_type)
+    labels = dataset.class_names
+    if plain:
+        convert_all(
+            model,
+            {name: paths[name] for name in plain},
+            representative_images=calibration,
+            input_type=input_type,
+            labels=labels,
+        )
+    if qat is not None and QAT_INT8 in formats:
+        from export.quantize import qat_int8
+
+        content = qat_int8(model, qat, dataset, input_type)
+        write_file(paths[QAT_INT8], described(content, model.name, QAT_INT8, labels))
     reference = keras_outputs(model, dataset.test)
     return [
         _measure(name, path, reference, dataset.test, runtime, latency_runs)
@@ -137,6 +161,8 @@ def print_table(files: Sequence[ExportedFile]) -> None:
     console.print(table)
     for file in files:
         console.print(file.path, soft_wrap=True, markup=False)
+        for line in file.fallbacks.lines():
+            console.print(f"  {line}", soft_wrap=True, markup=False)
         for check in file.runtimes:
             if check.error:
                 console.print(f"  {check.error}", soft_wrap=True, markup=False)
@@ -188,4 +214,5 @@ def _measure(
         runtime=runtime,
         runtimes=checked.runtimes,
         operators=checked.operators,
+        fallbacks=checked.fallbacks,
     )

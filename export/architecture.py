@@ -1,0 +1,58 @@
+"""The architecture file beside a model: what space it is of, and which choice."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from layernas_tf.errors import UserError
+from layernas_tf.space import Architecture, SearchSpace
+
+FILE_NAME = "architecture.json"
+
+
+def load_architecture(path: str, space: str = "") -> tuple[SearchSpace, Architecture]:
+    """Reads an architecture file and makes its space.
+
+    Args:
+      path: The file, as a search writes it.
+      space: The space's name if it is one of the user's own (`file.py:function`): a
+        file alone never has code run.
+
+    Raises:
+      UserError: If the file cannot be read or does not fit its space, or the space is
+        code and not named.
+    """
+    from search_spaces.registry import get_space, names
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            data = json.load(file)
+    except OSError as error:
+        raise UserError(f"architecture {path!r}: {error.strerror}") from None
+    except ValueError as error:
+        raise UserError(f"architecture {path!r} is not JSON: {error}") from None
+    if (
+        not isinstance(data, dict)
+        or not isinstance(data.get("space"), str)
+        or not isinstance(data.get("arguments"), dict)
+    ):
+        raise UserError(
+            f"architecture {path!r}: expected an object with 'space', 'arguments' and "
+            "'architecture', as a search writes it"
+        )
+    named = data["space"]
+    if space not in ("", named):
+        raise UserError(f"architecture {path!r} is of space {named!r}, not {space!r}")
+    if not space and named not in names():
+        raise UserError(
+            f"architecture {path!r} is of space {named!r}, which is code: give "
+            f"--space={named} if you trust that file"
+        )
+    made = get_space(named, **data["arguments"])
+    return made, made.from_json(data)
+
+
+def beside(model_path: str) -> str:
+    """Where a search writes the architecture of a model file."""
+    return os.path.join(os.path.dirname(model_path), FILE_NAME)
