@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -41,6 +42,8 @@ _SCALE = {
     "neighbours": 0.1,
 }
 _INTERCEPT_SCALE = 3.0
+_ABSENT = 1e-4
+"""Scale of effects that are not to be there."""
 _NOISE = 0.3
 _FIRST_LEARNING = 4
 _LEARNING_GROWTH = 1.15
@@ -72,7 +75,16 @@ class LayerNASBayes:
     """Thompson sampling of an additive reward, solved by the memorial table."""
 
     def __init__(
-        self, space: SearchSpace, budgets: Sequence[Budget] = (), *, seed: int = 0
+        self,
+        space: SearchSpace,
+        budgets: Sequence[Budget] = (),
+        *,
+        seed: int = 0,
+        capacity: float = 1.0,
+        exploration: float = 0.5,
+        shared: bool = True,
+        neighbours: bool = True,
+        learning: bool = True,
     ):
         """Makes a search.
 
@@ -80,19 +92,29 @@ class LayerNASBayes:
           space: What to search.
           budgets: All hold together; every candidate is inside them.
           seed: Of all draws.
+          capacity: What e times the filters, kernel or expansion ratio is believed to
+            be worth before there are data, in standard deviations of the rewards; 0
+            for no belief.
+          exploration: Width of a draw around the posterior's mean, in its standard
+            deviations; 0 always takes the mean.
+          shared: Whether the effect of an attribute has a part that all layers share.
+          neighbours: Whether neighbouring layers have terms of their own.
+          learning: Whether noise and scales are learned from the data.
         """
         self.space = space
         self.history = History(space, budgets, seed)
         self.effects = Effects(space)
         self.solver = MemorialSolver(self.effects, BudgetedChain(space.chain, budgets))
-        self._first_prior = _prior(self.effects)
+        absent = ("slope", "bend") * (not shared) + ("neighbours",) * (not neighbours)
+        self._first_prior = _prior(self.effects, capacity, absent)
+        self._exploration = exploration
         self._prior = self._first_prior
         size = len(self._first_prior.mean)
         self._gram = np.zeros((size, size))
         self._cross = np.zeros(size)
         self._square = 0.0
         self._count = 0
-        self._next_learning = _FIRST_LEARNING
+        self._next_learning = _FIRST_LEARNING if learning else math.inf
         self._exhausted = False
 
     def ask(self, number: int | None = None) -> Candidate | None:
@@ -101,9 +123,10 @@ class LayerNASBayes:
         belief = self._posterior()
         rng = self.history.rng(number)
         for attempt in range(_DRAWS):
-            weights = belief.draw(rng) if number else belief.mean
+            departure = belief.draw(rng) - belief.mean
             # A belief so sure that it only repeats itself is drawn from more widely.
-            weights = belief.mean + 1.5**attempt * (weights - belief.mean)
+            width = self._exploration * 1.5**attempt if number else 0.0
+            weights = belief.mean + width * departure
             most = _REPEATS if attempt + 1 < _DRAWS else None
             solutions = self.solver.solutions(self.effects.scores(weights[:-1]))
             for _, architecture in itertools.islice(solutions, most):
@@ -186,15 +209,20 @@ class LayerNASBayes:
         return Moments(self._gram, cross, max(square, 0.0), self._count), float(spread)
 
 
-def _prior(effects: Effects) -> Prior:
+def _prior(effects: Effects, capacity: float, absent: Sequence[str]) -> Prior:
     """Capacity helps alike everywhere; the last coefficient is the intercept."""
     mean = [
-        1.0 if GROUPS[group] == "slope" and isinstance(name, str) else 0.0
+        capacity if GROUPS[group] == "slope" and isinstance(name, str) else 0.0
         for group, (_, _, name) in zip(effects.group, effects.names)
     ]
     return Prior(
         group=np.append(effects.group, len(GROUPS)),
         mean=np.append(mean, 0.0),
-        scale=np.array([*(_SCALE[group] for group in GROUPS), _INTERCEPT_SCALE]),
+        scale=np.array(
+            [
+                *(_ABSENT if group in absent else _SCALE[group] for group in GROUPS),
+                _INTERCEPT_SCALE,
+            ]
+        ),
         noise=_NOISE,
     )

@@ -1,0 +1,153 @@
+"""What each ingredient of the two LayerNAS is worth, on the published tables.
+
+    python -m benchmarks.ablation --tables=DIR --runs=20
+
+Prints the mean search signal of the best architecture inside the budget after 25, 50,
+100 and 200 trials, with one ingredient at a time taken away or changed.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import functools
+import multiprocessing
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from benchmarks.published_tables import CHECKPOINTS, TABLES, PublishedTable
+from layernas_tf.algorithms.registry import make_algorithm
+from layernas_tf.compare import budget_of, load
+from layernas_tf.costs.counting import BudgetedChain
+from layernas_tf.errors import run_main
+from layernas_tf.space import Architecture
+
+SAMPLES = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """An algorithm with one thing changed.
+
+    Attributes:
+      title: For people.
+      algorithm: Its name.
+      options: What differs from the defaults.
+      sampled: Whether the memorial table is replaced by the best of `SAMPLES` random
+        architectures.
+    """
+
+    title: str
+    algorithm: str
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    sampled: bool = False
+
+
+VARIANTS = (
+    Variant("`layernas_bayes`", "layernas_bayes"),
+    Variant("no belief in capacity", "layernas_bayes", {"capacity": 0.0}),
+    Variant("no draws, always the mean", "layernas_bayes", {"exploration": 0.0}),
+    Variant("no effects shared by layers", "layernas_bayes", {"shared": False}),
+    Variant("no terms of neighbours", "layernas_bayes", {"neighbours": False}),
+    Variant("fixed noise and scales", "layernas_bayes", {"learning": False}),
+    Variant(f"best of {SAMPLES} samples, no table", "layernas_bayes", sampled=True),
+    Variant("`layernas`", "layernas"),
+    Variant("10 buckets", "layernas", {"buckets": 10}),
+    Variant("50 buckets", "layernas", {"buckets": 50}),
+    Variant("3 replicas", "layernas", {"replicas": 3}),
+    Variant("all children of a step", "layernas", {"children": None}),
+    Variant("every searchable prefix alike", "layernas", {"reach": 0.0}),
+    Variant("layer by layer", "layernas_layerwise"),
+)
+
+
+class SampledSolver:
+    """Ranks random architectures inside the budgets instead of solving for the best."""
+
+    def __init__(self, effects, budgeted: BudgetedChain, seed: int):
+        self._effects = effects
+        self._budgeted = budgeted
+        self._rng = np.random.default_rng(seed)
+
+    def solutions(
+        self, scores: Sequence[np.ndarray]
+    ) -> Iterator[tuple[float, Architecture]]:
+        """As `MemorialSolver.solutions`, of the samples."""
+        found = {self._budgeted.sample(self._rng) for _ in range(SAMPLES)}
+        for architecture in sorted(found, key=lambda a: -self._score(scores, a)):
+            yield self._score(scores, architecture), architecture
+
+    def _score(self, scores: Sequence[np.ndarray], architecture: Architecture) -> float:
+        node, total = 0, 0.0
+        for layer, worth, option in zip(self._effects.layers, scores, architecture):
+            total += float(worth[node, option])
+            node = layer.next_node[node, option]
+        return total
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(table: PublishedTable, folder: str):
+    setting = table.setting(folder)
+    rows = load(setting)
+    return rows, tuple(budget_of(text, rows) for text in setting.budgets)
+
+
+def run(variant: Variant, table: PublishedTable, folder: str, seed: int) -> list[float]:
+    """The best signal inside the budget at the checkpoints, of one search."""
+    rows, budgets = _loaded(table, folder)
+    algorithm = make_algorithm(
+        variant.algorithm, rows.space, budgets, seed, **variant.options
+    )
+    if variant.sampled:
+        budgeted = BudgetedChain(rows.space.chain, budgets)
+        algorithm.solver = SampledSolver(algorithm.effects, budgeted, seed)
+    reached = []
+    best = np.nan
+    for trial in range(1, CHECKPOINTS[-1] + 1):
+        candidate = algorithm.ask()
+        if candidate is not None:
+            row = rows.query(candidate.architecture)
+            algorithm.tell(candidate, row.valid)
+            # A prefix completed with defaults may be outside; it does not count.
+            if all(b.holds(rows.space.costs(candidate.architecture)) for b in budgets):
+                best = np.fmax(best, row.valid)
+        if trial in CHECKPOINTS:
+            reached.append(float(best))
+    return reached
+
+
+def define_flags() -> None:
+    """Defines the command line; only the program itself calls it."""
+    flags.DEFINE_string("tables", None, "Folder of the tables.", required=True)
+    flags.DEFINE_integer("runs", 20, "Runs per variant and table.")
+    flags.DEFINE_integer("processes", os.cpu_count() or 1, "Runs at once.")
+
+
+def main(argv: Sequence[str]) -> None:
+    """The binary."""
+    del argv
+    given = flags.FLAGS
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    cells: dict[str, list[str]] = {variant.title: [] for variant in VARIANTS}
+    with concurrent.futures.ProcessPoolExecutor(
+        given.processes, multiprocessing.get_context("spawn")
+    ) as pool:
+        for table in TABLES:
+            for variant in VARIANTS:
+                work = functools.partial(run, variant, table, given.tables)
+                means = np.mean(list(pool.map(work, range(given.runs))), axis=0)
+                text = "/".join("-" if np.isnan(m) else f"{m:.2f}" for m in means)
+                cells[variant.title].append(text)
+    print(f"| variant | {' | '.join(table.title for table in TABLES)} |")
+    print("|---" * (len(TABLES) + 1) + "|")
+    for title, texts in cells.items():
+        print(f"| {title} | {' | '.join(texts)} |")
+
+
+if __name__ == "__main__":
+    define_flags()
+    run_main(main)
