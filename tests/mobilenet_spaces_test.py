@@ -250,9 +250,11 @@ class ModelsTest(parameterized.TestCase):
         first, second = (get_space("mobilenet_v2", width=0.5) for _ in range(2))
         for one, other in zip(first.layers, second.layers):
             self.assertEqual(
-                dataclasses.replace(one, transition=None),
-                dataclasses.replace(other, transition=None),
+                dataclasses.replace(one, transition=None, block=None),
+                dataclasses.replace(other, transition=None, block=None),
             )
+            for option in one.options:
+                self.assertEqual(one.block(option), other.block(option))
 
 
 if __name__ == "__main__":
