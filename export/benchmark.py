@@ -1,21 +1,28 @@
 """How long a .tflite file takes for one image; also a binary.
 
-python -m export.benchmark --model=winner/model_int8.tflite --threads=1
+python -m export.benchmark --model=winner/model_int8.tflite --threads=1,2 --profile
+python -m export.benchmark --model=winner/model_int8.tflite --device=android \
+    --benchmark_model=benchmark_model --delegate=none,gpu
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from absl import flags
 
+from export import benchmark_table as tables
 from export import runtime as runtimes
+from export.memory import peak_memory
+from export.profile import Profile, draw, profile
 from layernas_tf.errors import UserError, run_main
 
-DEVICES = ("host",)
+DEVICES = ("host", "android")
 """Where a file can be timed."""
 
 
@@ -95,25 +102,6 @@ def host_latency(
     )
 
 
-def _print_table(stats: Sequence[LatencyStats]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"Latency of {stats[0].path} (milliseconds per image)")
-    table.add_column("runtime")
-    for column in ("threads", "runs", "mean", "p50", "p90", "p99"):
-        table.add_column(column, justify="right")
-    for one in stats:
-        figures = (one.mean_ms, one.p50_ms, one.p90_ms, one.p99_ms)
-        table.add_row(
-            f"{one.runtime} {one.runtime_version}",
-            str(one.threads),
-            str(one.runs),
-            *(f"{figure:.3f}" for figure in figures),
-        )
-    Console().print(table)
-
-
 def main(argv: Sequence[str]) -> None:
     """Runs the binary."""
     del argv
@@ -130,22 +118,103 @@ def main(argv: Sequence[str]) -> None:
         raise UserError(
             f"--threads: expected whole numbers, got {','.join(values.threads)!r}"
         ) from error
+    # Before anything is timed.
+    if values.out and not values.out.endswith(".png"):
+        raise UserError(f"--out: expected the name of a .png file, got {values.out!r}")
+    measure = _on_host if values.device == "host" else _on_android
+    rows, profiles = measure(values, threads)
+    tables.print_rows(f"Latency of {values.model} (milliseconds per image)", rows)
+    for title, profiled in profiles:
+        tables.print_profile(title, profiled)
+    if values.out:
+        title, profiled = profiles[0]
+        draw(profiled, f"{values.model}\n{title}", values.out)
+        print(f"Bar chart: {values.out}")
+
+
+_Measured = tuple[list[tables.Row], list[tuple[str, Profile]]]
+
+
+def _on_host(values: Any, threads: Sequence[int]) -> _Measured:
     names = (
         runtimes.installed_runtimes() if values.runtime == "all" else [values.runtime]
     )
-    _print_table(
-        [
-            host_latency(
+    rows, profiles = [], []
+    for name in names:
+        for count in threads:
+            stats = host_latency(
                 values.model,
                 runtime=name,
                 threads=count,
                 runs=values.runs,
                 warmup=values.warmup,
             )
-            for name in names
-            for count in threads
-        ]
+            memory = peak_memory(values.model, runtime=stats.runtime, threads=count)
+            where = f"{stats.runtime} {stats.runtime_version}"
+            figures = {
+                "mean": stats.mean_ms,
+                "p50": stats.p50_ms,
+                "p90": stats.p90_ms,
+                "p99": stats.p99_ms,
+            }
+            rows.append(
+                tables.Row(
+                    where,
+                    count,
+                    stats.runs,
+                    figures,
+                    {
+                        "arena KiB": memory.arena_bytes / 2**10,
+                        "process MiB": memory.process_bytes / 2**20,
+                    },
+                )
+            )
+            if values.profile or values.out:
+                profiled = profile(
+                    values.model, stats.p50_ms, runtime=stats.runtime, threads=count
+                )
+                profiles.append((f"{where}, {count} threads", profiled))
+    return rows, profiles
+
+
+def _on_android(values: Any, threads: Sequence[int]) -> _Measured:
+    from export.android import time_on_devices
+
+    rows, profiles = [], []
+    runs = time_on_devices(
+        values.model,
+        values.benchmark_model,
+        serials=values.serial,
+        delegates=values.delegate,
+        threads=threads,
+        runs=values.runs,
+        warmup=values.warmup,
+        profile=bool(values.profile or values.out),
+        cool_down=values.cool_down,
+        adb=values.adb,
     )
+    with contextlib.closing(runs):
+        for run in runs:
+            output = run.output
+            where = f"{run.device.label}, {run.delegate}"
+            if output.delegated:
+                where += f" (delegated {output.delegated})"
+            figures = {
+                "mean": output.mean_ms,
+                "min": output.min_ms,
+                "p50": output.p50_ms,
+                "p95": output.p95_ms,
+                "max": output.max_ms,
+            }
+            memory = {"process MiB": output.memory_mb}
+            rows.append(tables.Row(where, run.threads, output.runs, figures, memory))
+            if output.operators:
+                method = "benchmark_model's own profiler"
+                profiled = Profile(output.operators, output.mean_ms, method)
+                profiles.append((f"{where}, {run.threads} threads", profiled))
+    if values.out and not profiles:
+        raise UserError("--out: benchmark_model printed no times of operators")
+    return rows, profiles
 
 
 def define_flags() -> None:
@@ -160,6 +229,17 @@ def define_flags() -> None:
     )
     flags.DEFINE_integer("runs", 200, "Inferences that are timed.")
     flags.DEFINE_integer("warmup", 20, "Inferences before the timed ones.")
+    flags.DEFINE_boolean("profile", False, "Time every operator too.")
+    flags.DEFINE_string("out", "", "Draw the operators' times into this .png file.")
+    flags.DEFINE_multi_string("serial", [], "Android device; repeat it for several.")
+    flags.DEFINE_string(
+        "benchmark_model", "", "TFLite's benchmark_model, built for the Android device."
+    )
+    flags.DEFINE_list("delegate", ["none"], "On Android: some of none, gpu, nnapi.")
+    flags.DEFINE_float(
+        "cool_down", 10.0, "Seconds between two settings on Android.", lower_bound=0.0
+    )
+    flags.DEFINE_string("adb", "adb", "The adb command.")
 
 
 if __name__ == "__main__":
