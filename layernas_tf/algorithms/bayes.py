@@ -48,9 +48,9 @@ _NOISE = 0.3
 _FIRST_LEARNING = 4
 _LEARNING_GROWTH = 1.15
 _LEARNING_STEPS = 3
-_REPEATS = 30
+_REPEATS = 5
 """Next-best solutions of one draw that may have been tried before."""
-_DRAWS = 8
+_DRAWS = 5
 """Draws of an ask, each wider; the last one goes through all solutions."""
 
 
@@ -124,8 +124,8 @@ class LayerNASBayes:
         rng = self.history.rng(number)
         for attempt in range(_DRAWS):
             departure = belief.draw(rng) - belief.mean
-            # A belief so sure that it only repeats itself is drawn from more widely.
-            width = self._exploration * 1.5**attempt if number else 0.0
+            # A belief so sure that it only repeats itself is drawn from ever wider.
+            width = self._exploration * 4.0**attempt if number else 0.0
             weights = belief.mean + width * departure
             most = _REPEATS if attempt + 1 < _DRAWS else None
             solutions = self.solver.solutions(self.effects.scores(weights[:-1]))
