@@ -11,8 +11,10 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 
 import numpy as np
+import psutil
 from absl.testing import absltest, parameterized
 
 from layernas_tf import compare
@@ -54,15 +56,18 @@ def _folder(test: absltest.TestCase) -> str:
     return folder.name
 
 
-def _run(*arguments: str) -> subprocess.CompletedProcess:
-    environment = os.environ | {
+def _environment() -> dict[str, str]:
+    return os.environ | {
         "PYTHONPATH": os.pathsep.join([str(_ROOT), *sys.path]),
         "COLUMNS": "100",
     }
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-m", "layernas_tf.compare", *arguments],
         cwd=tempfile.gettempdir(),
-        env=environment,
+        env=_environment(),
         capture_output=True,
         text=True,
         timeout=300,
@@ -158,6 +163,31 @@ class BinaryTest(parameterized.TestCase):
             check=True,
         )
         self.assertEqual(finished.stdout.split(), [])
+
+
+class KilledTest(absltest.TestCase):
+    def test_its_processes_end_with_it(self):
+        out = _folder(self)
+        program = subprocess.Popen(
+            [sys.executable, "-m", "layernas_tf.compare", "--benchmark=synthetic"]
+            + ["--algorithms=layernas_bayes", "--runs=1000", "--trials=1000"]
+            + ["--processes=2", f"--out={out}"],
+            cwd=tempfile.gettempdir(),
+            env=_environment(),
+            stderr=subprocess.DEVNULL,
+        )
+        workers = []
+        deadline = time.monotonic() + 60
+        while len(workers) < 3 and time.monotonic() < deadline:
+            workers = psutil.Process(program.pid).children()
+            time.sleep(0.1)
+        program.kill()
+        program.wait()
+
+        _, alive = psutil.wait_procs(workers, timeout=60)
+
+        self.assertLen(workers, 3)  # Two and what watches their semaphores.
+        self.assertEmpty(alive)
 
 
 class RunsTest(parameterized.TestCase):

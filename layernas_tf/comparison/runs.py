@@ -8,7 +8,9 @@ import dataclasses
 import hashlib
 import json
 import multiprocessing
+import multiprocessing.connection
 import os
+import threading
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -268,7 +270,14 @@ def run_all(
 _worker: dict[str, object] = {}
 
 
+def _end_with_parent() -> None:
+    # Whoever kills the program wants its workers gone too; nobody else tells them.
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
+
+
 def _start_worker(setting: Setting, load: LoadTable, parse) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     table = load(setting)
     _worker["setting"] = setting
     _worker["table"] = table
