@@ -36,7 +36,7 @@ class LayerNAS:
         *,
         seed: int = 0,
         schedule: str = "sweep",
-        buckets: int = 20,
+        buckets: int = 50,
         bucket_width: float | None = None,
         replicas: int = 1,
         children: int | None = 8,
