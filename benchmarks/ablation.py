@@ -1,6 +1,6 @@
 """What each ingredient of the two LayerNAS is worth, on the published tables.
 
-    python -m benchmarks.ablation --tables=DIR --runs=20
+    python -m benchmarks.ablation --tables=DIR
 
 Prints the mean search signal of the best architecture inside the budget after 25, 50,
 100 and 200 trials, with one ingredient at a time taken away or changed.
@@ -26,7 +26,7 @@ from layernas_tf.costs.counting import BudgetedChain
 from layernas_tf.errors import run_main
 from layernas_tf.space import Architecture
 
-SAMPLES = 1000
+SAMPLES = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +123,7 @@ def run(variant: Variant, table: PublishedTable, folder: str, seed: int) -> list
 def define_flags() -> None:
     """Defines the command line; only the program itself calls it."""
     flags.DEFINE_string("tables", None, "Folder of the tables.", required=True)
-    flags.DEFINE_integer("runs", 20, "Runs per variant and table.")
+    flags.DEFINE_integer("runs", 10, "Runs per variant and table.")
     flags.DEFINE_integer("processes", os.cpu_count() or 1, "Runs at once.")
 
 

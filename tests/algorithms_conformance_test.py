@@ -291,7 +291,7 @@ class RegistryTest(absltest.TestCase):
     def test_gp_without_pytorch_says_what_to_install(self):
         space, budgets = _task()
         if importlib.util.find_spec("torch") is None:
-            with self.assertRaisesRegex(UserError, "needs PyTorch.*pip install torch"):
+            with self.assertRaisesRegex(UserError, "needs PyTorch.*pip install -r"):
                 make_algorithm("gp", space, budgets)
         else:
             self.assertIsNotNone(make_algorithm("gp", space, budgets).ask())

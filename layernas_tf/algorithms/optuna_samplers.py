@@ -248,5 +248,5 @@ def _require_torch() -> None:
     except ImportError:
         raise UserError(
             "algorithm 'gp' (Optuna's Gaussian process) needs PyTorch, expected it to "
-            "be installed (pip install torch)"
+            "be installed (pip install -r requirements-gp.txt)"
         ) from None
