@@ -18,6 +18,9 @@ from layernas_tf.recipe import Recipe
 from layernas_tf.space import SearchSpace
 from layernas_tf.training import precision, train_model
 
+_KERNELS_KEPT = 10
+"""Trials after which TensorFlow's kernels are made anew."""
+
 
 class TrialFailure(RuntimeError):
     """A candidate could not be trained; the message is the reason, in one line."""
@@ -61,6 +64,7 @@ class KerasEvaluator:
         self._recipe = recipe
         self._seed = seed
         self._segments = None
+        self._trained = 0
 
     def __call__(self, candidate: Candidate) -> Evaluation:
         """Trains the candidate.
@@ -94,7 +98,8 @@ class KerasEvaluator:
 
             self._segments = SegmentCache()
         started = time.perf_counter()
-        _seed(self._seed)
+        _seed(self._seed, forget_kernels=self._trained % _KERNELS_KEPT == 0)
+        self._trained += 1
         with precision(self._recipe):
             model = self._space.build(candidate.architecture)
         built = time.perf_counter()
@@ -116,12 +121,20 @@ class KerasEvaluator:
         )
 
 
-def _seed(seed: int) -> None:
-    # Keras draws the seeds of weights and dropout from Python's generator.
-    # `keras.utils.set_random_seed` would also set TensorFlow's seed, which throws every
-    # compiled function's kernels away: 0.9 seconds per trial to make them again.
-    random.seed(seed)
-    np.random.seed(seed)
+def _seed(seed: int, forget_kernels: bool) -> None:
+    """Sets the seeds of a trial's weights, dropout and order of images.
+
+    Setting TensorFlow's seed throws the kernels of all its functions away, and to make
+    them again takes a second; kept for long they take ever more memory.
+    """
+    import keras
+
+    if forget_kernels:
+        keras.utils.set_random_seed(seed)
+    else:
+        # All that Keras draws comes from these two; TensorFlow's own seed stays set.
+        random.seed(seed)
+        np.random.seed(seed)
 
 
 def _reason(error: Exception) -> str:
