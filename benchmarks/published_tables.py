@@ -26,9 +26,8 @@ CHECKPOINTS = (25, 50, 100, 200)
 
 TRIALS = 200
 
-# The post shows plain LayerNAS up to 400 trials.
 ALGORITHMS = (
-    "layernas_bayes,layernas:100:400,layernas_layerwise,random,regularized_evolution,"
+    "layernas_bayes,layernas,layernas_layerwise,random,regularized_evolution,"
     "local_search,ppo,tpe,nsga2,gp:10:200"
 )
 
