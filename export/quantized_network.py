@@ -194,7 +194,7 @@ class _Rebuilder:
 
     def _with_weights(self, layer: Any, x: Any, kernel, bias, output) -> Any:
         layer.build(x.shape)
-        layer.set_weights([kernel, bias])
+        layer.set_weights([kernel, _uneven(bias)])
         return self._add(layer, output, _WEIGHTED[type(layer)])(x)
 
     def _affine(self, layer: Any, x: Any, scale, offset) -> Any:
@@ -269,6 +269,18 @@ def _rounded_constant(value: float) -> Any:
     return tf.quantization.fake_quant_with_min_max_args(
         tf.constant(value), min=0.0, max=value
     )
+
+
+def _uneven(bias: np.ndarray) -> np.ndarray:
+    """A bias whose elements are not all the same.
+
+    The converter counts a bias that is one value repeated in steps of the first
+    channel, whatever the steps of the others.
+    """
+    bias = np.array(bias, np.float32)
+    if np.all(bias == bias[0]):
+        bias[1::2] += 2e-6 * max(1.0, abs(float(bias[0])))
+    return bias
 
 
 def _copy(layer: Any) -> Any:

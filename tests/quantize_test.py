@@ -12,8 +12,9 @@ from absl.testing import absltest, parameterized
 
 from export import quantize, runtime
 from export.architecture import beside, load_architecture
+from export.metadata import read_metadata
 from export.quantized_network import quantized_network
-from export.verify import keras_outputs, verify
+from export.winner import export_winner
 from layernas_tf.datasets import load_dataset
 from layernas_tf.errors import UserError
 from layernas_tf.space import Option, State
@@ -74,7 +75,7 @@ def images(number=16):
 
 @functools.cache
 def lively(activation):
-    """A network of `small_space` with random statistics and decided outputs."""
+    """A network of `small_space` that tells images apart, without a training."""
     import keras
 
     keras.utils.set_random_seed(0)
@@ -82,15 +83,18 @@ def lively(activation):
     generator = np.random.default_rng(0)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            weights = layer.get_weights()
-            layer.set_weights([generator.uniform(0.5, 1.5, w.shape) for w in weights])
-    logits = np.log(model.predict_on_batch(images()))
-    spread = (logits - logits.mean(axis=0)).std()
+            gamma, beta, mean, variance = layer.get_weights()
+            gamma, beta = generator.uniform(0.5, 1.5, (2, len(gamma)))
+            layer.set_weights([gamma, beta - 1, mean, variance])
+            layer.momentum = 0.0
+    # The statistics become those of these images.
+    model(images(64), training=True)
+    logits = np.log(model.predict_on_batch(images(64)))
+    logits -= logits.mean(axis=1, keepdims=True)
     layer = model.get_layer("head_logits")
-    kernel, bias = layer.get_weights()
-    # Neither one class for all images, nor all classes alike.
-    bias = -logits.mean(axis=0) * 2 / spread
-    layer.set_weights([kernel * 2 / spread, bias])
+    kernel, _ = layer.get_weights()
+    scale = 2 / logits.std(axis=0).mean()
+    layer.set_weights([kernel * scale, -logits.mean(axis=0) * scale])
     return model
 
 
@@ -205,19 +209,25 @@ _hard_sigmoid.__name__ = "hard_sigmoid"
 
 class TrainingTest(absltest.TestCase):
     def test_trained_with_rounding_it_keeps_the_accuracy(self):
-        qat = quantize.Qat(
-            small_space(), small_space().default, quantize.Tuning(epochs=1)
-        )
-        content = quantize.qat_int8(trained(), qat, digits(), "uint8")
+        space = small_space()
+        qat = quantize.Qat(space, space.default, quantize.Tuning(epochs=1))
         folder = self.enterContext(tempfile.TemporaryDirectory())
-        path = os.path.join(folder, "model.tflite")
-        with open(path, "wb") as file:
-            file.write(content)
-        reference = keras_outputs(trained(), digits().test)
-        checked = verify(path, reference, digits().test)
-        self.assertGreater(checked.keras_accuracy, 0.8)
-        self.assertGreaterEqual(checked.accuracy, checked.keras_accuracy - 0.02)
-        self.assertGreaterEqual(checked.agreement, 0.93)
+        (file,) = export_winner(
+            trained(), digits(), folder, ("qat_int8",), latency_runs=5, qat=qat
+        )
+        self.assertEqual(os.listdir(folder), ["model_qat_int8.tflite"])
+        self.assertGreater(file.keras_accuracy, 0.8)
+        self.assertGreaterEqual(file.accuracy, file.keras_accuracy - 0.02)
+        self.assertGreaterEqual(file.agreement, 0.93)
+        self.assertEqual((file.fallbacks.floats, file.fallbacks.casts), ((), 0))
+        self.assertEqual([check.error for check in file.runtimes], [""] * 3)
+        self.assertEqual(read_metadata(file.path).labels, digits().class_names)
+
+    def test_without_the_architecture_nothing_is_written(self):
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        with self.assertRaisesRegex(UserError, "'qat_int8' needs the model's archi"):
+            export_winner(trained(), digits(), folder, ("float32", "qat_int8"))
+        self.assertEqual(os.listdir(folder), [])
 
     def test_bad_settings_are_refused(self):
         for settings, pattern in (
