@@ -36,7 +36,7 @@ _NOISE = 0.3
 
 
 def ask_times(search: LayerNASBayes, weights: np.ndarray, trials: int) -> np.ndarray:
-    """CPU seconds of each ask of a search whose rewards are drawn, float array `(N,)`."""
+    """CPU seconds of each ask of a search whose rewards are drawn, `(N,)`."""
     rng = np.random.default_rng(0)
     seconds = np.empty(trials)
     for trial in range(trials):
