@@ -53,7 +53,8 @@ def search(
         return inside(study.budgets, trial.costs)
 
     with showing(console, trials, name, is_inside, done) as show, beating(study):
-        session: list[Trial] = []
+        failed: list[Trial] = []
+        count = 0  # of the trials that this process has finished
         while True:
             while executor.free > 0:
                 candidate = study.ask(trials)
@@ -65,7 +66,8 @@ def search(
             if busy:
                 told = [study.tell(outcome) for outcome in executor.wait()]
                 finished = [trial for trial in told if trial is not None]
-                session += finished
+                count += len(finished)
+                failed += [trial for trial in finished if trial.state == "failed"]
             elif study.others_running:
                 busy = True
                 time.sleep(POLL_SECONDS)  # until they are done, or dead
@@ -73,22 +75,21 @@ def search(
                 csv.append(trial)
                 _log(tensorboard, study.space, trial)
                 show(trial)
-            check_failures(session)
+            check_failures(failed, count)
             if not busy:
                 return
 
 
-def check_failures(session: Sequence[Trial]) -> None:
+def check_failures(failed: Sequence[Trial], count: int) -> None:
     """Ends a search that cannot go well, with the most common reason.
 
     Args:
-      session: The trials that this process has finished.
+      failed: The failed ones of the trials that this process has finished.
+      count: How many it has finished.
 
     Raises:
       UserError: The first ones all failed, or most did.
     """
-    failed = [trial for trial in session if trial.state == "failed"]
-    count = len(session)
     all_failed = count >= FIRST_FAILURES and len(failed) == count
     if all_failed or (count >= MOST_FAILURES and len(failed) > count / 2):
         reason, times = collections.Counter(t.reason for t in failed).most_common(1)[0]
