@@ -11,18 +11,13 @@ _USABLE = 0.9
 
 
 def limit_threads(cpus: float) -> None:
-    """Lets Keras compute with as many threads as the worker has CPUs.
+    """Lets TensorFlow compute with as many threads as the worker has CPUs.
 
-    Call it before the first computation of the process.
+    Call it before TensorFlow is imported.
     """
-    import keras
-
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        threads = max(1, math.floor(cpus))
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    threads = str(max(1, math.floor(cpus)))
+    os.environ["TF_NUM_INTRAOP_THREADS"] = threads
+    os.environ["TF_NUM_INTEROP_THREADS"] = threads
 
 
 def limit_gpu_memory(share: float) -> None:
