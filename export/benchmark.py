@@ -141,6 +141,7 @@ def _on_host(values: Any, threads: Sequence[int]) -> _Measured:
     )
     rows, profiles = [], []
     for name in names:
+        memory = peak_memory(values.model, runtime=name)
         for count in threads:
             stats = host_latency(
                 values.model,
@@ -149,7 +150,6 @@ def _on_host(values: Any, threads: Sequence[int]) -> _Measured:
                 runs=values.runs,
                 warmup=values.warmup,
             )
-            memory = peak_memory(values.model, runtime=stats.runtime, threads=count)
             where = f"{stats.runtime} {stats.runtime_version}"
             figures = {
                 "mean": stats.mean_ms,
@@ -165,7 +165,7 @@ def _on_host(values: Any, threads: Sequence[int]) -> _Measured:
                     figures,
                     {
                         "arena KiB": memory.arena_bytes / 2**10,
-                        "process MiB": memory.process_bytes / 2**20,
+                        "RSS MiB": memory.process_bytes / 2**20,
                     },
                 )
             )
@@ -206,7 +206,7 @@ def _on_android(values: Any, threads: Sequence[int]) -> _Measured:
                 "p95": output.p95_ms,
                 "max": output.max_ms,
             }
-            memory = {"process MiB": output.memory_mb}
+            memory = {"RSS MiB": output.memory_mb}
             rows.append(tables.Row(where, run.threads, output.runs, figures, memory))
             if output.operators:
                 method = "benchmark_model's own profiler"

@@ -31,22 +31,23 @@ class Row:
 
 def print_rows(title: str, rows: Sequence[Row]) -> None:
     """Prints settings, at least one, below each other."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
     times = [name for name in rows[0].times if any(row.times[name] for row in rows)]
     memory = [name for name in rows[0].memory if any(row.memory[name] for row in rows)]
-    table = Table(title=title)
-    table.add_column("on")
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("on", min_width=14)
     for column in ("threads", "runs", *times, *memory):
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_column(column, justify="right")
     for row in rows:
         table.add_row(
             row.where,
             str(row.threads),
             str(row.runs),
-            *(_number(row.times[name], 3) for name in times),
-            *(_number(row.memory[name], 1) for name in memory),
+            *(_number(row.times[name]) for name in times),
+            *(_number(row.memory[name]) for name in memory),
         )
     Console(highlight=False).print(table)
 
@@ -97,5 +98,6 @@ def _short(name: str) -> str:
     return "/".join(name.split(";")[0].split("/")[-2:])[-40:]
 
 
-def _number(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
+def _number(value: float | None) -> str:
+    # Four digits, so that a row fits a terminal whatever the size of the network.
+    return "–" if value is None else f"{value:.4g}"

