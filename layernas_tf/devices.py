@@ -11,13 +11,18 @@ _USABLE = 0.9
 
 
 def limit_threads(cpus: float) -> None:
-    """Lets TensorFlow compute with as many threads as the worker has CPUs.
+    """Lets Keras compute with as many threads as the worker has CPUs.
 
-    Call it before TensorFlow is imported.
+    Call it before the first computation of the process.
     """
-    threads = str(max(1, math.floor(cpus)))
-    os.environ["TF_NUM_INTRAOP_THREADS"] = threads
-    os.environ["TF_NUM_INTEROP_THREADS"] = threads
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        threads = max(1, math.floor(cpus))
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
 
 
 def limit_gpu_memory(share: float) -> None:

@@ -21,6 +21,8 @@ from layernas_tf.study import open_study
 from layernas_tf.trials_csv import TrialsCsv
 from tests.worker_evaluator import TABLE, evaluator_in
 
+os.environ.setdefault("KERAS_BACKEND", "numpy")  # no training here: starts faster
+
 
 class RayWorkersTest(absltest.TestCase):
     @classmethod
