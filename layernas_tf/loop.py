@@ -53,8 +53,7 @@ def search(
         return inside(study.budgets, trial.costs)
 
     with showing(console, trials, name, is_inside, done) as show, beating(study):
-        failed: list[Trial] = []
-        count = 0  # of the trials that this process has finished
+        session: list[Trial] = []
         while True:
             while executor.free > 0:
                 candidate = study.ask(trials)
@@ -66,8 +65,7 @@ def search(
             if busy:
                 told = [study.tell(outcome) for outcome in executor.wait()]
                 finished = [trial for trial in told if trial is not None]
-                count += len(finished)
-                failed += [trial for trial in finished if trial.state == "failed"]
+                session += finished
             elif study.others_running:
                 busy = True
                 time.sleep(POLL_SECONDS)  # until they are done, or dead
@@ -75,21 +73,22 @@ def search(
                 csv.append(trial)
                 _log(tensorboard, study.space, trial)
                 show(trial)
-            check_failures(failed, count)
+            check_failures(session)
             if not busy:
                 return
 
 
-def check_failures(failed: Sequence[Trial], count: int) -> None:
+def check_failures(session: Sequence[Trial]) -> None:
     """Ends a search that cannot go well, with the most common reason.
 
     Args:
-      failed: The failed ones of the trials that this process has finished.
-      count: How many it has finished.
+      session: The trials that this process has finished.
 
     Raises:
       UserError: The first ones all failed, or most did.
     """
+    failed = [trial for trial in session if trial.state == "failed"]
+    count = len(session)
     all_failed = count >= FIRST_FAILURES and len(failed) == count
     if all_failed or (count >= MOST_FAILURES and len(failed) > count / 2):
         reason, times = collections.Counter(t.reason for t in failed).most_common(1)[0]
