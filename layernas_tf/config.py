@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import pathlib
 from typing import Any
 
@@ -51,11 +50,6 @@ class SearchConfig:
     storage: str = _flag(
         "", "URL of a database for the study, instead of study.db in the workdir."
     )
-    study: str = _flag(
-        "",
-        "Name of the study in --storage, by default the workdir's path; searches of "
-        "other workdirs and machines join it by this name.",
-    )
     resolution: int | None = _flag(
         None, "Height and width of the images; by default as the data set's, 32 to 224."
     )
@@ -73,31 +67,6 @@ class SearchConfig:
     weight_decay: float | None = _flag(None, "Decoupled weight decay.")
     augment: str | None = _flag(None, "none, shift or shift_flip.")
     mixed_precision: bool = _flag(False, "Train in bfloat16 with float32 weights.")
-    workers: int = _flag(
-        1,
-        "Worker processes that train candidates, through Ray; 1 trains in this "
-        "process, unless --trial_timeout or --ray_address asks for Ray.",
-        may_change=True,
-    )
-    ray_address: str = _flag(
-        "",
-        "Ray cluster to train on: 'auto' or HOST:PORT; by default this machine.",
-        may_change=True,
-    )
-    cpus_per_trial: float | None = _flag(
-        None, "CPUs of a worker; by default an equal share of all.", may_change=True
-    )
-    gpus_per_trial: float = _flag(
-        0.0, "GPUs of a worker, such as 1 or 0.5.", may_change=True
-    )
-    trial_timeout: float | None = _flag(
-        None, "Seconds after which a trial is given up.", may_change=True
-    )
-    trial_retries: int = _flag(
-        2,
-        "How often a trial is tried again whose worker was lost or whose time was up.",
-        may_change=True,
-    )
     finalists: int = _flag(
         3, "Best candidates that are trained longer; one of them wins.", may_change=True
     )
@@ -116,37 +85,19 @@ class SearchConfig:
         Raises:
           UserError: A value is out of range; the line names the flag.
         """
-        for name in ("trials", "workers", "finalists", "final_seeds"):
+        for name in ("trials", "finalists", "final_seeds"):
             _at_least(name, getattr(self, name), 1)
-        for name in ("seed", "trial_retries", "gpus_per_trial"):
+        for name in ("seed",):
             _at_least(name, getattr(self, name), 0)
         for name in ("resolution", "limit", "epochs", "final_epochs", "batch_size"):
             if getattr(self, name) is not None:
                 _at_least(name, getattr(self, name), 1)
-        for name in ("cpus_per_trial", "trial_timeout"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise UserError(f"--{name}: expected more than 0, got {value:g}")
-        if not self.gpus_per_trial < math.inf:
-            raise UserError("--gpus_per_trial: expected a number of GPUs")
-        if self.gpus_per_trial > 1 and self.gpus_per_trial % 1:
-            raise UserError(
-                "--gpus_per_trial: expected a share below 1 or a whole number, got "
-                f"{self.gpus_per_trial:g}"
-            )
-        if self.study and not self.storage:
-            raise UserError("--study: expected with --storage, the database it is in")
         if not 0 < self.valid_fraction < 1:
             raise UserError(
                 "--valid_fraction: expected a share between 0 and 1, got "
                 f"{self.valid_fraction}"
             )
         self.algorithm_options()
-
-    @property
-    def uses_ray(self) -> bool:
-        """Whether candidates are trained in processes of their own."""
-        return self.workers > 1 or bool(self.ray_address) or bool(self.trial_timeout)
 
     def algorithm_options(self) -> dict[str, Any]:
         """The `--algorithm_option`s by name; numbers and booleans as such."""
@@ -169,15 +120,6 @@ class SearchConfig:
             json.dumps({**dataclasses.asdict(self), "storage": self._storage_shown()})
         )
 
-    def settings(self) -> dict[str, Any]:
-        """What all drivers of one study have in common, by flag name."""
-        return {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(self)
-            if not field.metadata["may_change"]
-            and field.name not in ("storage", "study")
-        }
-
     def _storage_shown(self) -> str:
         head, at, host = self.storage.rpartition("@")
         if not at:
@@ -186,7 +128,7 @@ class SearchConfig:
         return f"{scheme}://{login.partition(':')[0]}@{host}"
 
 
-def _at_least(name: str, value: float, least: int) -> None:
+def _at_least(name: str, value: int, least: int) -> None:
     if value < least:
         raise UserError(f"--{name}: expected at least {least}, got {value}")
 

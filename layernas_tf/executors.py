@@ -1,8 +1,7 @@
-"""Where candidates are evaluated; here in this process, one after the other.
+"""Where candidates are evaluated: here in this process, one after the other.
 
-`layernas_tf.ray_executor` evaluates in many processes and on many machines. The
-search's loop is the same for every executor: while it has a free place, ask and submit;
-wait for what is done; tell.
+The search's loop is the same for every executor: while it has a free place, ask and
+submit; wait for what is done; tell.
 """
 
 from __future__ import annotations

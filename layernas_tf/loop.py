@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import pathlib
-import time
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -14,9 +13,8 @@ from layernas_tf.errors import UserError
 from layernas_tf.executors import Executor
 from layernas_tf.progress import showing
 from layernas_tf.space import SearchSpace
-from layernas_tf.study import Study, beating
+from layernas_tf.study import Study, Trial
 from layernas_tf.tensorboard import log_experiment, log_trial
-from layernas_tf.trial import Trial
 from layernas_tf.trials_csv import TrialsCsv
 
 FIRST_FAILURES = 5
@@ -24,9 +22,6 @@ FIRST_FAILURES = 5
 
 MOST_FAILURES = 10
 """After so many trials, a search of which more than half failed ends."""
-
-POLL_SECONDS = 1.0
-"""Between two looks at what other drivers of the study do."""
 
 
 def search(
@@ -42,7 +37,6 @@ def search(
     Raises:
       UserError: Most trials fail.
     """
-    study.news()
     csv.rewrite(study.trials)
     log_experiment(tensorboard, study.space)
     done = [trial for trial in study.trials if trial.state != "running"]
@@ -52,30 +46,23 @@ def search(
     def is_inside(trial: Trial) -> bool:
         return inside(study.budgets, trial.costs)
 
-    with showing(console, trials, name, is_inside, done) as show, beating(study):
+    with showing(console, trials, name, is_inside, done) as show:
         session: list[Trial] = []
         while True:
-            while executor.free > 0:
-                candidate = study.ask(trials)
+            while executor.free > 0 and (study.pending or len(study.trials) < trials):
+                candidate = study.ask()
                 if candidate is None:
                     break
                 executor.submit(candidate)
-            finished: list[Trial] = []
-            busy = executor.running > 0
-            if busy:
-                told = [study.tell(outcome) for outcome in executor.wait()]
-                finished = [trial for trial in told if trial is not None]
-                session += finished
-            elif study.others_running:
-                busy = True
-                time.sleep(POLL_SECONDS)  # until they are done, or dead
-            for trial in (*finished, *study.news()):
+            if not executor.running:
+                return
+            for outcome in executor.wait():
+                trial = study.tell(outcome)
+                session.append(trial)
                 csv.append(trial)
                 _log(tensorboard, study.space, trial)
                 show(trial)
-            check_failures(session)
-            if not busy:
-                return
+                check_failures(session)
 
 
 def check_failures(session: Sequence[Trial]) -> None:

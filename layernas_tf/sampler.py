@@ -16,14 +16,14 @@ from layernas_tf.budget import Budget
 from layernas_tf.costs.counting import BudgetedChain
 from layernas_tf.errors import UserError
 from layernas_tf.space import Architecture, SearchSpace
-from layernas_tf.study import replay
-from layernas_tf.trial import (
+from layernas_tf.study import (
     Trial,
     constraints,
     costs,
     distributions,
     from_params,
     read_trial,
+    replay,
     to_params,
 )
 

@@ -9,7 +9,6 @@ Running it again with the same workdir continues where it was.
 from __future__ import annotations
 
 import collections
-import contextlib
 import dataclasses
 import functools
 import json
@@ -17,9 +16,8 @@ import logging
 import os
 import pathlib
 import shutil
-import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from absl import flags
@@ -38,7 +36,7 @@ from layernas_tf.costs.latency import (
 )
 from layernas_tf.errors import UserError, run_main
 from layernas_tf.evaluators.base import Evaluator
-from layernas_tf.executors import Executor, InProcess, describe
+from layernas_tf.executors import InProcess, describe
 from layernas_tf.finals import Finals, FinalTrainer, choose_finalists, run_finals
 from layernas_tf.loop import search
 from layernas_tf.report import ExportedFile, write_report
@@ -51,8 +49,7 @@ from layernas_tf.results import (
     report_data,
 )
 from layernas_tf.space import SearchSpace
-from layernas_tf.storage import sqlite_url
-from layernas_tf.study import Study, open_study
+from layernas_tf.study import Study, open_study, sqlite_url
 from layernas_tf.trials_csv import TrialsCsv
 from layernas_tf.workdir import (
     check_workdir,
@@ -262,15 +259,10 @@ def run(config: SearchConfig, workdir: str, console: Console) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         study = open_study(
             config.storage or sqlite_url(folder / "study.db"),
-            (config.study or str(folder.resolve())) if config.storage else "search",
+            str(folder.resolve()) if config.storage else "search",
             task.space,
             task.budgets,
             task.make_algorithm,
-            # The same after a restart: what this workdir was at is its own again.
-            driver=f"{socket.gethostname()}:{folder.resolve()}"
-            if config.storage
-            else "",
-            settings=config.settings() if config.storage else None,
         )
         if task.latency is not None:
             with writing(kept) as temporary:
@@ -278,15 +270,14 @@ def run(config: SearchConfig, workdir: str, console: Console) -> None:
         configuration.save(config, folder / "config.json")
         for line in _description(task, study):
             say(line)
-        with contextlib.closing(make_executor(task, say)) as executor:
-            search(
-                study,
-                executor,
-                config.trials,
-                TrialsCsv(folder / "trials.csv", task.space, task.budgets),
-                folder / "tensorboard",
-                console,
-            )
+        search(
+            study,
+            InProcess(make_evaluator(task)),
+            config.trials,
+            TrialsCsv(folder / "trials.csv", task.space, task.budgets),
+            folder / "tensorboard",
+            console,
+        )
         say("Final training of the best candidates and the default architecture.")
         finals = run_finals(
             FinalTrainer(
@@ -341,37 +332,6 @@ def make_evaluator(task: Task) -> Evaluator:
 
     return KerasEvaluator(
         task.space, task.dataset, task.proxy_recipe, seed=task.config.seed
-    )
-
-
-def make_executor(task: Task, say: Callable[[str], None]) -> Executor:
-    """Where the candidates are trained, by the flags.
-
-    Args:
-      task: What is searched.
-      say: Gets a line when a worker is lost.
-    """
-    config = task.config
-    if not config.uses_ray:
-        return InProcess(make_evaluator(task))
-    from layernas_tf.ray_executor import RayWorkers, Resources
-
-    return RayWorkers(
-        functools.partial(worker_evaluator, config),
-        Resources(config.workers, config.cpus_per_trial, config.gpus_per_trial),
-        address=config.ray_address,
-        timeout=config.trial_timeout,
-        retries=config.trial_retries,
-        say=say,
-    )
-
-
-def worker_evaluator(config: SearchConfig) -> Evaluator:
-    """The evaluator of a worker's process, which loads the data set itself."""
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    # Latency is a matter of budgets, which only the driver knows.
-    return make_evaluator(
-        load_task(dataclasses.replace(config, latency_table="", budget=()))
     )
 
 

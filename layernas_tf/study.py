@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import math
-import threading
+import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,37 +21,49 @@ from layernas_tf.algorithms.base import Algorithm, Candidate
 from layernas_tf.budget import Budget
 from layernas_tf.errors import UserError
 from layernas_tf.executors import Outcome
-from layernas_tf.space import SearchSpace
-from layernas_tf.storage import Storage, open_storage
-from layernas_tf.trial import (
-    Decoder,
-    Trial,
-    constraints,
-    costs,
-    distributions,
-    to_params,
-)
+from layernas_tf.space import Architecture, Layer, SearchSpace
 
 if TYPE_CHECKING:
     import optuna
-    import sqlalchemy
 
-BEAT_SECONDS = 10.0
-"""How often a driver says that it lives, where others work on the same study."""
 
-STALE_SECONDS = 60.0
-"""After so long without a word of its driver, a trial is another driver's."""
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One trial as the study holds it.
 
-_KEYS = ("asked_after", "idle_after", "layer", "told", "result", "driver")
-"""Attributes that are read; the others are for those who look at the study."""
+    Attributes:
+      number: Counted from 0; also the ask's number.
+      architecture: What is or was tried.
+      costs: By metric name.
+      asked_after: Tells that the algorithm had received when this was asked; None if
+        the algorithm did not ask for it.
+      idle_after: Likewise, for each ask between the trial before and this one that
+        had nothing to propose.
+      layer: For LayerNAS, the layer whose option had been chosen.
+      state: `running`, `complete` or `failed`.
+      told: Place among the tells; None while running.
+      reward: Of a complete trial.
+      metrics: Further figures of the evaluator.
+      seconds: Duration of the evaluation.
+      reason: Of a failed trial, in one line.
+    """
+
+    number: int
+    architecture: Architecture
+    costs: Mapping[str, float]
+    asked_after: int | None = None
+    idle_after: tuple[int, ...] = ()
+    layer: int | None = None
+    state: str = "running"
+    told: int | None = None
+    reward: float | None = None
+    metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    seconds: float | None = None
+    reason: str = ""
 
 
 class Study:
     """Asks and tells of one algorithm, recorded. Made by `open_study`.
-
-    Several drivers may work on one study: each asks and tells under the study's lock,
-    and first does the asks and tells of the others with its own algorithm. So all of
-    them have the same state at the same place of the same history.
 
     Attributes:
       space: What is searched.
@@ -61,267 +72,114 @@ class Study:
       trials: By number.
       exact: Whether the algorithm proposed again what the study says it did. If not
         (another version of it), what the trials found is known to it all the same.
-      pending: What this driver has to evaluate again, as whoever did has died.
     """
 
     def __init__(
         self,
-        storage: Storage,
+        storage: optuna.storages.BaseStorage,
+        study_id: int,
+        stored: Iterable[optuna.trial.FrozenTrial],
         space: SearchSpace,
         budgets: Sequence[Budget],
         make_algorithm: Callable[[], Algorithm],
-        driver: str = "",
     ):
         self.space = space
         self.budgets = tuple(budgets)
-        self.trials: list[Trial] = []
-        self.pending: list[Candidate] = []
         self._storage = storage
-        self._make = make_algorithm
-        self._driver = driver
+        self._study_id = study_id
         self._distributions = distributions(space)
-        self._decoder: Decoder | None = None
         self._ids: list[int] = []
-        self._newest = 0
-        self._others: dict[int, int] = {}  # their running trials: numbers by id
-        self._mine: dict[int, int] = {}  # this driver's, likewise
+        self.trials: list[Trial] = []
+        for trial in stored:
+            self._ids.append(trial._trial_id)
+            self.trials.append(read_trial(space, trial))
+        self.algorithm, candidates = replay(make_algorithm, self.trials)
+        self.exact = candidates is not None
+        self._told = sum(trial.told is not None for trial in self.trials)
         self._idle: list[int] = []
-        self._news: list[Trial] = []
-        self._told = 0
-        self._rebuild()
-        with storage.transaction() as connection:
-            self._catch_up(connection)
-            self._adopt(connection)
-        self._news = []
+        self.pending: list[Candidate] = [
+            (candidates or {}).get(trial.number) or _candidate(trial)
+            for trial in self.trials
+            if trial.state == "running"
+        ]
 
-    def ask(self, most: int | None = None) -> Candidate | None:
+    def ask(self) -> Candidate | None:
         """The next candidate, recorded; None as `Algorithm.ask` says.
 
-        What has to be evaluated again comes first.
-
-        Args:
-          most: Trials that the study is to have; None for any number.
+        What was pending when the study was opened comes first.
         """
-        with self._storage.transaction() as connection:
-            self._catch_up(connection)
-            if self._storage.shared:
-                self._adopt(connection)
-            while self.pending:
-                candidate = self.pending.pop(0)
-                if self.trials[candidate.number].state == "running":
-                    return candidate
-            if most is not None and len(self.trials) >= most:
-                return None
-            candidate = self._propose()
-            if candidate is None:
-                return None
-            trial = Trial(
-                number=candidate.number,
-                architecture=candidate.architecture,
-                costs=costs(self.space, candidate.architecture),
-                asked_after=self._told,
-                idle_after=tuple(self._idle),
-                layer=candidate.layer,
-            )
-            trial_id = self._storage.insert(
-                connection, trial.number, self._template(trial)
+        if self.pending:
+            return self.pending.pop(0)
+        number = len(self.trials)
+        candidate = self.algorithm.ask(number)
+        if candidate is None:
+            self._idle.append(self._told)
+            return None
+        trial = Trial(
+            number=number,
+            architecture=candidate.architecture,
+            costs=costs(self.space, candidate.architecture),
+            asked_after=self._told,
+            idle_after=tuple(self._idle),
+            layer=candidate.layer,
+        )
+        template = self._template(trial)
+        with storage_errors():
+            trial_id = self._storage.create_new_trial(self._study_id, template)
+            stored = self._storage.get_trial_number_from_id(trial_id)
+        if stored != number:
+            raise UserError(
+                f"the study got trial {stored} where {number} was expected: another "
+                "search is writing to it; expected one at a time"
             )
         self._idle = []
-        self._newest = trial_id
-        self._mine[trial_id] = trial.number
         self._ids.append(trial_id)
         self.trials.append(trial)
         return candidate
 
-    def tell(self, outcome: Outcome) -> Trial | None:
+    def tell(self, outcome: Outcome) -> Trial:
         """Records how a candidate ended and tells the algorithm.
 
         A reward that is no finite number fails the trial.
-
-        Returns:
-          The trial; None if another driver, which took this one for dead, has finished
-          it already, and that stays.
         """
+        import optuna
+
         candidate, evaluation = outcome.candidate, outcome.evaluation
         reward, reason = None, outcome.reason or "unknown"
         if evaluation is not None:
             reward, reason = float(evaluation.reward), ""
             if not math.isfinite(reward):
                 reward, reason = None, f"the reward is {reward}"
-        trial_id = self._ids[candidate.number]
-        with self._storage.transaction() as connection:
-            self._catch_up(connection)
-            if self.trials[candidate.number].state != "running":
-                self._mine.pop(trial_id, None)
-                return None
-            trial = dataclasses.replace(
-                self.trials[candidate.number],
-                state="failed" if reward is None else "complete",
-                told=self._told,
-                reward=reward,
-                metrics=dict(evaluation.metrics) if evaluation is not None else {},
-                seconds=outcome.seconds,
-                reason=reason,
+        trial = dataclasses.replace(
+            self.trials[candidate.number],
+            state="failed" if reward is None else "complete",
+            told=self._told,
+            reward=reward,
+            metrics=dict(evaluation.metrics) if evaluation is not None else {},
+            seconds=outcome.seconds,
+            reason=reason,
+        )
+        result = {
+            "seconds": trial.seconds,
+            "metrics": {name: float(value) for name, value in trial.metrics.items()},
+            "reason": trial.reason,
+        }
+        states = optuna.trial.TrialState
+        trial_id = self._ids[trial.number]
+        with storage_errors():
+            # The state comes last: without it the trial is still running, and what
+            # was written of it before is written again.
+            self._storage.set_trial_user_attr(trial_id, "result", result)
+            self._storage.set_trial_user_attr(trial_id, "told", trial.told)
+            self._storage.set_trial_state_values(
+                trial_id,
+                states.FAIL if reward is None else states.COMPLETE,
+                None if reward is None else [reward],
             )
-            metrics = {name: float(value) for name, value in trial.metrics.items()}
-            result = {
-                "seconds": trial.seconds,
-                "metrics": metrics,
-                "reason": trial.reason,
-            }
-            attributes = {"result": result, "told": trial.told}
-            self._storage.finish(connection, trial_id, attributes, reward)
-        self._mine.pop(trial_id, None)
-        self._others.pop(trial_id, None)
         self._told += 1
         self.trials[trial.number] = trial
         self.algorithm.tell(candidate, reward, trial.costs)
         return trial
-
-    def news(self) -> list[Trial]:
-        """Trials that other drivers have finished since this was called last."""
-        news, self._news = self._news, []
-        return news
-
-    @property
-    def shared(self) -> bool:
-        """Whether other drivers may work on the study."""
-        return self._storage.shared
-
-    @property
-    def others_running(self) -> int:
-        """Trials that other drivers were evaluating at the last ask or tell."""
-        return len(self._others)
-
-    def beat(self) -> None:
-        """Tells the other drivers that this one lives."""
-        mine = set(self._mine)
-        if mine:
-            self._storage.beat(mine)
-
-    def _propose(self) -> Candidate | None:
-        if self._idle and self._idle[-1] == self._told:
-            return None  # nothing has been told since it last had nothing
-        running = {
-            self.trials[n].architecture
-            for n in (*self._mine.values(), *self._others.values())
-        }
-        number = len(self.trials)
-        while True:
-            candidate = self.algorithm.ask(number)
-            if candidate is None:
-                self._idle.append(self._told)
-                return None
-            # Only an algorithm that could not be replayed asks for it again.
-            if candidate.architecture not in running:
-                return candidate
-
-    def _catch_up(self, connection: sqlalchemy.Connection) -> None:
-        """Does what other drivers have done since."""
-        storage = self._storage
-        if not storage.shared and self._newest:
-            if storage.newest(connection) != self._newest:
-                raise UserError(
-                    f"the study got a trial after number {len(self.trials) - 1}: "
-                    "another program is writing to it; expected one at a time"
-                )
-            return
-        if self._decoder is None:
-            choices = storage.choices(connection)
-            if not choices:
-                return  # no trial yet
-            self._decoder = Decoder(self.space, choices)
-        running = [*self._others, *self._mine]
-        stored = storage.read(connection, self._newest, _KEYS, running)
-        if not stored:
-            return
-        asks, tells = [], []
-        for entry in stored:
-            trial = self._decoder.trial(entry)
-            if entry.number == len(self.trials):
-                asks.append(trial)
-                self.trials.append(trial)
-                self._ids.append(entry.id)
-            elif entry.number < len(self.trials):
-                self.trials[entry.number] = trial
-            else:
-                raise UserError(
-                    f"the study has no trial {len(self.trials)}: it was removed, or "
-                    "another program is writing to it"
-                )
-            self._newest = max(self._newest, entry.id)
-            if trial.state == "running":
-                self._others[entry.id] = trial.number
-            else:
-                self._others.pop(entry.id, None)
-                self._mine.pop(entry.id, None)
-                tells.append(trial)
-        self._news += tells
-        if not self._follow(asks, tells):
-            self._rebuild()
-        self._told += len(tells)
-
-    def _follow(self, asks: Sequence[Trial], tells: Sequence[Trial]) -> bool:
-        """Has the algorithm do these; False if it is to do everything anew."""
-        tells = sorted(tells, key=lambda trial: trial.told)
-        if not self.exact:
-            for trial in tells:
-                self._tell_again(trial)
-            return True
-        for place, trial in enumerate(tells):
-            if trial.told != self._told + place:
-                return False
-        if len(self.trials) == len(asks):
-            return False  # the study has just been opened
-        done = 0
-        for trial in asks:
-            if trial.asked_after is None:
-                return False
-            idle = list(trial.idle_after)
-            if idle[: len(self._idle)] != self._idle:
-                return False  # it had nothing to propose, and they did not ask then
-            for after in (*idle[len(self._idle) :], trial.asked_after):
-                while self._told + done < after:
-                    self._tell_again(tells[done])
-                    done += 1
-                proposed = self.algorithm.ask(trial.number)
-            if proposed is None or proposed.architecture != trial.architecture:
-                return False
-            self._candidates[trial.number] = proposed
-            self._idle = []
-        for trial in tells[done:]:
-            self._tell_again(trial)
-        return True
-
-    def _tell_again(self, trial: Trial) -> None:
-        candidate = self._candidates.get(trial.number) or _candidate(trial)
-        self.algorithm.tell(candidate, trial.reward, trial.costs)
-
-    def _rebuild(self) -> None:
-        self.algorithm, candidates = replay(self._make, self.trials)
-        self.exact = candidates is not None
-        self._candidates = candidates or {}
-        self._idle = []
-
-    def _adopt(self, connection: sqlalchemy.Connection) -> None:
-        """Takes the running trials of drivers that are dead, and its own of before."""
-        if not self._others:
-            return
-        dead = set(self._others)
-        if self._storage.shared:
-            dead &= self._storage.stale(connection, STALE_SECONDS) | {
-                trial_id
-                for trial_id, number in self._others.items()
-                if self._decoder.drivers.get(number) == self._driver
-            }
-        for trial_id in sorted(dead, key=self._others.get):
-            number = self._others.pop(trial_id)
-            self._mine[trial_id] = number
-            trial = self.trials[number]
-            self.pending.append(self._candidates.get(number) or _candidate(trial))
-            if self._storage.shared:
-                self._storage.note(connection, trial_id, {"driver": self._driver})
-                self._storage.beat({trial_id}, connection)
 
     def _template(self, trial: Trial) -> optuna.trial.FrozenTrial:
         import optuna
@@ -332,8 +190,6 @@ class Study:
             attributes["idle_after"] = list(trial.idle_after)
         if trial.layer is not None:
             attributes["layer"] = self.space.layers[trial.layer].name
-        if self._storage.shared:
-            attributes["driver"] = self._driver
         return optuna.trial.create_trial(
             state=optuna.trial.TrialState.RUNNING,
             params=to_params(self.space, trial.architecture),
@@ -349,9 +205,6 @@ def open_study(
     space: SearchSpace,
     budgets: Sequence[Budget],
     make_algorithm: Callable[[], Algorithm],
-    *,
-    driver: str = "",
-    settings: Mapping[str, Any] | None = None,
 ) -> Study:
     """Loads a study and rebuilds its algorithm, or makes the study.
 
@@ -361,50 +214,38 @@ def open_study(
       space: What is searched; a study of another space is refused.
       budgets: What the answer may cost.
       make_algorithm: Makes the algorithm in its first state.
-      driver: If other drivers may work on the study at the same time, a name for this
-        one: the same when the same one is started again.
-      settings: By flag name, what all drivers of the study must agree on.
 
     Raises:
       UserError: The storage cannot be reached, read or written, or is of another
-        space or other settings.
+        space.
     """
-    storage = open_storage(url, name, shared=bool(driver))
-    given = json.loads(json.dumps(settings or {}))
-    about = {"space": space.name, "budgets": list(map(str, budgets)), **given}
-    noted = storage.settle(about)
-    different = [
-        f"--{key} is {noted[key]!r} there, {value!r} here"
-        for key, value in given.items()
-        if noted[key] != value
-    ]
-    if different:
-        raise UserError(
-            f"study {name!r} is another search: {'; '.join(different)}. Give the same "
-            "flags to join it, or another --study"
-        )
-    return Study(storage, space, budgets, make_algorithm, driver)
+    import optuna
+
+    arguments = {}
+    if url.startswith("sqlite"):
+        # Long enough for a dashboard that reads at the same time.
+        arguments = {"connect_args": {"timeout": 60}}
+    with storage_errors(url):
+        storage = optuna.storages.RDBStorage(url, engine_kwargs=arguments)
+        try:
+            study_id = storage.create_new_study(
+                [optuna.study.StudyDirection.MAXIMIZE], name
+            )
+            storage.set_study_user_attr(study_id, "space", space.name)
+            storage.set_study_user_attr(study_id, "budgets", list(map(str, budgets)))
+        except optuna.exceptions.DuplicatedStudyError:
+            study_id = storage.get_study_id_from_name(name)
+        stored = storage.get_all_trials(study_id, deepcopy=False)
+    return Study(storage, study_id, stored, space, budgets, make_algorithm)
 
 
-@contextlib.contextmanager
-def beating(study: Study) -> Iterator[None]:
-    """Lets the other drivers of a study know that this one lives, all the while."""
-    stop = threading.Event()
+def sqlite_url(path: pathlib.Path) -> str:
+    """The storage URL of a file, whatever characters its path has."""
+    import sqlalchemy
 
-    def beat() -> None:
-        while not stop.wait(BEAT_SECONDS):
-            with contextlib.suppress(UserError):  # the next may reach the database
-                study.beat()
-
-    thread = threading.Thread(target=beat, daemon=True)
-    if study.shared:
-        thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        if study.shared:
-            thread.join()
+    url = sqlalchemy.URL.create("sqlite", database=str(path))
+    text = url.render_as_string(hide_password=False)
+    return text.replace("{", "{{").replace("}", "}}")  # Optuna formats URLs
 
 
 def replay(
@@ -460,3 +301,158 @@ def _told_only(
 
 def _candidate(trial: Trial) -> Candidate:
     return Candidate(trial.architecture, trial.number, trial.layer)
+
+
+def labels(layer: Layer) -> tuple[str, ...]:
+    """The layer's options as the choices of an Optuna parameter, each one unique."""
+    texts = [option.label for option in layer.options]
+    if len(set(texts)) < len(texts):
+        texts = [f"{index}: {text}" for index, text in enumerate(texts)]
+    return tuple(texts)
+
+
+def distributions(
+    space: SearchSpace,
+) -> dict[str, optuna.distributions.BaseDistribution]:
+    """One categorical parameter per searched layer, by the layer's name."""
+    import optuna
+
+    layers = [space.layers[i] for i in space.searched_layers]
+    return {
+        layer.name: optuna.distributions.CategoricalDistribution(labels(layer))
+        for layer in layers
+    }
+
+
+def to_params(space: SearchSpace, architecture: Architecture) -> dict[str, str]:
+    """An architecture as Optuna parameters."""
+    return {
+        space.layers[i].name: labels(space.layers[i])[architecture[i]]
+        for i in space.searched_layers
+    }
+
+
+def from_params(space: SearchSpace, params: Mapping[str, Any]) -> Architecture:
+    """Optuna parameters as an architecture; raises `UserError` if they are none."""
+    architecture = list(space.default)
+    for i in space.searched_layers:
+        layer = space.layers[i]
+        if layer.name not in params:
+            raise UserError(
+                f"the study's trials have no layer {layer.name!r}: expected a study of "
+                f"space {space.name!r}"
+            )
+        try:
+            architecture[i] = labels(layer).index(params[layer.name])
+        except ValueError:
+            raise UserError(
+                f"the study's layer {layer.name!r} has an option "
+                f"{params[layer.name]!r} that space {space.name!r} has not: expected a "
+                "study of this version of the space"
+            ) from None
+    return tuple(architecture)
+
+
+def costs(space: SearchSpace, architecture: Architecture) -> dict[str, float]:
+    """The cost of an architecture by metric name, from the compiled chain."""
+    return space.chain.walk(architecture)[1]
+
+
+def constraints(
+    budgets: Iterable[Budget], costs: Mapping[str, float]
+) -> dict[str, float]:
+    """By metric, how far costs are outside its budgets: 0 or less is inside."""
+    outside: dict[str, float] = {}
+    for budget in budgets:
+        cost = costs[budget.metric]
+        excess = max(cost - budget.upper, budget.lower - cost)
+        outside[budget.metric] = max(excess, outside.get(budget.metric, -math.inf))
+    return outside
+
+
+def read_trial(
+    space: SearchSpace, stored: optuna.trial.FrozenTrial, sign: int = 1
+) -> Trial:
+    """A trial of Optuna's storage as a `Trial`; raises `UserError` if it is none.
+
+    Args:
+      space: What is searched.
+      stored: The trial.
+      sign: -1 for a study that is minimized.
+    """
+    architecture = from_params(space, stored.params)
+    attributes = stored.user_attrs
+    finished = stored.state.is_finished()
+    complete = stored.state.name == "COMPLETE"
+    result = attributes.get("result", {}) if finished else {}
+    names = [layer.name for layer in space.layers]
+    layer = attributes.get("layer")
+    return Trial(
+        number=stored.number,
+        architecture=architecture,
+        costs=costs(space, architecture),
+        asked_after=attributes.get("asked_after"),
+        idle_after=tuple(attributes.get("idle_after", ())),
+        layer=names.index(layer) if layer in names else None,
+        state="complete" if complete else "failed" if finished else "running",
+        told=attributes.get("told", stored.number) if finished else None,
+        reward=sign * stored.value if complete else None,
+        metrics=result.get("metrics", {}),
+        seconds=result.get("seconds"),
+        reason=result.get("reason", ""),
+    )
+
+
+@contextlib.contextmanager
+def storage_errors(url: str = "") -> Iterator[None]:
+    """Turns what goes wrong in a database into one line that says what to do."""
+    import optuna
+    import sqlalchemy.exc
+
+    try:
+        yield
+    except (
+        sqlalchemy.exc.SQLAlchemyError,
+        optuna.exceptions.StorageInternalError,
+    ) as error:
+        raise UserError(_storage_message(error, url)) from None
+    except (ImportError, RuntimeError) as error:
+        # A missing driver; a file of another version of Optuna.
+        raise UserError(f"study storage {_shown(url)}: {error}") from None
+
+
+_STORAGE_ADVICE = (
+    ("not a database", "is corrupt"),
+    ("malformed", "is corrupt"),
+    ("readonly", "cannot be written: it is read-only"),
+    ("disk is full", "cannot be written: the disk is full"),
+    ("disk I/O error", "cannot be written: the disk is full or fails"),
+    ("unable to open", "cannot be opened"),
+    ("locked", "is locked by another program"),
+)
+
+
+def _storage_message(error: BaseException, url: str) -> str:
+    cause = error.__cause__ if error.__cause__ is not None else error
+    text = " ".join(str(getattr(cause, "orig", None) or cause).split())
+    for words, advice in _STORAGE_ADVICE:
+        if words in text:
+            if advice == "is corrupt":
+                advice += "; restore a copy of it, or start again in a new --workdir"
+            return f"study {_shown(url)} {advice} ({text})"
+    return f"study {_shown(url)}: {text}"
+
+
+def _shown(url: str) -> str:
+    """The URL without its password; of an SQLite file, the path."""
+    import sqlalchemy
+
+    if not url:
+        return "storage"
+    try:
+        parsed = sqlalchemy.engine.make_url(url)
+    except sqlalchemy.exc.ArgumentError:
+        return "storage"
+    if parsed.drivername.startswith("sqlite"):
+        return repr(parsed.database)
+    return parsed.render_as_string(hide_password=True)

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from unittest import mock
 
 import optuna
 from absl.testing import absltest, parameterized
@@ -23,9 +24,7 @@ from layernas_tf.budget import inside, parse_budget
 from layernas_tf.errors import UserError
 from layernas_tf.evaluators.base import Evaluation
 from layernas_tf.executors import InProcess, Outcome, evaluate
-from layernas_tf.storage import sqlite_url
-from layernas_tf.study import Study, open_study
-from layernas_tf.trial import from_params, to_params
+from layernas_tf.study import Study, from_params, open_study, sqlite_url, to_params
 from layernas_tf.trials_csv import TrialsCsv
 from search_spaces.burger import burger
 from search_spaces.synthetic import synthetic
@@ -218,6 +217,8 @@ class StudyTest(parameterized.TestCase):
         with study._storage.engine.connect() as connection:
             pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
             connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+        # Optuna tries five times, with pauses.
+        self.enter_context(mock.patch("optuna.storages._rdb.storage.time.sleep"))
         with self.assertRaisesRegex(UserError, "the disk is full"):
             run(study, 100)
         again = open_synthetic(self.path, "random")
