@@ -379,14 +379,14 @@ class ReportTest(absltest.TestCase):
         data = _search()
         budgets = tuple(
             parse_budget(text, data.space)
-            for text in ("params=0.5M..1.2M", "peak_memory_bytes<=40k")
+            for text in ("params=0.5M..1.2M", "peak_memory_bytes<=60k")
         )
         page = _Page(report_html(dataclasses.replace(data, budgets=budgets)))
 
         self.assertNotIn("cost-madds", page.charts)
         band = _traces(page.charts["cost-params"])["budget 500k to 1.2M"]
         self.assertEqual(band["x"], [5e5, 5e5, None, 1.2e6, 1.2e6])
-        self.assertIn("budget 40 kB", _traces(page.charts["cost-peak_memory_bytes"]))
+        self.assertIn("budget 60 kB", _traces(page.charts["cost-peak_memory_bytes"]))
 
     def test_space_that_is_no_network_is_reported_in_its_own_unit(self):
         space = burger()
