@@ -25,7 +25,7 @@ from search_spaces.registry import get_space
 from tests.small_blocks import networks, small_space
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
-_SMALL = "tests/small_blocks.py:small_space"
+_SMALL = f"{_ROOT / 'tests' / 'small_blocks.py'}:small_space"
 
 
 @dataclasses.dataclass
@@ -194,7 +194,8 @@ class BinaryTest(parameterized.TestCase):
     def run_binary(self, *arguments: str) -> subprocess.CompletedProcess:
         return subprocess.run(
             [sys.executable, "-m", "export.latency_table", *arguments],
-            cwd=_ROOT,
+            cwd=self.folder,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(_ROOT), *sys.path])},
             capture_output=True,
             text=True,
             timeout=300,
