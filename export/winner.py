@@ -14,6 +14,7 @@ from export.benchmark import host_latency
 from export.convert import convert_all, described, write_file
 from export.formats import FORMATS, QAT_INT8, check_formats, check_input_type
 from export.keras_model import image_shape, in_float32
+from export.memory import arena_bytes
 from export.operators import Fallbacks
 from export.verify import RuntimeCheck, keras_outputs, verify
 from layernas_tf.errors import UserError
@@ -40,6 +41,7 @@ class ExportedFile:
       latency_ms: Median time of one image on this machine, one thread, milliseconds.
       latency_p90_ms: 90th percentile.
       latency_p99_ms: 99th percentile.
+      arena_bytes: See `memory.PeakMemory`.
       runtime: What ran and timed it.
       runtimes: What each installed runtime makes of it.
       operators: TFLite operator names with their number, most frequent first.
@@ -56,6 +58,7 @@ class ExportedFile:
     latency_ms: float
     latency_p90_ms: float
     latency_p99_ms: float
+    arena_bytes: int
     runtime: str
     runtimes: tuple[RuntimeCheck, ...]
     operators: tuple[tuple[str, int], ...]
@@ -211,6 +214,7 @@ def _measure(
         latency_ms=latency.p50_ms,
         latency_p90_ms=latency.p90_ms,
         latency_p99_ms=latency.p99_ms,
+        arena_bytes=arena_bytes(path, runtime=runtime),
         runtime=runtime,
         runtimes=checked.runtimes,
         operators=checked.operators,

@@ -13,6 +13,9 @@ from layernas_tf.space import SearchSpace
 LATENCY = "latency_ms"
 """The cost that a latency table adds to a space."""
 
+PEAK_MEMORY = "peak_memory_bytes"
+"""The cost that is a maximum along the chain: int8 activations alive at once."""
+
 _ROUNDING = 1e-12
 _SUFFIXES = {
     "": 1,

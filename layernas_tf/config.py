@@ -67,6 +67,12 @@ class SearchConfig:
     weight_decay: float | None = _flag(None, "Decoupled weight decay.")
     augment: str | None = _flag(None, "none, shift or shift_flip.")
     mixed_precision: bool = _flag(False, "Train in bfloat16 with float32 weights.")
+    trials_per_process: int = _flag(
+        100,
+        "Candidates are trained in a process of their own, which is renewed after so "
+        "many; 0 trains them in the search's process.",
+        may_change=True,
+    )
     finalists: int = _flag(
         3, "Best candidates that are trained longer; one of them wins.", may_change=True
     )
@@ -87,7 +93,7 @@ class SearchConfig:
         """
         for name in ("trials", "finalists", "final_seeds"):
             _at_least(name, getattr(self, name), 1)
-        for name in ("seed",):
+        for name in ("seed", "trials_per_process"):
             _at_least(name, getattr(self, name), 0)
         for name in ("resolution", "limit", "epochs", "final_epochs", "batch_size"):
             if getattr(self, name) is not None:

@@ -12,7 +12,7 @@ import time
 from typing import Protocol
 
 from layernas_tf.algorithms.base import Candidate
-from layernas_tf.evaluators.base import Evaluation, Evaluator
+from layernas_tf.evaluators.base import Evaluation, Evaluator, describe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,11 +91,3 @@ def evaluate(evaluator: Evaluator, candidate: Candidate) -> Outcome:
     except Exception as error:  # one candidate must not end the search
         evaluation, reason = None, describe(error)
     return Outcome(candidate, evaluation, time.monotonic() - start, reason)
-
-
-def describe(error: BaseException) -> str:
-    """An exception as one line; of this package's own, the message says it all."""
-    text = " ".join(str(error).split())[:500]
-    if text and type(error).__module__.startswith("layernas_tf."):
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

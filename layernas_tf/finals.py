@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from layernas_tf.budget import inside
 from layernas_tf.errors import UserError
-from layernas_tf.executors import describe
+from layernas_tf.evaluators.base import describe
 from layernas_tf.recipe import Recipe
 from layernas_tf.space import Architecture, SearchSpace
 from layernas_tf.study import Study

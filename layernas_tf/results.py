@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from layernas_tf.algorithms.bayes import LayerNASBayes
 from layernas_tf.algorithms.layernas import LayerNAS
 from layernas_tf.algorithms.memorial_table import table_of_trials
-from layernas_tf.budget import LATENCY, inside
+from layernas_tf.budget import LATENCY, PEAK_MEMORY, inside
 from layernas_tf.costs.latency import LatencyTable
 from layernas_tf.finals import Finals, Training
 from layernas_tf.report import (
@@ -71,6 +71,31 @@ def latency_notes(
     return [f"{text}."]
 
 
+def memory_notes(
+    study: Study, finals: Finals, files: Sequence[ExportedFile]
+) -> list[str]:
+    """What the winner's activations take beside what the search counted with.
+
+    Only under a budget on them: TFLite's planner may leave gaps that no sum or maximum
+    along the chain knows.
+    """
+    for budget in study.budgets:
+        for file in files:
+            if budget.metric != PEAK_MEMORY or file.format != "TFLite int8":
+                continue
+            metric = Metric(PEAK_MEMORY, unit="bytes")
+            taken = cost_text(file.arena_bytes, metric)
+            counted = costs(study.space, finals.winner.architecture)[PEAK_MEMORY]
+            text = (
+                f"The activations of {file.name} take {taken} in TFLite's interpreter; "
+                f"the search counted {cost_text(counted, metric)}"
+            )
+            if file.arena_bytes > budget.high:
+                text += f". That is outside {budget}: search again with a lower limit"
+            return [f"{text}."]
+    return []
+
+
 def metrics_json(
     study: Study,
     finals: Finals,
@@ -102,6 +127,7 @@ def metrics_json(
                 "test_accuracy": file.test_accuracy,
                 "agreement": file.agreement,
                 "latency_ms": file.latency_ms,
+                "arena_bytes": file.arena_bytes,
             }
             for file in files
         },

@@ -9,6 +9,7 @@ Running it again with the same workdir continues where it was.
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import functools
 import json
@@ -17,7 +18,7 @@ import os
 import pathlib
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from absl import flags
@@ -35,14 +36,16 @@ from layernas_tf.costs.latency import (
     with_latency,
 )
 from layernas_tf.errors import UserError, run_main
-from layernas_tf.evaluators.base import Evaluator
-from layernas_tf.executors import InProcess, describe
+from layernas_tf.evaluators.base import Evaluator, describe
+from layernas_tf.evaluators.child_process import ChildProcess
+from layernas_tf.executors import InProcess
 from layernas_tf.finals import Finals, FinalTrainer, choose_finalists, run_finals
 from layernas_tf.loop import search
 from layernas_tf.report import ExportedFile, write_report
 from layernas_tf.results import (
     file_table,
     latency_notes,
+    memory_notes,
     metrics_json,
     network_table,
     notes_about,
@@ -222,6 +225,7 @@ def export(
                 test_accuracy=file.accuracy,
                 agreement=file.agreement,
                 latency_ms=file.latency_ms,
+                arena_bytes=file.arena_bytes,
                 note=f"run and timed by {file.runtime}, one thread",
             )
         )
@@ -270,14 +274,15 @@ def run(config: SearchConfig, workdir: str, console: Console) -> None:
         configuration.save(config, folder / "config.json")
         for line in _description(task, study):
             say(line)
-        search(
-            study,
-            InProcess(make_evaluator(task)),
-            config.trials,
-            TrialsCsv(folder / "trials.csv", task.space, task.budgets),
-            folder / "tensorboard",
-            console,
-        )
+        with evaluating(task) as evaluator:
+            search(
+                study,
+                InProcess(evaluator),
+                config.trials,
+                TrialsCsv(folder / "trials.csv", task.space, task.budgets),
+                folder / "tensorboard",
+                console,
+            )
         say("Final training of the best candidates and the default architecture.")
         finals = run_finals(
             FinalTrainer(
@@ -297,6 +302,7 @@ def run(config: SearchConfig, workdir: str, console: Console) -> None:
         files, export_seconds = export(task, finals, folder)
         notes = notes_about(study, finals)
         notes += latency_notes(study, finals, files, task.latency)
+        notes += memory_notes(study, finals, files)
         facts = {
             **config.to_json(),
             "workdir": workdir,
@@ -326,13 +332,42 @@ def run(config: SearchConfig, workdir: str, console: Console) -> None:
     say(f"Results in {folder}: report.html, trials.csv, winner/, tensorboard/")
 
 
+@contextlib.contextmanager
+def evaluating(task: Task) -> Iterator[Evaluator]:
+    """What gives candidates their reward, within the context."""
+    if not task.config.trials_per_process:
+        yield make_evaluator(task)
+        return
+    # Latency is a matter of budgets, which trainings know nothing of.
+    config = dataclasses.replace(task.config, latency_table="", budget=())
+    evaluator = ChildProcess(
+        functools.partial(_evaluator_of_child, config), task.config.trials_per_process
+    )
+    with contextlib.closing(evaluator):
+        yield evaluator
+
+
 def make_evaluator(task: Task) -> Evaluator:
-    """What gives candidates their reward."""
+    """Trains candidates in this process."""
     from layernas_tf.evaluators.keras_evaluator import KerasEvaluator
 
     return KerasEvaluator(
         task.space, task.dataset, task.proxy_recipe, seed=task.config.seed
     )
+
+
+def _evaluator_of_child(config: SearchConfig) -> Evaluator:
+    _prepare_libraries()
+    return make_evaluator(load_task(config))
+
+
+def _prepare_libraries() -> None:
+    """Before TensorFlow or JAX is imported, or at least before they compute."""
+    # Their advice on retracing does not fit networks that all differ.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    # This process and its child share a GPU.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 
 def shared_segments() -> SegmentCache | None:
@@ -388,8 +423,7 @@ def define_flags() -> None:
 def main(argv: Sequence[str]) -> None:
     """Runs the binary."""
     del argv
-    # TensorFlow's advice on retracing does not fit networks that all differ.
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    _prepare_libraries()
     config = configuration.from_flags(flags.FLAGS)
     try:
         run(config, flags.FLAGS.workdir, Console(highlight=False))

@@ -10,7 +10,8 @@ from absl.testing import absltest, parameterized
 
 from layernas_tf.algorithms.base import Candidate
 from layernas_tf.errors import UserError
-from layernas_tf.evaluators.keras_evaluator import KerasEvaluator, TrialFailure
+from layernas_tf.evaluators.base import TrialFailure
+from layernas_tf.evaluators.keras_evaluator import KerasEvaluator
 from layernas_tf.training import Recipe
 from tests import small_networks
 

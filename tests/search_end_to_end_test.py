@@ -24,6 +24,7 @@ _COMMAND = [
     "--limit=300",
     "--budget=madds<=60%",
     "--budget=model_bytes<=1.5M",
+    "--budget=peak_memory_bytes<=100%",
     "--algorithm=layernas_bayes",
     f"--trials={_TRIALS}",
     "--epochs=1",
@@ -160,6 +161,9 @@ class EndToEndTest(absltest.TestCase):
             size = os.path.getsize(self.workdir / name)
             self.assertEqual(figures["bytes"], size, name)
         self.assertEqual(files["winner/model_float32.tflite"]["agreement"], 1.0)
+        arena = files["winner/model_int8.tflite"]["arena_bytes"]
+        self.assertBetween(arena / costs["peak_memory_bytes"], 0.9, 1.3)
+        self.assertRegex(" ".join(metrics["notes"]), "take .*B in TFLite's interpreter")
         self.assertLess(
             files["winner/model_int8.tflite"]["bytes"],
             0.5 * files["winner/model_float32.tflite"]["bytes"],

@@ -7,10 +7,9 @@ import csv
 import dataclasses
 import hashlib
 import json
+import logging
 import multiprocessing
-import multiprocessing.connection
 import os
-import threading
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -19,6 +18,7 @@ from layernas_tf.algorithms.registry import make_algorithm, takes_reward_shape
 from layernas_tf.algorithms.rewards import RewardShape
 from layernas_tf.budget import Budget, inside
 from layernas_tf.errors import UserError
+from layernas_tf.evaluators.child_process import end_with_parent
 from layernas_tf.tables import Table
 
 _COLUMNS = ["trial", "valid", "test"]
@@ -270,14 +270,10 @@ def run_all(
 _worker: dict[str, object] = {}
 
 
-def _end_with_parent() -> None:
-    # Whoever kills the program wants its workers gone too; nobody else tells them.
-    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
-    os._exit(1)
-
-
 def _start_worker(setting: Setting, load: LoadTable, parse) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
+    # Optuna's Gaussian process warns whenever a fit fails, and does without it.
+    logging.disable(logging.WARNING)
     table = load(setting)
     _worker["setting"] = setting
     _worker["table"] = table

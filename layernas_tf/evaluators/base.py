@@ -23,3 +23,15 @@ class Evaluation:
 
 Evaluator = Callable[[Candidate], Evaluation]
 """Any function of a candidate. What it raises fails that trial, with its message."""
+
+
+class TrialFailure(RuntimeError):
+    """A candidate could not be evaluated; the message is the reason, in one line."""
+
+
+def describe(error: BaseException) -> str:
+    """An exception as one line; of this package's own, the message says it all."""
+    text = " ".join(str(error).split())[:500]
+    if text and type(error).__module__.startswith("layernas_tf."):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -13,17 +13,13 @@ import numpy as np
 from layernas_tf.algorithms.base import Candidate
 from layernas_tf.datasets.split import Dataset
 from layernas_tf.errors import UserError
-from layernas_tf.evaluators.base import Evaluation
+from layernas_tf.evaluators.base import Evaluation, TrialFailure
 from layernas_tf.recipe import Recipe
 from layernas_tf.space import SearchSpace
 from layernas_tf.training import precision, train_model
 
 _KERNELS_KEPT = 10
 """Trials after which TensorFlow's kernels are made anew."""
-
-
-class TrialFailure(RuntimeError):
-    """A candidate could not be trained; the message is the reason, in one line."""
 
 
 class KerasEvaluator:

@@ -114,6 +114,7 @@ class ExportedFile:
       test_accuracy: Measured by running the file, in 0..1.
       agreement: Share of test images with the Keras model's class, in 0..1.
       latency_ms: Of one image on this host, in milliseconds.
+      arena_bytes: What TFLite's interpreter sets aside for its activations.
       note: Whatever else must be said, such as the runtime or why a figure is missing.
     """
 
@@ -123,6 +124,7 @@ class ExportedFile:
     test_accuracy: float | None = None
     agreement: float | None = None
     latency_ms: float | None = None
+    arena_bytes: int | None = None
     note: str = ""
 
 

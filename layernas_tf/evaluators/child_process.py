@@ -1,0 +1,116 @@
+"""Evaluation in a process of its own, which is renewed now and then.
+
+What lies under a training keeps memory that no Python object holds: the kernels that
+oneDNN has made for every shape it met, fragments of the heap. And a crash of native
+code, or the system's out-of-memory killer, ends a process without an exception. In a
+process apart, the first is given back and the second costs one trial.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+
+from layernas_tf.algorithms.base import Candidate
+from layernas_tf.evaluators.base import Evaluation, Evaluator, TrialFailure, describe
+
+
+class ChildProcess:
+    """An evaluator that lets another one work in a child process.
+
+    Args:
+      make_evaluator: Importable; called once in each child, by the first candidate.
+      trials: Evaluations after which a new child takes over.
+    """
+
+    def __init__(self, make_evaluator: Callable[[], Evaluator], trials: int):
+        self._make_evaluator = make_evaluator
+        self._trials = trials
+        self._process: BaseProcess | None = None
+        self._connection: Connection | None = None
+        self._done = 0
+
+    def __call__(self, candidate: Candidate) -> Evaluation:
+        """Evaluates the candidate in the child.
+
+        Raises:
+          TrialFailure: The evaluator raised, or its process died; with the reason.
+        """
+        if self._process is not None and self._done >= self._trials:
+            self.close()
+        if self._process is None:
+            self._start()
+        try:
+            self._connection.send(candidate)
+            answer = self._connection.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            reason = _cause(self._process.exitcode)
+            self.close()
+            raise TrialFailure(reason) from None
+        self._done += 1
+        if isinstance(answer, Evaluation):
+            return answer
+        raise TrialFailure(answer)
+
+    def close(self) -> None:
+        """Ends the child, whatever it does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+            self._connection.close()
+        self._process = self._connection = None
+
+    def _start(self) -> None:
+        # Not forked: TensorFlow's threads do not survive that.
+        context = multiprocessing.get_context("spawn")
+        self._connection, end = context.Pipe()
+        self._process = context.Process(
+            target=_serve, args=(end, self._make_evaluator), daemon=True
+        )
+        self._process.start()
+        end.close()
+        self._done = 0
+
+
+def end_with_parent() -> None:
+    """Ends this process as soon as the one that started it is gone.
+
+    Whoever kills a program wants its children gone too; nobody else tells them.
+    """
+
+    def watch() -> None:
+        wait([multiprocessing.parent_process().sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _serve(connection: Connection, make_evaluator: Callable[[], Evaluator]) -> None:
+    end_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent hears it, and ends us.
+    evaluator = None
+    while True:
+        try:
+            candidate = connection.recv()
+        except EOFError:
+            return
+        try:
+            evaluator = evaluator or make_evaluator()
+            answer = evaluator(candidate)
+        except Exception as error:  # One candidate must not end the search.
+            answer = describe(error)
+        connection.send(answer)
+
+
+def _cause(exit_code: int) -> str:
+    if exit_code == -signal.SIGKILL:
+        return "the training process was killed, maybe because memory ran out"
+    if exit_code < 0:
+        return f"the training process died of {signal.Signals(-exit_code).name}"
+    return f"the training process ended by itself with exit code {exit_code}"
