@@ -4,8 +4,10 @@
         --dataset=npz:cifar10.npz --budget='madds<=60%' --seeds=3 --out=runs/x/width
 
 Both networks get the same recipe and seeds: the winner, and the space's default with
-the greatest uniform filter multiplier that the budget allows. Finished trainings are
-kept in --out, and not repeated.
+the greatest uniform filter multiplier that the budget allows. With --latency_table and
+--budget='latency_ms<=...' all of them are measured on this host, and the default is the
+widest that takes no longer than the winner or the budget, whichever is more. Finished
+trainings are kept in --out, and not repeated.
 """
 
 from __future__ import annotations
@@ -18,36 +20,100 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from layernas_tf.budget import Budget, format_cost, parse_budget
+from layernas_tf.budget import LATENCY, Budget, format_cost, parse_budget
+from layernas_tf.costs.latency import LatencyTable, read_table, with_latency
 from layernas_tf.errors import UserError, run_main
 from layernas_tf.space import Architecture, SearchSpace
+
+_ROUNDS = 20
+"""Turns of each network when latency is measured."""
 
 _ARCHITECTURE = flags.DEFINE_string(
     "architecture", None, "winner/architecture.json of a search.", required=True
 )
 _DATASET = flags.DEFINE_string("dataset", "digits", "As for the search.")
 _BUDGET = flags.DEFINE_string("budget", "madds<=60%", "As for the search.")
+_LATENCY_TABLE = flags.DEFINE_string(
+    "latency_table", "", "As for the search; its device must be this host."
+)
 _SEEDS = flags.DEFINE_integer("seeds", 3, "Trainings of each network.", lower_bound=1)
 _EPOCHS = flags.DEFINE_integer("epochs", None, "Epochs of a training.", lower_bound=1)
 _OUT = flags.DEFINE_string("out", None, "Folder for the figures.", required=True)
 
 
-def widest_default(
-    space: SearchSpace, budget: Budget
-) -> tuple[float, SearchSpace, Architecture]:
-    """The default network with the greatest width inside the budget.
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """An architecture with its space.
 
-    Widths are tried in steps of 0.01 from above; filters are rounded to 8, so several
-    neighbouring widths give the same network.
+    Attributes:
+      name: For people.
+      space: Its space, of a width of its own.
+      architecture: Of that space.
+      latency_ms: Measured here; None if the budget is no latency.
+    """
+
+    name: str
+    space: SearchSpace
+    architecture: Architecture
+    latency_ms: float | None = None
+
+
+def widths_of_default(space: SearchSpace) -> list[Network]:
+    """The default network in all widths from 2 down to 0.05, in steps of 0.01.
+
+    Filters are rounded to 8, so several neighbouring widths give the same network: of
+    those the greatest is kept.
     """
     from search_spaces.registry import get_space
 
+    networks: dict[tuple, Network] = {}
     for hundredths in range(200, 4, -1):
         width = hundredths / 100
         narrow = get_space(space.name, **{**space.arguments, "width": width})
-        if budget.holds(narrow.costs(narrow.default)):
-            return width, narrow, narrow.default
+        costs = tuple(narrow.costs(narrow.default).values())
+        name = f"default, width {width:.2f}"
+        networks.setdefault(costs, Network(name, narrow, narrow.default))
+    return list(networks.values())
+
+
+def widest_inside(space: SearchSpace, budget: Budget) -> Network:
+    """The default network with the greatest width inside the budget."""
+    for network in widths_of_default(space):
+        if budget.holds(network.space.costs(network.architecture)):
+            return network
     raise UserError(f"no width from 0.05 to 2 brings the default inside {budget}")
+
+
+def measured(networks: Sequence[Network], table: LatencyTable) -> list[Network]:
+    """The networks with their latency on this host, by turns, as the table's."""
+    from export import runtime as runtimes
+    from export.block_timer import HostTimer
+    from export.space_files import network_file
+
+    runtime = runtimes.resolve_runtime(table.runtime.rpartition(" ")[0])
+    timer = HostTimer(runtime, table.threads, _ROUNDS, table.format)
+    if timer.device != table.device:
+        raise UserError(f"the table is of {table.device}, this is {timer.device}")
+    files = {
+        network.name: network_file(network.space, network.architecture, table.format)
+        for network in networks
+    }
+    found = timer.networks(files)
+    return [dataclasses.replace(n, latency_ms=found[n.name]) for n in networks]
+
+
+def widest_as_fast(
+    searched: Network, budget: Budget, table: LatencyTable
+) -> tuple[Network, Network]:
+    """The searched network, and the widest default that takes no longer; measured."""
+    searched, *defaults = measured(
+        [searched, *widths_of_default(searched.space)], table
+    )
+    longest = max(searched.latency_ms, budget.high)
+    for network in defaults:
+        if network.latency_ms <= longest:
+            return searched, network
+    raise UserError(f"no width from 0.05 to 2 brings the default to {longest:.3g} ms")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -63,8 +129,15 @@ def main(argv: Sequence[str]) -> None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"--architecture={_ARCHITECTURE.value}: {error}") from None
     architecture = space.from_json(data)
-    budget = parse_budget(_BUDGET.value, space)
-    width, narrow, default = widest_default(space, budget)
+    searched = Network("searched", space, architecture)
+    if _LATENCY_TABLE.value:
+        table = read_table(_LATENCY_TABLE.value)
+        budget = parse_budget(_BUDGET.value, with_latency(space, table))
+        if budget.metric != LATENCY:
+            raise UserError(f"--latency_table needs a budget on {LATENCY}")
+        networks = widest_as_fast(searched, budget, table)
+    else:
+        networks = (searched, widest_inside(space, parse_budget(_BUDGET.value, space)))
     dataset = load_dataset(_DATASET.value, resolution=space.start.height)
     recipe = default_recipe(dataset, proxy=False)
     if _EPOCHS.value:
@@ -72,46 +145,46 @@ def main(argv: Sequence[str]) -> None:
         recipe = dataclasses.replace(
             recipe, epochs=_EPOCHS.value, warmup_epochs=share * _EPOCHS.value
         )
-    networks = {
-        "searched": (space, architecture),
-        f"default, width {width:.2f}": (narrow, default),
-    }
     out = pathlib.Path(_OUT.value)
     out.mkdir(parents=True, exist_ok=True)
-    scores: dict[str, list[float]] = {name: [] for name in networks}
+    scores: dict[str, list[float]] = {network.name: [] for network in networks}
     for seed in range(_SEEDS.value):
-        for name, (built, chosen) in networks.items():
-            path = out / f"{name.split(',')[0]}-{seed}.json"
+        for network in networks:
+            path = out / f"{network.name.split(',')[0]}-{seed}.json"
             asked = {
-                "network": built.to_json(chosen),
+                "network": network.space.to_json(network.architecture),
                 "dataset": dataset.name,
                 "recipe": dataclasses.asdict(recipe),
             }
             done = json.loads(path.read_text("utf-8")) if path.exists() else {}
             if {key: done.get(key) for key in asked} != asked:
-                done = asked | _train(built, chosen, dataset, recipe, seed)
+                done = asked | _train(network, dataset, recipe, seed)
                 path.write_text(json.dumps(done, indent=1), "utf-8")
-            scores[name].append(done["test_accuracy"])
-            print(f"{name}, seed {seed}: {done['test_accuracy']:.4f}", flush=True)
-    print("\n| network | MAdds | params | test accuracy by seed | mean |")
-    print("|---|---|---|---|---|")
-    for name, (built, chosen) in networks.items():
-        costs = built.costs(chosen)
-        seeds = " / ".join(f"{100 * score:.2f}" for score in scores[name])
+            scores[network.name].append(done["test_accuracy"])
+            print(
+                f"{network.name}, seed {seed}: {done['test_accuracy']:.4f}", flush=True
+            )
+    print("\n| network | latency | MAdds | params | test accuracy by seed | mean |")
+    print("|---|---|---|---|---|---|")
+    for network in networks:
+        costs = network.space.costs(network.architecture)
+        latency = f"{network.latency_ms:.3f} ms" if network.latency_ms else "–"
+        seeds = " / ".join(f"{100 * score:.2f}" for score in scores[network.name])
         print(
-            f"| {name} | {format_cost(costs['madds'])} | {format_cost(costs['params'])}"
-            f" | {seeds} | {100 * statistics.mean(scores[name]):.2f} % |"
+            f"| {network.name} | {latency} | {format_cost(costs['madds'])}"
+            f" | {format_cost(costs['params'])}"
+            f" | {seeds} | {100 * statistics.mean(scores[network.name]):.2f} % |"
         )
 
 
-def _train(space, architecture, dataset, recipe, seed) -> dict[str, float]:
+def _train(network: Network, dataset, recipe, seed: int) -> dict[str, float]:
     import keras
 
     from layernas_tf.training import evaluate_model, train_model
 
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
-    model = space.build(architecture)
+    model = network.space.build(network.architecture)
     result = train_model(model, dataset, recipe, seed=seed)
     return {
         "valid_accuracy": result.valid_accuracy,
