@@ -82,6 +82,11 @@ def get_space(
         **others,
     }
     given = {key: value for key, value in arguments.items() if value is not None}
+    for key, value in given.items():
+        if not isinstance(value, (int, float, str)):
+            raise UserError(
+                f"space {name!r}: {key} must be a number or a text, got {value!r}"
+            )
     if name in _FUNCTIONS:
         module, attribute = _FUNCTIONS[name]
         function = getattr(
