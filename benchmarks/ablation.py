@@ -140,7 +140,7 @@ def main(argv: Sequence[str]) -> None:
             for variant in VARIANTS:
                 work = functools.partial(run, variant, table, given.tables)
                 means = np.mean(list(pool.map(work, range(given.runs))), axis=0)
-                text = "/".join("-" if np.isnan(m) else f"{m:.2f}" for m in means)
+                text = "/".join("–" if np.isnan(m) else f"{m:.2f}" for m in means)
                 cells[variant.title].append(text)
     print(f"| variant | {' | '.join(table.title for table in TABLES)} |")
     print("|---" * (len(TABLES) + 1) + "|")

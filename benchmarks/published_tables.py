@@ -110,7 +110,7 @@ def main(argv: Sequence[str]) -> None:
             ]
             reached = [c for c in CHECKPOINTS if c <= plan.trials]
             means = np.mean(curves, axis=0)[[c - 1 for c in reached]]
-            text = "/".join(f"{mean:.2f}" for mean in means)
+            text = "/".join("–" if np.isnan(m) else f"{m:.2f}" for m in means)
             cells.setdefault(name, []).append(text)
     print(f"| algorithm | {' | '.join(heads)} |")
     print("|---" * (len(heads) + 1) + "|")
