@@ -28,6 +28,11 @@ from layernas_tf.space import Architecture
 
 SAMPLES = 100
 
+INTERACTING = PublishedTable(
+    "synthetic, interacting", "synthetic", "", "layers=10,options=5,interaction=1"
+)
+"""Where neighbouring layers interact as strongly as each layer acts by itself."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
@@ -132,18 +137,19 @@ def main(argv: Sequence[str]) -> None:
     del argv
     given = flags.FLAGS
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    tables = (*TABLES, INTERACTING)
     cells: dict[str, list[str]] = {variant.title: [] for variant in VARIANTS}
     with concurrent.futures.ProcessPoolExecutor(
         given.processes, multiprocessing.get_context("spawn")
     ) as pool:
-        for table in TABLES:
+        for table in tables:
             for variant in VARIANTS:
                 work = functools.partial(run, variant, table, given.tables)
                 means = np.mean(list(pool.map(work, range(given.runs))), axis=0)
                 text = "/".join("–" if np.isnan(m) else f"{m:.2f}" for m in means)
                 cells[variant.title].append(text)
-    print(f"| variant | {' | '.join(table.title for table in TABLES)} |")
-    print("|---" * (len(TABLES) + 1) + "|")
+    print(f"| variant | {' | '.join(table.title for table in tables)} |")
+    print("|---" * (len(tables) + 1) + "|")
     for title, texts in cells.items():
         print(f"| {title} | {' | '.join(texts)} |")
 

@@ -39,7 +39,7 @@ class PublishedTable:
     Attributes:
       title: For people.
       benchmark: As for `--benchmark`.
-      file: Its name in the folder of tables.
+      file: Its name in the folder of tables; empty for a table made up from a seed.
       dataset: As for `--dataset`.
     """
 
@@ -52,7 +52,7 @@ class PublishedTable:
         """What all runs on the table share; the budget is half of the largest."""
         setting = Setting(
             self.benchmark,
-            os.path.join(folder, self.file),
+            os.path.join(folder, self.file) if self.file else "",
             self.dataset,
             90,
             (),
