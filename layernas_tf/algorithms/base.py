@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -68,6 +68,18 @@ class Algorithm(Protocol):
     @property
     def best(self) -> Answer | None:
         """The answer so far; None before the first reward."""
+
+
+@runtime_checkable
+class Recalls(Protocol):
+    """An algorithm whose asks change nothing but its history.
+
+    Where it is known what an ask proposed, it need not be computed again: a study of
+    many trials is then rebuilt in little time.
+    """
+
+    def recall(self, architecture: Architecture, number: int) -> Candidate | None:
+        """Does ask `number` again, which proposed this; None if it never could."""
 
 
 @dataclasses.dataclass(frozen=True)

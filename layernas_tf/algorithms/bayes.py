@@ -30,9 +30,9 @@ from layernas_tf.algorithms.linear_model import (
     posterior,
 )
 from layernas_tf.algorithms.memorial_solver import MemorialSolver
-from layernas_tf.budget import Budget
+from layernas_tf.budget import Budget, inside
 from layernas_tf.costs.counting import BudgetedChain
-from layernas_tf.space import SearchSpace
+from layernas_tf.space import Architecture, SearchSpace
 
 _SCALE = {
     "slope": 0.3,
@@ -134,6 +134,15 @@ class LayerNASBayes:
                     return self.history.propose(architecture, number)
         self._exhausted = True
         return None
+
+    def recall(self, architecture: Architecture, number: int) -> Candidate | None:
+        """Does an ask again of which it is known what it proposed; see `Recalls`."""
+        _, costs = self.space.chain.walk(architecture)
+        if not (
+            self.history.is_new(architecture) and inside(self.history.budgets, costs)
+        ):
+            return None
+        return self.history.propose(architecture, number)
 
     def tell(
         self,
