@@ -139,6 +139,13 @@ class History:
         self.asked = max(self.asked, number + 1)
         return candidate
 
+    def recall(self, architecture: Architecture, number: int) -> Candidate | None:
+        """Notes an ask that proposed this; None if it never could have."""
+        _, costs = self.space.chain.walk(architecture)
+        if not (self.is_new(architecture) and inside(self.budgets, costs)):
+            return None
+        return self.propose(architecture, number)
+
     def record(self, candidate: Candidate, reward: float | None) -> bool:
         """Notes a reward; False if the architecture had been told before."""
         architecture = candidate.architecture

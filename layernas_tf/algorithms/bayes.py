@@ -30,7 +30,7 @@ from layernas_tf.algorithms.linear_model import (
     posterior,
 )
 from layernas_tf.algorithms.memorial_solver import MemorialSolver
-from layernas_tf.budget import Budget, inside
+from layernas_tf.budget import Budget
 from layernas_tf.costs.counting import BudgetedChain
 from layernas_tf.space import Architecture, SearchSpace
 
@@ -136,13 +136,8 @@ class LayerNASBayes:
         return None
 
     def recall(self, architecture: Architecture, number: int) -> Candidate | None:
-        """Does an ask again of which it is known what it proposed; see `Recalls`."""
-        _, costs = self.space.chain.walk(architecture)
-        if not (
-            self.history.is_new(architecture) and inside(self.history.budgets, costs)
-        ):
-            return None
-        return self.history.propose(architecture, number)
+        """See `Recalls`."""
+        return self.history.recall(architecture, number)
 
     def tell(
         self,
