@@ -95,8 +95,11 @@ class SearchConfig:
         "CPUs of each of Ray's workers; by default an equal share of all.",
         may_change=True,
     )
-    gpus_per_trial: float = _flag(
-        0.0, "GPUs of each of Ray's workers, such as 1 or 0.5.", may_change=True
+    gpus_per_trial: float | None = _flag(
+        None,
+        "GPUs of each of Ray's workers, such as 1 or 0.5; by default an equal share "
+        "of all.",
+        may_change=True,
     )
     trial_timeout: float | None = _flag(
         None, "Seconds after which a trial is given up.", may_change=True
@@ -126,7 +129,7 @@ class SearchConfig:
         """
         for name in ("trials", "workers", "finalists", "final_seeds"):
             _at_least(name, getattr(self, name), 1)
-        for name in ("seed", "trials_per_process", "trial_retries", "gpus_per_trial"):
+        for name in ("seed", "trials_per_process", "trial_retries"):
             _at_least(name, getattr(self, name), 0)
         for name in ("resolution", "limit", "epochs", "final_epochs", "batch_size"):
             if getattr(self, name) is not None:
@@ -140,12 +143,13 @@ class SearchConfig:
                 f"--trial_timeout: expected at most {_LONGEST:g} seconds, got "
                 f"{self.trial_timeout:g}"
             )
-        if not self.gpus_per_trial < math.inf:
-            raise UserError("--gpus_per_trial: expected a number of GPUs")
-        if self.gpus_per_trial > 1 and self.gpus_per_trial % 1:
+        gpus = self.gpus_per_trial
+        if gpus is not None and not (
+            0 <= gpus < math.inf and (gpus < 1 or not gpus % 1)
+        ):
             raise UserError(
                 "--gpus_per_trial: expected a share below 1 or a whole number, got "
-                f"{self.gpus_per_trial:g}"
+                f"{gpus:g}"
             )
         if self.trial_timeout and not (self.uses_ray or self.trials_per_process):
             raise UserError(

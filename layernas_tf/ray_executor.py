@@ -10,8 +10,9 @@ from __future__ import annotations
 import collections
 import dataclasses
 import logging
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from layernas_tf.algorithms.base import Candidate
@@ -37,12 +38,12 @@ class Resources:
     Attributes:
       workers: Their number.
       cpus: Of each; None divides those that there are.
-      gpus: Of each, such as 0.5.
+      gpus: Of each, such as 0.5; None likewise.
     """
 
     workers: int
     cpus: float | None = None
-    gpus: float = 0.0
+    gpus: float | None = None
 
 
 @dataclasses.dataclass
@@ -114,10 +115,10 @@ class RayWorkers:
         self._failed_starts = 0
         self._waiting_since: float | None = time.monotonic()
         try:
-            cpus = _cpus(ray.cluster_resources(), resources, local=not address)
-            self._arguments = (make_evaluator, cpus, resources.gpus)
+            cpus, gpus = shares(ray.cluster_resources(), resources, local=not address)
+            self._arguments = (make_evaluator, cpus, gpus)
             self._process = ray.remote(_Process).options(
-                num_cpus=cpus, num_gpus=resources.gpus, max_restarts=0
+                num_cpus=cpus, num_gpus=gpus, max_restarts=0
             )
             self._workers = [self._start() for _ in range(resources.workers)]
         except BaseException:
@@ -301,22 +302,37 @@ def connect(address: str) -> None:
                 raise UserError(f"{where} cannot be used: {text}") from None
 
 
-def _cpus(there: dict[str, float], resources: Resources, *, local: bool) -> float:
-    """CPUs of each worker; raises `UserError` if this machine has not enough."""
-    cpus = resources.cpus
+def shares(
+    there: Mapping[str, float], resources: Resources, *, local: bool
+) -> tuple[float, float]:
+    """CPUs and GPUs of each worker.
+
+    Args:
+      there: CPUs and GPUs of the cluster.
+      resources: What the user wants.
+      local: Whether the cluster is this machine, which does not grow.
+
+    Raises:
+      UserError: This machine has not enough.
+    """
+    workers, cpus, gpus = resources.workers, resources.cpus, resources.gpus
     if cpus is None:
-        share = there.get("CPU", 1.0) / resources.workers
+        share = there.get("CPU", 1.0) / workers
         cpus = float(int(share)) if share >= 1 else int(100 * share) / 100
+    if gpus is None:
+        # So many workers on each GPU; a training uses one at most.
+        has = there.get("GPU", 0.0)
+        gpus = 1 / math.ceil(workers / has) if has else 0.0
     if local:
-        for name, each in (("CPU", cpus), ("GPU", resources.gpus)):
+        for name, each in (("CPU", cpus), ("GPU", gpus)):
             has = there.get(name, 0.0)
-            if each * resources.workers > has + 1e-6:
+            if each * workers > has + 1e-6:
                 raise UserError(
-                    f"--workers={resources.workers} with {each:g} {name}s each need "
-                    f"{each * resources.workers:g}, this machine has {has:g}; expected "
+                    f"--workers={workers} with {each:g} {name}s each need "
+                    f"{each * workers:g}, this machine has {has:g}; expected "
                     f"fewer --workers or a smaller --{name.lower()}s_per_trial"
                 )
-    return cpus
+    return cpus, gpus
 
 
 def _reason(error: BaseException) -> str:

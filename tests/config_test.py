@@ -24,7 +24,8 @@ class ConfigTest(parameterized.TestCase):
             "--trial_timeout: expected --trials_per_process above 0",
         ),
         ({"cpus_per_trial": float("inf")}, "--cpus_per_trial: expected more than 0"),
-        ({"gpus_per_trial": float("inf")}, "--gpus_per_trial: expected a number"),
+        ({"gpus_per_trial": float("inf")}, "a whole number, got inf"),
+        ({"gpus_per_trial": -1.0}, "a whole number, got -1"),
         ({"gpus_per_trial": 1.5}, "a share below 1 or a whole number, got 1.5"),
         ({"study": "x"}, "--study: expected with --storage"),
     )

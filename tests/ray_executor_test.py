@@ -8,7 +8,7 @@ import pathlib
 import tempfile
 from unittest import mock
 
-from absl.testing import absltest
+from absl.testing import absltest, parameterized
 from rich.console import Console
 
 from layernas_tf.algorithms.registry import make_algorithm
@@ -16,7 +16,7 @@ from layernas_tf.devices import gpu_memory_mib
 from layernas_tf.errors import UserError
 from layernas_tf.evaluators.base import Attempts
 from layernas_tf.loop import search
-from layernas_tf.ray_executor import RayWorkers, Resources, connect
+from layernas_tf.ray_executor import RayWorkers, Resources, connect, shares
 from layernas_tf.storage import sqlite_url
 from layernas_tf.study import open_study
 from layernas_tf.trials_csv import TrialsCsv
@@ -150,6 +150,22 @@ class RayWorkersTest(absltest.TestCase):
             RayWorkers(make, Resources(4, cpus=200.0))
         with self.assertRaisesRegex(UserError, "0.5 GPUs each.*smaller --gpus_per_tri"):
             RayWorkers(make, Resources(400, gpus=0.5))
+
+
+class SharesTest(parameterized.TestCase):
+    @parameterized.parameters(
+        (2, {"CPU": 2.0}, (1.0, 0.0)),
+        (4, {"CPU": 6.0, "GPU": 2.0}, (1.0, 0.5)),
+        (3, {"CPU": 2.0, "GPU": 2.0}, (0.66, 0.5)),  # a third of two would not fit
+        (2, {"CPU": 96.0, "GPU": 8.0}, (48.0, 1.0)),
+    )
+    def test_workers_share_what_there_is(self, workers, there, expected):
+        self.assertEqual(shares(there, Resources(workers), local=True), expected)
+
+    def test_what_the_user_says_comes_first(self):
+        there = {"CPU": 8.0, "GPU": 1.0}
+        wanted = Resources(2, cpus=3.0, gpus=0.25)
+        self.assertEqual(shares(there, wanted, local=True), (3.0, 0.25))
 
 
 class DevicesTest(absltest.TestCase):
