@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import pathlib
 from typing import Any
 
@@ -14,6 +15,9 @@ from absl import flags
 
 from layernas_tf.errors import UserError
 from layernas_tf.workdir import read_json, write_json
+
+_LONGEST = 1e6
+"""Seconds that a trial may have, far more than any needs."""
 
 
 def _flag(default: Any, text: str, *, may_change: bool = False) -> Any:
@@ -50,6 +54,11 @@ class SearchConfig:
     storage: str = _flag(
         "", "URL of a database for the study, instead of study.db in the workdir."
     )
+    study: str = _flag(
+        "",
+        "Name of the study in --storage, by default the workdir's path; searches of "
+        "other workdirs and machines join it by this name.",
+    )
     resolution: int | None = _flag(
         None, "Height and width of the images; by default as the data set's, 32 to 224."
     )
@@ -73,6 +82,33 @@ class SearchConfig:
         "many; 0 trains them in the search's process.",
         may_change=True,
     )
+    workers: int = _flag(
+        1, "Processes that train candidates; several need Ray.", may_change=True
+    )
+    ray_address: str = _flag(
+        "",
+        "Ray cluster to train on: 'auto' or HOST:PORT; by default this machine.",
+        may_change=True,
+    )
+    cpus_per_trial: float | None = _flag(
+        None,
+        "CPUs of each of Ray's workers; by default an equal share of all.",
+        may_change=True,
+    )
+    gpus_per_trial: float | None = _flag(
+        None,
+        "GPUs of each of Ray's workers, such as 1 or 0.5; by default an equal share "
+        "of all.",
+        may_change=True,
+    )
+    trial_timeout: float | None = _flag(
+        None, "Seconds after which a trial is given up.", may_change=True
+    )
+    trial_retries: int = _flag(
+        2,
+        "How often a trial is tried again whose worker was lost or whose time was up.",
+        may_change=True,
+    )
     finalists: int = _flag(
         3, "Best candidates that are trained longer; one of them wins.", may_change=True
     )
@@ -91,19 +127,48 @@ class SearchConfig:
         Raises:
           UserError: A value is out of range; the line names the flag.
         """
-        for name in ("trials", "finalists", "final_seeds"):
+        for name in ("trials", "workers", "finalists", "final_seeds"):
             _at_least(name, getattr(self, name), 1)
-        for name in ("seed", "trials_per_process"):
+        for name in ("seed", "trials_per_process", "trial_retries"):
             _at_least(name, getattr(self, name), 0)
         for name in ("resolution", "limit", "epochs", "final_epochs", "batch_size"):
             if getattr(self, name) is not None:
                 _at_least(name, getattr(self, name), 1)
+        for name in ("cpus_per_trial", "trial_timeout"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise UserError(f"--{name}: expected more than 0, got {value:g}")
+        if self.trial_timeout is not None and self.trial_timeout > _LONGEST:
+            raise UserError(
+                f"--trial_timeout: expected at most {_LONGEST:g} seconds, got "
+                f"{self.trial_timeout:g}"
+            )
+        gpus = self.gpus_per_trial
+        if gpus is not None and not (
+            0 <= gpus < math.inf and (gpus < 1 or not gpus % 1)
+        ):
+            raise UserError(
+                "--gpus_per_trial: expected a share below 1 or a whole number, got "
+                f"{gpus:g}"
+            )
+        if self.trial_timeout and not (self.uses_ray or self.trials_per_process):
+            raise UserError(
+                "--trial_timeout: expected --trials_per_process above 0, as only a "
+                "process of its own can be stopped"
+            )
+        if self.study and not self.storage:
+            raise UserError("--study: expected with --storage, the database it is in")
         if not 0 < self.valid_fraction < 1:
             raise UserError(
                 "--valid_fraction: expected a share between 0 and 1, got "
                 f"{self.valid_fraction}"
             )
         self.algorithm_options()
+
+    @property
+    def uses_ray(self) -> bool:
+        """Whether Ray's workers train the candidates."""
+        return self.workers > 1 or bool(self.ray_address)
 
     def algorithm_options(self) -> dict[str, Any]:
         """The `--algorithm_option`s by name; numbers and booleans as such."""
@@ -126,6 +191,15 @@ class SearchConfig:
             json.dumps({**dataclasses.asdict(self), "storage": self._storage_shown()})
         )
 
+    def settings(self) -> dict[str, Any]:
+        """What all drivers of one study have in common, by flag name."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if not field.metadata["may_change"]
+            and field.name not in ("storage", "study")
+        }
+
     def _storage_shown(self) -> str:
         head, at, host = self.storage.rpartition("@")
         if not at:
@@ -134,7 +208,7 @@ class SearchConfig:
         return f"{scheme}://{login.partition(':')[0]}@{host}"
 
 
-def _at_least(name: str, value: int, least: int) -> None:
+def _at_least(name: str, value: float, least: int) -> None:
     if value < least:
         raise UserError(f"--{name}: expected at least {least}, got {value}")
 

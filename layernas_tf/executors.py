@@ -1,7 +1,8 @@
-"""Where candidates are evaluated: here in this process, one after the other.
+"""Where candidates are evaluated; here in this process, one after the other.
 
-The search's loop is the same for every executor: while it has a free place, ask and
-submit; wait for what is done; tell.
+`layernas_tf.ray_executor` evaluates in many processes and on many machines. The
+search's loop is the same for every executor: while it has a free place, ask and submit;
+wait for what is done; tell.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from layernas_tf.algorithms.base import Candidate
@@ -54,10 +56,16 @@ class Executor(Protocol):
 
 
 class InProcess:
-    """Evaluates in this process, one candidate at a time."""
+    """Evaluates in this process, one candidate at a time.
 
-    def __init__(self, evaluator: Evaluator):
+    Args:
+      evaluator: Gives the rewards.
+      end: Called when the executor is closed.
+    """
+
+    def __init__(self, evaluator: Evaluator, end: Callable[[], None] = lambda: None):
         self._evaluator = evaluator
+        self._end = end
         self._submitted: collections.deque[Candidate] = collections.deque()
 
     @property
@@ -81,6 +89,7 @@ class InProcess:
     def close(self) -> None:
         """See `Executor.close`."""
         self._submitted.clear()
+        self._end()
 
 
 def evaluate(evaluator: Evaluator, candidate: Candidate) -> Outcome:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import pathlib
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
@@ -13,8 +16,9 @@ from layernas_tf.errors import UserError
 from layernas_tf.executors import Executor
 from layernas_tf.progress import showing
 from layernas_tf.space import SearchSpace
-from layernas_tf.study import Study, Trial
+from layernas_tf.study import Study
 from layernas_tf.tensorboard import log_experiment, log_trial
+from layernas_tf.trial import Trial
 from layernas_tf.trials_csv import TrialsCsv
 
 FIRST_FAILURES = 5
@@ -22,6 +26,12 @@ FIRST_FAILURES = 5
 
 MOST_FAILURES = 10
 """After so many trials, a search of which more than half failed ends."""
+
+BEAT_SECONDS = 10.0
+"""How often a driver says that it lives, where others work on the same study."""
+
+POLL_SECONDS = 1.0
+"""Between two looks at what other drivers of the study do."""
 
 
 def search(
@@ -37,6 +47,7 @@ def search(
     Raises:
       UserError: Most trials fail.
     """
+    study.news()
     csv.rewrite(study.trials)
     log_experiment(tensorboard, study.space)
     done = [trial for trial in study.trials if trial.state != "running"]
@@ -46,36 +57,65 @@ def search(
     def is_inside(trial: Trial) -> bool:
         return inside(study.budgets, trial.costs)
 
-    with showing(console, trials, name, is_inside, done) as show:
-        session: list[Trial] = []
+    with showing(console, trials, name, is_inside, done) as show, beating(study):
+        failed: list[Trial] = []
+        count = 0  # of the trials that this process has finished
         while True:
-            while executor.free > 0 and (study.pending or len(study.trials) < trials):
-                candidate = study.ask()
+            while executor.free > 0:
+                candidate = study.ask(trials)
                 if candidate is None:
                     break
                 executor.submit(candidate)
-            if not executor.running:
-                return
-            for outcome in executor.wait():
-                trial = study.tell(outcome)
-                session.append(trial)
+            finished: list[Trial] = []
+            busy = executor.running > 0
+            if busy:
+                told = [study.tell(outcome) for outcome in executor.wait()]
+                finished = [trial for trial in told if trial is not None]
+                count += len(finished)
+                failed += [trial for trial in finished if trial.state == "failed"]
+            elif study.others_running:
+                busy = True
+                time.sleep(POLL_SECONDS)  # until they are done, or dead
+            for trial in (*finished, *study.news()):
                 csv.append(trial)
                 _log(tensorboard, study.space, trial)
                 show(trial)
-                check_failures(session)
+            check_failures(failed, count)
+            if not busy:
+                return
 
 
-def check_failures(session: Sequence[Trial]) -> None:
+@contextlib.contextmanager
+def beating(study: Study) -> Iterator[None]:
+    """Lets the other drivers of a study know that this one lives, all the while."""
+    stop = threading.Event()
+
+    def beat() -> None:
+        while not stop.wait(BEAT_SECONDS):
+            with contextlib.suppress(UserError):  # the next may reach the database
+                study.beat()
+
+    thread = threading.Thread(target=beat, daemon=True)
+    if study.shared:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        if study.shared:
+            thread.join()
+
+
+def check_failures(failed: Sequence[Trial], count: int) -> None:
     """Ends a search that cannot go well, with the most common reason.
 
     Args:
-      session: The trials that this process has finished.
+      failed: The failed ones of the trials that this process has finished.
+      count: How many it has finished.
 
     Raises:
       UserError: The first ones all failed, or most did.
     """
-    failed = [trial for trial in session if trial.state == "failed"]
-    count = len(session)
     all_failed = count >= FIRST_FAILURES and len(failed) == count
     if all_failed or (count >= MOST_FAILURES and len(failed) > count / 2):
         reason, times = collections.Counter(t.reason for t in failed).most_common(1)[0]

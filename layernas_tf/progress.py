@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from layernas_tf.budget import format_cost
 from layernas_tf.report.wording import seconds_text
-from layernas_tf.study import Trial
+from layernas_tf.trial import Trial
 
 LINE_SECONDS = 5.0
 """Least time between two plain lines, so that a log of many trials stays readable."""

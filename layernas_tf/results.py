@@ -26,7 +26,8 @@ from layernas_tf.report import (
 )
 from layernas_tf.report.wording import NONE, cost_text, share_text
 from layernas_tf.space import Architecture, Metric
-from layernas_tf.study import Study, costs
+from layernas_tf.study import Study
+from layernas_tf.trial import costs
 
 if TYPE_CHECKING:
     from rich.table import Table

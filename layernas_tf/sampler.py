@@ -15,15 +15,15 @@ from layernas_tf.algorithms.registry import make_algorithm
 from layernas_tf.budget import Budget
 from layernas_tf.costs.counting import BudgetedChain
 from layernas_tf.errors import UserError
+from layernas_tf.replay import Replay
 from layernas_tf.space import Architecture, SearchSpace
-from layernas_tf.study import (
+from layernas_tf.trial import (
     Trial,
     constraints,
     costs,
     distributions,
     from_params,
     read_trial,
-    replay,
     to_params,
 )
 
@@ -191,13 +191,15 @@ class LayerNASSampler(optuna.samplers.BaseSampler):
         if self._study_name is None:
             self._study_name = study.study_name
             known = self._readable(study, trials)
-            self._algorithm, candidates = replay(self._make, known)
-            self._told = {trial.number for trial in known if trial.told is not None}
-            running = {trial.number for trial in known if trial.state == "running"}
+            ended = [trial for trial in known if trial.told is not None]
+            replay = Replay(self._make)
+            replay.follow(known, known, ended)
+            self._algorithm = replay.algorithm
+            self._told = {trial.number for trial in ended}
             self._candidates = {
-                number: candidate
-                for number, candidate in (candidates or {}).items()
-                if number in running
+                trial.number: replay.candidate(trial)
+                for trial in known
+                if trial.state == "running"
             }
             return
         if self._study_name != study.study_name:

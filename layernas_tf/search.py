@@ -17,8 +17,9 @@ import logging
 import os
 import pathlib
 import shutil
+import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from absl import flags
@@ -36,9 +37,9 @@ from layernas_tf.costs.latency import (
     with_latency,
 )
 from layernas_tf.errors import UserError, run_main
-from layernas_tf.evaluators.base import Evaluator, describe
+from layernas_tf.evaluators.base import Attempts, Evaluator, describe
 from layernas_tf.evaluators.child_process import ChildProcess
-from layernas_tf.executors import InProcess
+from layernas_tf.executors import Executor, InProcess
 from layernas_tf.finals import Finals, FinalTrainer, choose_finalists, run_finals
 from layernas_tf.loop import search
 from layernas_tf.report import ExportedFile, write_report
@@ -52,7 +53,8 @@ from layernas_tf.results import (
     report_data,
 )
 from layernas_tf.space import SearchSpace
-from layernas_tf.study import Study, open_study, sqlite_url
+from layernas_tf.storage import sqlite_url
+from layernas_tf.study import Study, open_study
 from layernas_tf.trials_csv import TrialsCsv
 from layernas_tf.workdir import (
     check_workdir,
@@ -263,10 +265,15 @@ def run(config: SearchConfig, workdir: str, console: Console) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         study = open_study(
             config.storage or sqlite_url(folder / "study.db"),
-            str(folder.resolve()) if config.storage else "search",
+            (config.study or str(folder.resolve())) if config.storage else "search",
             task.space,
             task.budgets,
             task.make_algorithm,
+            # The same after a restart: what this workdir was at is its own again.
+            driver=f"{socket.gethostname()}:{folder.resolve()}"
+            if config.storage
+            else "",
+            settings=config.settings() if config.storage else None,
         )
         if task.latency is not None:
             with writing(kept) as temporary:
@@ -274,10 +281,10 @@ def run(config: SearchConfig, workdir: str, console: Console) -> None:
         configuration.save(config, folder / "config.json")
         for line in _description(task, study):
             say(line)
-        with evaluating(task) as evaluator:
+        with contextlib.closing(make_executor(task, say)) as executor:
             search(
                 study,
-                InProcess(evaluator),
+                executor,
                 config.trials,
                 TrialsCsv(folder / "trials.csv", task.space, task.budgets),
                 folder / "tensorboard",
@@ -332,19 +339,32 @@ def run(config: SearchConfig, workdir: str, console: Console) -> None:
     say(f"Results in {folder}: report.html, trials.csv, winner/, tensorboard/")
 
 
-@contextlib.contextmanager
-def evaluating(task: Task) -> Iterator[Evaluator]:
-    """What gives candidates their reward, within the context."""
-    if not task.config.trials_per_process:
-        yield make_evaluator(task)
-        return
+def make_executor(task: Task, say: Callable[[str], None]) -> Executor:
+    """Where the candidates are trained, by the flags.
+
+    Args:
+      task: What is searched.
+      say: Gets a line when a worker is lost.
+    """
+    config = task.config
     # Latency is a matter of budgets, which trainings know nothing of.
-    config = dataclasses.replace(task.config, latency_table="", budget=())
-    evaluator = ChildProcess(
-        functools.partial(_evaluator_of_child, config), task.config.trials_per_process
-    )
-    with contextlib.closing(evaluator):
-        yield evaluator
+    trained = dataclasses.replace(config, latency_table="", budget=())
+    make = functools.partial(evaluator_of_process, trained)
+    attempts = Attempts(config.trial_timeout, config.trial_retries, say)
+    if config.uses_ray:
+        from layernas_tf.ray_executor import RayWorkers, Resources
+
+        return RayWorkers(
+            make,
+            Resources(config.workers, config.cpus_per_trial, config.gpus_per_trial),
+            address=config.ray_address,
+            attempts=attempts,
+            trials=config.trials_per_process,
+        )
+    if config.trials_per_process:
+        child = ChildProcess(make, config.trials_per_process, attempts)
+        return InProcess(child, child.close)
+    return InProcess(make_evaluator(task))
 
 
 def make_evaluator(task: Task) -> Evaluator:
@@ -356,7 +376,8 @@ def make_evaluator(task: Task) -> Evaluator:
     )
 
 
-def _evaluator_of_child(config: SearchConfig) -> Evaluator:
+def evaluator_of_process(config: SearchConfig) -> Evaluator:
+    """The evaluator of a process of its own, which loads the data set itself."""
     _prepare_libraries()
     return make_evaluator(load_task(config))
 
@@ -365,7 +386,7 @@ def _prepare_libraries() -> None:
     """Before TensorFlow or JAX is imported, or at least before they compute."""
     # Their advice on retracing does not fit networks that all differ.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    # This process and its child share a GPU.
+    # This process and those of the trainings share a GPU.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 

@@ -1,202 +1,269 @@
 """The study behind a search: every ask and tell in Optuna's storage, to be replayed.
 
 An algorithm's state is a function of its asks and tells in their order, so the order is
-what a study must hold. A trial's number says when it was asked among the asks; its user
-attributes `asked_after` (tells that the algorithm had received by then) and `told` (its
-place among the tells) say the rest. Replaying them gives the algorithm exactly as it
-was, for parallel trials as well; trials that were running when the process ended
-are pending again.
+what a study must hold: see `layernas_tf.replay`. Trials that were running when the
+process ended are pending again.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import json
 import math
-import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from layernas_tf.algorithms.base import Algorithm, Candidate
 from layernas_tf.budget import Budget
 from layernas_tf.errors import UserError
 from layernas_tf.executors import Outcome
-from layernas_tf.space import Architecture, Layer, SearchSpace
+from layernas_tf.replay import Replay
+from layernas_tf.space import SearchSpace
+from layernas_tf.storage import Storage, open_storage
+from layernas_tf.trial import (
+    Decoder,
+    Trial,
+    costs,
+    distributions,
+    template,
+)
 
 if TYPE_CHECKING:
-    import optuna
+    import sqlalchemy
 
+STALE_SECONDS = 60.0
+"""After so long without a word of its driver, a trial is another driver's."""
 
-@dataclasses.dataclass(frozen=True)
-class Trial:
-    """One trial as the study holds it.
-
-    Attributes:
-      number: Counted from 0; also the ask's number.
-      architecture: What is or was tried.
-      costs: By metric name.
-      asked_after: Tells that the algorithm had received when this was asked; None if
-        the algorithm did not ask for it.
-      idle_after: Likewise, for each ask between the trial before and this one that
-        had nothing to propose.
-      layer: For LayerNAS, the layer whose option had been chosen.
-      state: `running`, `complete` or `failed`.
-      told: Place among the tells; None while running.
-      reward: Of a complete trial.
-      metrics: Further figures of the evaluator.
-      seconds: Duration of the evaluation.
-      reason: Of a failed trial, in one line.
-    """
-
-    number: int
-    architecture: Architecture
-    costs: Mapping[str, float]
-    asked_after: int | None = None
-    idle_after: tuple[int, ...] = ()
-    layer: int | None = None
-    state: str = "running"
-    told: int | None = None
-    reward: float | None = None
-    metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    seconds: float | None = None
-    reason: str = ""
+_KEYS = ("asked_after", "idle_after", "layer", "told", "result", "driver")
+"""Attributes that are read; the others are for those who look at the study."""
 
 
 class Study:
     """Asks and tells of one algorithm, recorded. Made by `open_study`.
 
+    Several drivers may work on one study: each asks and tells under the study's lock,
+    and first does the asks and tells of the others with its own algorithm. So all of
+    them have the same state at the same place of the same history.
+
     Attributes:
       space: What is searched.
       budgets: What the answer may cost.
-      algorithm: In the state that the trials give.
       trials: By number.
-      exact: Whether the algorithm proposed again what the study says it did. If not
-        (another version of it), what the trials found is known to it all the same.
+      pending: What this driver has to evaluate again, as whoever did has died.
     """
 
     def __init__(
         self,
-        storage: optuna.storages.BaseStorage,
-        study_id: int,
-        stored: Iterable[optuna.trial.FrozenTrial],
+        storage: Storage,
         space: SearchSpace,
         budgets: Sequence[Budget],
         make_algorithm: Callable[[], Algorithm],
+        driver: str = "",
     ):
         self.space = space
         self.budgets = tuple(budgets)
-        self._storage = storage
-        self._study_id = study_id
-        self._distributions = distributions(space)
-        self._ids: list[int] = []
         self.trials: list[Trial] = []
-        for trial in stored:
-            self._ids.append(trial._trial_id)
-            self.trials.append(read_trial(space, trial))
-        self.algorithm, candidates = replay(make_algorithm, self.trials)
-        self.exact = candidates is not None
-        self._told = sum(trial.told is not None for trial in self.trials)
-        self._idle: list[int] = []
-        self.pending: list[Candidate] = [
-            (candidates or {}).get(trial.number) or _candidate(trial)
-            for trial in self.trials
-            if trial.state == "running"
-        ]
+        self.pending: list[Candidate] = []
+        self._storage = storage
+        self._replay = Replay(make_algorithm)
+        self._driver = driver
+        self._distributions = distributions(space)
+        self._decoder: Decoder | None = None
+        self._ids: list[int] = []  # in the database, by number
+        self._newest = 0  # of these
+        self._mine: set[int] = set()  # numbers of this driver's running trials
+        self._others: set[int] = set()  # and of the other drivers'
+        self._news: list[Trial] = []
+        with storage.transaction() as connection:
+            self._catch_up(connection)
+            self._adopt(connection)
+        self._news = []
 
-    def ask(self) -> Candidate | None:
+    @property
+    def algorithm(self) -> Algorithm:
+        """In the state that the trials give."""
+        return self._replay.algorithm
+
+    @property
+    def exact(self) -> bool:
+        """Whether the algorithm proposed again what the study says it did.
+
+        If not (another version of it), what the trials found is known to it all the
+        same.
+        """
+        return self._replay.exact
+
+    def ask(self, most: int | None = None) -> Candidate | None:
         """The next candidate, recorded; None as `Algorithm.ask` says.
 
-        What was pending when the study was opened comes first.
+        What has to be evaluated again comes first.
+
+        Args:
+          most: Trials that the study is to have; None for any number.
         """
-        if self.pending:
-            return self.pending.pop(0)
-        number = len(self.trials)
-        candidate = self.algorithm.ask(number)
-        if candidate is None:
-            self._idle.append(self._told)
-            return None
-        trial = Trial(
-            number=number,
-            architecture=candidate.architecture,
-            costs=costs(self.space, candidate.architecture),
-            asked_after=self._told,
-            idle_after=tuple(self._idle),
-            layer=candidate.layer,
-        )
-        template = self._template(trial)
-        with storage_errors():
-            trial_id = self._storage.create_new_trial(self._study_id, template)
-            stored = self._storage.get_trial_number_from_id(trial_id)
-        if stored != number:
-            raise UserError(
-                f"the study got trial {stored} where {number} was expected: another "
-                "search is writing to it; expected one at a time"
+        with self._storage.transaction() as connection:
+            self._catch_up(connection)
+            if self._storage.shared:
+                self._adopt(connection)
+            while self.pending:
+                candidate = self.pending.pop(0)
+                if self.trials[candidate.number].state == "running":
+                    return candidate
+            if most is not None and len(self.trials) >= most:
+                return None
+            candidate = self._propose()
+            if candidate is None:
+                return None
+            trial = Trial(
+                number=candidate.number,
+                architecture=candidate.architecture,
+                costs=costs(self.space, candidate.architecture),
+                asked_after=self._replay.told,
+                idle_after=tuple(self._replay.idle),
+                layer=candidate.layer,
             )
-        self._idle = []
-        self._ids.append(trial_id)
+            driver = {"driver": self._driver} if self._storage.shared else {}
+            row = template(self.space, self._distributions, self.budgets, trial, driver)
+            self._newest = self._storage.insert(connection, trial.number, row)
+        self._replay.idle = []
+        self._mine.add(trial.number)
+        self._ids.append(self._newest)
         self.trials.append(trial)
         return candidate
 
-    def tell(self, outcome: Outcome) -> Trial:
+    def tell(self, outcome: Outcome) -> Trial | None:
         """Records how a candidate ended and tells the algorithm.
 
         A reward that is no finite number fails the trial.
-        """
-        import optuna
 
-        candidate, evaluation = outcome.candidate, outcome.evaluation
+        Returns:
+          The trial; None if another driver, which took this one for dead, has finished
+          it already, and that stays.
+        """
+        number, evaluation = outcome.candidate.number, outcome.evaluation
         reward, reason = None, outcome.reason or "unknown"
         if evaluation is not None:
             reward, reason = float(evaluation.reward), ""
             if not math.isfinite(reward):
                 reward, reason = None, f"the reward is {reward}"
-        trial = dataclasses.replace(
-            self.trials[candidate.number],
-            state="failed" if reward is None else "complete",
-            told=self._told,
-            reward=reward,
-            metrics=dict(evaluation.metrics) if evaluation is not None else {},
-            seconds=outcome.seconds,
-            reason=reason,
-        )
-        result = {
-            "seconds": trial.seconds,
-            "metrics": {name: float(value) for name, value in trial.metrics.items()},
-            "reason": trial.reason,
-        }
-        states = optuna.trial.TrialState
-        trial_id = self._ids[trial.number]
-        with storage_errors():
-            # The state comes last: without it the trial is still running, and what
-            # was written of it before is written again.
-            self._storage.set_trial_user_attr(trial_id, "result", result)
-            self._storage.set_trial_user_attr(trial_id, "told", trial.told)
-            self._storage.set_trial_state_values(
-                trial_id,
-                states.FAIL if reward is None else states.COMPLETE,
-                None if reward is None else [reward],
+        metrics = dict(evaluation.metrics) if evaluation is not None else {}
+        with self._storage.transaction() as connection:
+            self._catch_up(connection)
+            self._mine.discard(number)
+            if self.trials[number].state != "running":
+                return None
+            trial = dataclasses.replace(
+                self.trials[number],
+                state="failed" if reward is None else "complete",
+                told=self._replay.told,
+                reward=reward,
+                metrics=metrics,
+                seconds=outcome.seconds,
+                reason=reason,
             )
-        self._told += 1
-        self.trials[trial.number] = trial
-        self.algorithm.tell(candidate, reward, trial.costs)
+            result = {
+                "seconds": trial.seconds,
+                "metrics": {name: float(value) for name, value in metrics.items()},
+                "reason": trial.reason,
+            }
+            attributes = {"result": result, "told": trial.told}
+            self._storage.finish(connection, self._ids[number], attributes, reward)
+        self._others.discard(number)
+        self.trials[number] = trial
+        self._replay.tell(trial)
         return trial
 
-    def _template(self, trial: Trial) -> optuna.trial.FrozenTrial:
-        import optuna
+    def news(self) -> list[Trial]:
+        """Trials that other drivers have finished since this was called last."""
+        news, self._news = self._news, []
+        return news
 
-        attributes: dict[str, Any] = dict(trial.costs)
-        attributes["asked_after"] = trial.asked_after
-        if trial.idle_after:
-            attributes["idle_after"] = list(trial.idle_after)
-        if trial.layer is not None:
-            attributes["layer"] = self.space.layers[trial.layer].name
-        return optuna.trial.create_trial(
-            state=optuna.trial.TrialState.RUNNING,
-            params=to_params(self.space, trial.architecture),
-            distributions=self._distributions,
-            user_attrs=attributes,
-            constraints=constraints(self.budgets, trial.costs),
-        )
+    @property
+    def shared(self) -> bool:
+        """Whether other drivers may work on the study."""
+        return self._storage.shared
+
+    @property
+    def others_running(self) -> int:
+        """Trials that other drivers were evaluating at the last ask or tell."""
+        return len(self._others)
+
+    def beat(self) -> None:
+        """Tells the other drivers that this one lives."""
+        ids = [self._ids[number] for number in tuple(self._mine)]
+        if ids:
+            self._storage.beat(ids)
+
+    def _propose(self) -> Candidate | None:
+        while True:
+            candidate = self._replay.ask(len(self.trials))
+            if candidate is None or self.exact:
+                return candidate
+            # An algorithm that was only told may ask for what is being evaluated.
+            running = {self.trials[n].architecture for n in self._mine | self._others}
+            if candidate.architecture not in running:
+                return candidate
+
+    def _catch_up(self, connection: sqlalchemy.Connection) -> None:
+        """Does what other drivers have done since."""
+        storage = self._storage
+        if not storage.shared and self._newest:
+            if storage.stored.newest(connection) != self._newest:
+                raise UserError(
+                    f"the study got a trial after number {len(self.trials) - 1}: "
+                    "another program is writing to it; expected one at a time"
+                )
+            return
+        if self._decoder is None:
+            choices = storage.stored.choices(connection)
+            if not choices:
+                return  # no trial yet
+            self._decoder = Decoder(self.space, choices)
+        running = [self._ids[number] for number in self._others | self._mine]
+        asked, ended = [], []
+        for entry in storage.stored.read(connection, self._newest, _KEYS, running):
+            trial = self._decoder.trial(entry)
+            if trial.number == len(self.trials):
+                asked.append(trial)
+                self.trials.append(trial)
+                self._ids.append(entry.id)
+            elif trial.number < len(self.trials):
+                self.trials[trial.number] = trial
+            else:
+                raise UserError(
+                    f"the study has no trial {len(self.trials)}: it was removed, or "
+                    "another program is writing to it"
+                )
+            self._newest = max(self._newest, entry.id)
+            if trial.state == "running":
+                self._others.add(trial.number)
+            else:
+                self._others.discard(trial.number)
+                self._mine.discard(trial.number)
+                ended.append(trial)
+        if asked or ended:
+            self._news += ended
+            self._replay.follow(self.trials, asked, ended)
+
+    def _adopt(self, connection: sqlalchemy.Connection) -> None:
+        """Takes the running trials of drivers that are dead, and its own of before."""
+        dead = set(self._others)
+        if dead and self._storage.shared:
+            stale = self._storage.stale(connection, STALE_SECONDS)
+            drivers = self._decoder.drivers
+            dead = {
+                number
+                for number in dead
+                if self._ids[number] in stale or drivers.get(number) == self._driver
+            }
+        for number in sorted(dead):
+            self._others.discard(number)
+            self._mine.add(number)
+            self.pending.append(self._replay.candidate(self.trials[number]))
+            if self._storage.shared:
+                trial = self._ids[number]
+                self._storage.note(connection, trial, {"driver": self._driver})
+                self._storage.beat([trial], connection)
 
 
 def open_study(
@@ -205,6 +272,9 @@ def open_study(
     space: SearchSpace,
     budgets: Sequence[Budget],
     make_algorithm: Callable[[], Algorithm],
+    *,
+    driver: str = "",
+    settings: Mapping[str, Any] | None = None,
 ) -> Study:
     """Loads a study and rebuilds its algorithm, or makes the study.
 
@@ -214,245 +284,26 @@ def open_study(
       space: What is searched; a study of another space is refused.
       budgets: What the answer may cost.
       make_algorithm: Makes the algorithm in its first state.
+      driver: If other drivers may work on the study at the same time, a name for this
+        one: the same when the same one is started again.
+      settings: By flag name, what all drivers of the study must agree on.
 
     Raises:
       UserError: The storage cannot be reached, read or written, or is of another
-        space.
+        space or other settings.
     """
-    import optuna
-
-    arguments = {}
-    if url.startswith("sqlite"):
-        # Long enough for a dashboard that reads at the same time.
-        arguments = {"connect_args": {"timeout": 60}}
-    with storage_errors(url):
-        storage = optuna.storages.RDBStorage(url, engine_kwargs=arguments)
-        try:
-            study_id = storage.create_new_study(
-                [optuna.study.StudyDirection.MAXIMIZE], name
-            )
-            storage.set_study_user_attr(study_id, "space", space.name)
-            storage.set_study_user_attr(study_id, "budgets", list(map(str, budgets)))
-        except optuna.exceptions.DuplicatedStudyError:
-            study_id = storage.get_study_id_from_name(name)
-        stored = storage.get_all_trials(study_id, deepcopy=False)
-    return Study(storage, study_id, stored, space, budgets, make_algorithm)
-
-
-def sqlite_url(path: pathlib.Path) -> str:
-    """The storage URL of a file, whatever characters its path has."""
-    import sqlalchemy
-
-    url = sqlalchemy.URL.create("sqlite", database=str(path))
-    text = url.render_as_string(hide_password=False)
-    return text.replace("{", "{{").replace("}", "}}")  # Optuna formats URLs
-
-
-def replay(
-    make_algorithm: Callable[[], Algorithm], trials: Sequence[Trial]
-) -> tuple[Algorithm, dict[int, Candidate] | None]:
-    """Brings an algorithm to the state after these trials.
-
-    Args:
-      make_algorithm: Makes it in its first state.
-      trials: By number.
-
-    Returns:
-      The algorithm, and by trial number the candidates it asked for again. These are
-      None if it asked for something else than the trials say: the algorithm was then
-      told their results without having asked.
-    """
-    algorithm = make_algorithm()
-    tells = sorted(
-        (trial for trial in trials if trial.told is not None), key=lambda t: t.told
-    )
-    candidates: dict[int, Candidate] = {}
-    told = 0
-
-    def tell_until(count: int) -> None:
-        nonlocal told
-        for trial in tells[told:count]:
-            candidate = candidates.get(trial.number) or _candidate(trial)
-            algorithm.tell(candidate, trial.reward, trial.costs)
-        told = max(told, count)
-
-    for trial in trials:
-        if trial.asked_after is None:
-            continue
-        proposed = None
-        for after in (*trial.idle_after, trial.asked_after):
-            tell_until(after)
-            proposed = algorithm.ask(trial.number)
-        if proposed is None or proposed.architecture != trial.architecture:
-            return _told_only(make_algorithm, tells), None
-        candidates[trial.number] = proposed
-    tell_until(len(tells))
-    return algorithm, candidates
-
-
-def _told_only(
-    make_algorithm: Callable[[], Algorithm], tells: Iterable[Trial]
-) -> Algorithm:
-    algorithm = make_algorithm()
-    for trial in tells:
-        algorithm.tell(_candidate(trial), trial.reward, trial.costs)
-    return algorithm
-
-
-def _candidate(trial: Trial) -> Candidate:
-    return Candidate(trial.architecture, trial.number, trial.layer)
-
-
-def labels(layer: Layer) -> tuple[str, ...]:
-    """The layer's options as the choices of an Optuna parameter, each one unique."""
-    texts = [option.label for option in layer.options]
-    if len(set(texts)) < len(texts):
-        texts = [f"{index}: {text}" for index, text in enumerate(texts)]
-    return tuple(texts)
-
-
-def distributions(
-    space: SearchSpace,
-) -> dict[str, optuna.distributions.BaseDistribution]:
-    """One categorical parameter per searched layer, by the layer's name."""
-    import optuna
-
-    layers = [space.layers[i] for i in space.searched_layers]
-    return {
-        layer.name: optuna.distributions.CategoricalDistribution(labels(layer))
-        for layer in layers
-    }
-
-
-def to_params(space: SearchSpace, architecture: Architecture) -> dict[str, str]:
-    """An architecture as Optuna parameters."""
-    return {
-        space.layers[i].name: labels(space.layers[i])[architecture[i]]
-        for i in space.searched_layers
-    }
-
-
-def from_params(space: SearchSpace, params: Mapping[str, Any]) -> Architecture:
-    """Optuna parameters as an architecture; raises `UserError` if they are none."""
-    architecture = list(space.default)
-    for i in space.searched_layers:
-        layer = space.layers[i]
-        if layer.name not in params:
-            raise UserError(
-                f"the study's trials have no layer {layer.name!r}: expected a study of "
-                f"space {space.name!r}"
-            )
-        try:
-            architecture[i] = labels(layer).index(params[layer.name])
-        except ValueError:
-            raise UserError(
-                f"the study's layer {layer.name!r} has an option "
-                f"{params[layer.name]!r} that space {space.name!r} has not: expected a "
-                "study of this version of the space"
-            ) from None
-    return tuple(architecture)
-
-
-def costs(space: SearchSpace, architecture: Architecture) -> dict[str, float]:
-    """The cost of an architecture by metric name, from the compiled chain."""
-    return space.chain.walk(architecture)[1]
-
-
-def constraints(
-    budgets: Iterable[Budget], costs: Mapping[str, float]
-) -> dict[str, float]:
-    """By metric, how far costs are outside its budgets: 0 or less is inside."""
-    outside: dict[str, float] = {}
-    for budget in budgets:
-        cost = costs[budget.metric]
-        excess = max(cost - budget.upper, budget.lower - cost)
-        outside[budget.metric] = max(excess, outside.get(budget.metric, -math.inf))
-    return outside
-
-
-def read_trial(
-    space: SearchSpace, stored: optuna.trial.FrozenTrial, sign: int = 1
-) -> Trial:
-    """A trial of Optuna's storage as a `Trial`; raises `UserError` if it is none.
-
-    Args:
-      space: What is searched.
-      stored: The trial.
-      sign: -1 for a study that is minimized.
-    """
-    architecture = from_params(space, stored.params)
-    attributes = stored.user_attrs
-    finished = stored.state.is_finished()
-    complete = stored.state.name == "COMPLETE"
-    result = attributes.get("result", {}) if finished else {}
-    names = [layer.name for layer in space.layers]
-    layer = attributes.get("layer")
-    return Trial(
-        number=stored.number,
-        architecture=architecture,
-        costs=costs(space, architecture),
-        asked_after=attributes.get("asked_after"),
-        idle_after=tuple(attributes.get("idle_after", ())),
-        layer=names.index(layer) if layer in names else None,
-        state="complete" if complete else "failed" if finished else "running",
-        told=attributes.get("told", stored.number) if finished else None,
-        reward=sign * stored.value if complete else None,
-        metrics=result.get("metrics", {}),
-        seconds=result.get("seconds"),
-        reason=result.get("reason", ""),
-    )
-
-
-@contextlib.contextmanager
-def storage_errors(url: str = "") -> Iterator[None]:
-    """Turns what goes wrong in a database into one line that says what to do."""
-    import optuna
-    import sqlalchemy.exc
-
-    try:
-        yield
-    except (
-        sqlalchemy.exc.SQLAlchemyError,
-        optuna.exceptions.StorageInternalError,
-    ) as error:
-        raise UserError(_storage_message(error, url)) from None
-    except (ImportError, RuntimeError) as error:
-        # A missing driver; a file of another version of Optuna.
-        raise UserError(f"study storage {_shown(url)}: {error}") from None
-
-
-_STORAGE_ADVICE = (
-    ("not a database", "is corrupt"),
-    ("malformed", "is corrupt"),
-    ("readonly", "cannot be written: it is read-only"),
-    ("disk is full", "cannot be written: the disk is full"),
-    ("disk I/O error", "cannot be written: the disk is full or fails"),
-    ("unable to open", "cannot be opened"),
-    ("locked", "is locked by another program"),
-)
-
-
-def _storage_message(error: BaseException, url: str) -> str:
-    cause = error.__cause__ if error.__cause__ is not None else error
-    text = " ".join(str(getattr(cause, "orig", None) or cause).split())
-    for words, advice in _STORAGE_ADVICE:
-        if words in text:
-            if advice == "is corrupt":
-                advice += "; restore a copy of it, or start again in a new --workdir"
-            return f"study {_shown(url)} {advice} ({text})"
-    return f"study {_shown(url)}: {text}"
-
-
-def _shown(url: str) -> str:
-    """The URL without its password; of an SQLite file, the path."""
-    import sqlalchemy
-
-    if not url:
-        return "storage"
-    try:
-        parsed = sqlalchemy.engine.make_url(url)
-    except sqlalchemy.exc.ArgumentError:
-        return "storage"
-    if parsed.drivername.startswith("sqlite"):
-        return repr(parsed.database)
-    return parsed.render_as_string(hide_password=True)
+    storage = open_storage(url, name, shared=bool(driver))
+    given = json.loads(json.dumps(settings or {}))
+    about = {"space": space.name, "budgets": list(map(str, budgets)), **given}
+    noted = storage.settle(about)
+    different = [
+        f"--{key} is {noted[key]!r} there, {value!r} here"
+        for key, value in given.items()
+        if noted[key] != value
+    ]
+    if different:
+        raise UserError(
+            f"study {name!r} is another search: {'; '.join(different)}. Give the same "
+            "flags to join it, or another --study"
+        )
+    return Study(storage, space, budgets, make_algorithm, driver)

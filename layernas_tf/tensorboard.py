@@ -111,7 +111,9 @@ def _write(folder: pathlib.Path, name: str, events) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     # TensorBoard reads every file whose name holds `tfevents`.
     path = folder / f"events.out.tfevents.{name}"
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".log.", delete=False) as file:
+    with tempfile.NamedTemporaryFile(
+        dir=folder, prefix=".log.", suffix=".tmp", delete=False
+    ) as file:
         writer = RecordWriter(file)
         first = event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2")
         writer.write(first.SerializeToString())

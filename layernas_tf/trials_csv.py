@@ -18,7 +18,7 @@ from layernas_tf.space import SearchSpace
 from layernas_tf.workdir import write_text
 
 if TYPE_CHECKING:
-    from layernas_tf.study import Trial
+    from layernas_tf.trial import Trial
 
 
 class TrialsCsv:

@@ -15,8 +15,9 @@ from absl.testing import absltest
 
 from layernas_tf.algorithms.base import Candidate
 from layernas_tf.errors import UserError
-from layernas_tf.evaluators.base import Evaluation, TrialFailure
+from layernas_tf.evaluators.base import ONCE, Attempts, Evaluation, TrialFailure
 from layernas_tf.evaluators.child_process import ChildProcess
+from tests.worker_evaluator import evaluator_in
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -66,8 +67,10 @@ def _alive(pid: int) -> bool:
 
 
 class ChildProcessTest(absltest.TestCase):
-    def child(self, make=make_evaluator, trials: int = 100) -> ChildProcess:
-        child = ChildProcess(make, trials)
+    def child(
+        self, make=make_evaluator, trials: int = 100, attempts: Attempts = ONCE
+    ) -> ChildProcess:
+        child = ChildProcess(make, trials, attempts)
         self.addCleanup(child.close)
         return child
 
@@ -109,6 +112,46 @@ class ChildProcessTest(absltest.TestCase):
         evaluate = self.child(make_nothing)
         with self.assertRaisesRegex(TrialFailure, "^data set 'gone.npz': no such file"):
             evaluate(Candidate((0,), 0))
+
+    def test_a_killed_child_is_tried_again(self):
+        folder = self.enter_context(tempfile.TemporaryDirectory())
+        said = []
+        evaluate = self.child(
+            functools.partial(evaluator_in, folder),
+            attempts=Attempts(retries=1, say=said.append),
+        )
+        pathlib.Path(folder, "kill_once_3").touch()
+        self.assertGreater(evaluate(Candidate((0,) * 5, 3)).reward, 0)
+        reason = "the training process was killed, maybe because memory ran out"
+        self.assertEqual(said, [f"trial 3: {reason}; tried again"])
+
+        pathlib.Path(folder, "kill_4").touch()
+        with self.assertRaises(TrialFailure) as caught:
+            evaluate(Candidate((1,) * 5, 4))
+        self.assertEqual(str(caught.exception), f"{reason}; tried 2 times")
+        attempts = pathlib.Path(folder, "attempts").read_text().split()
+        self.assertEqual(attempts, ["3", "3", "4", "4"])
+
+    def test_a_child_past_its_time_is_tried_again_then_fails(self):
+        folder = self.enter_context(tempfile.TemporaryDirectory())
+        pathlib.Path(folder, "hang_1").touch()
+        evaluate = self.child(
+            functools.partial(evaluator_in, folder),
+            attempts=Attempts(timeout=2.0, retries=1),
+        )
+        process = int(evaluate(Candidate((0,) * 5, 0)).metrics["pid"])
+        with self.assertRaises(TrialFailure) as caught:
+            evaluate(Candidate((1,) * 5, 1))
+        self.assertEqual(
+            str(caught.exception), "not done after 2 s (--trial_timeout); tried 2 times"
+        )
+        self.assertFalse(_alive(process))
+        self.assertGreater(evaluate(Candidate((2,) * 5, 2)).reward, 0)
+
+    def test_what_the_evaluator_raises_is_not_tried_again(self):
+        evaluate = self.child(attempts=Attempts(retries=3, say=self.fail))
+        with self.assertRaisesRegex(TrialFailure, "^ValueError: loss is no number$"):
+            evaluate(Candidate((RAISES,), 1))
 
     def test_the_child_ends_with_a_parent_that_is_killed(self):
         folder = self.enter_context(tempfile.TemporaryDirectory())

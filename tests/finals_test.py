@@ -25,7 +25,8 @@ from layernas_tf.finals import (
 )
 from layernas_tf.recipe import Recipe
 from layernas_tf.space import Layer, Metric, Option, SearchSpace, State
-from layernas_tf.study import open_study, sqlite_url
+from layernas_tf.storage import sqlite_url
+from layernas_tf.study import open_study
 from layernas_tf.training import evaluate_model
 from search_spaces.synthetic import synthetic
 

@@ -19,7 +19,8 @@ from layernas_tf.evaluators.base import Evaluation
 from layernas_tf.executors import InProcess, Outcome, evaluate
 from layernas_tf.loop import search
 from layernas_tf.progress import TimeLeft
-from layernas_tf.study import open_study, sqlite_url
+from layernas_tf.storage import sqlite_url
+from layernas_tf.study import open_study
 from layernas_tf.trials_csv import TrialsCsv
 from search_spaces.burger import burger, burger_table
 from search_spaces.synthetic import synthetic

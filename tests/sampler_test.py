@@ -13,7 +13,7 @@ from layernas_tf.algorithms.registry import make_algorithm
 from layernas_tf.budget import inside, parse_budget
 from layernas_tf.errors import UserError
 from layernas_tf.sampler import LayerNASSampler, suggest
-from layernas_tf.study import from_params, to_params
+from layernas_tf.trial import from_params, to_params
 from search_spaces.burger import burger, burger_table
 from search_spaces.synthetic import synthetic
 

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from unittest import mock
 
 import optuna
 from absl.testing import absltest, parameterized
@@ -24,7 +23,9 @@ from layernas_tf.budget import inside, parse_budget
 from layernas_tf.errors import UserError
 from layernas_tf.evaluators.base import Evaluation
 from layernas_tf.executors import InProcess, Outcome, evaluate
-from layernas_tf.study import Study, from_params, open_study, sqlite_url, to_params
+from layernas_tf.storage import sqlite_url
+from layernas_tf.study import Study, open_study
+from layernas_tf.trial import from_params, to_params
 from layernas_tf.trials_csv import TrialsCsv
 from search_spaces.burger import burger
 from search_spaces.synthetic import synthetic
@@ -38,7 +39,7 @@ _BUDGETS = (parse_budget("cost<=60%", _SPACE),)
 _PROGRAM = """
 import pathlib, sys, time
 from study_test import open_synthetic, run
-run(open_synthetic(pathlib.Path(sys.argv[1])), 15, lambda: time.sleep(0.01))
+run(open_synthetic(pathlib.Path(sys.argv[1])), 15, lambda: time.sleep(0.02))
 """
 
 
@@ -217,8 +218,6 @@ class StudyTest(parameterized.TestCase):
         with study._storage.engine.connect() as connection:
             pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
             connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
-        # Optuna tries five times, with pauses.
-        self.enter_context(mock.patch("optuna.storages._rdb.storage.time.sleep"))
         with self.assertRaisesRegex(UserError, "the disk is full"):
             run(study, 100)
         again = open_synthetic(self.path, "random")
@@ -304,7 +303,7 @@ class KillTest(absltest.TestCase):
                 not path.exists() or path.stat().st_mtime_ns == size
             ):
                 time.sleep(0.005)
-            time.sleep(rng.uniform(0, 0.7))
+            time.sleep(rng.uniform(0, 0.3))
             if process.poll() is not None:
                 break
             process.send_signal(signal.SIGKILL)

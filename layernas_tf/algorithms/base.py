@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -70,6 +70,18 @@ class Algorithm(Protocol):
         """The answer so far; None before the first reward."""
 
 
+@runtime_checkable
+class Recalls(Protocol):
+    """An algorithm whose asks change nothing but its history.
+
+    Where it is known what an ask proposed, it need not be computed again: a study of
+    many trials is then rebuilt in little time.
+    """
+
+    def recall(self, architecture: Architecture, number: int) -> Candidate | None:
+        """Does ask `number` again, which proposed this; None if it never could."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Answer:
     """What a search hands back.
@@ -126,6 +138,13 @@ class History:
         self.pending[candidate.architecture] = candidate
         self.asked = max(self.asked, number + 1)
         return candidate
+
+    def recall(self, architecture: Architecture, number: int) -> Candidate | None:
+        """Notes an ask that proposed this; None if it never could have."""
+        _, costs = self.space.chain.walk(architecture)
+        if not (self.is_new(architecture) and inside(self.budgets, costs)):
+            return None
+        return self.propose(architecture, number)
 
     def record(self, candidate: Candidate, reward: float | None) -> bool:
         """Notes a reward; False if the architecture had been told before."""

@@ -32,7 +32,7 @@ from layernas_tf.algorithms.linear_model import (
 from layernas_tf.algorithms.memorial_solver import MemorialSolver
 from layernas_tf.budget import Budget
 from layernas_tf.costs.counting import BudgetedChain
-from layernas_tf.space import SearchSpace
+from layernas_tf.space import Architecture, SearchSpace
 
 _SCALE = {
     "slope": 0.3,
@@ -134,6 +134,10 @@ class LayerNASBayes:
                     return self.history.propose(architecture, number)
         self._exhausted = True
         return None
+
+    def recall(self, architecture: Architecture, number: int) -> Candidate | None:
+        """See `Recalls`."""
+        return self.history.recall(architecture, number)
 
     def tell(
         self,

@@ -8,7 +8,7 @@ from layernas_tf.algorithms.base import Answer, Candidate, History
 from layernas_tf.algorithms.untried import Untried
 from layernas_tf.budget import Budget
 from layernas_tf.costs.counting import BudgetedChain
-from layernas_tf.space import SearchSpace
+from layernas_tf.space import Architecture, SearchSpace
 
 
 class RandomSearch:
@@ -26,6 +26,10 @@ class RandomSearch:
         if architecture is None:
             return None
         return self.history.propose(architecture, number)
+
+    def recall(self, architecture: Architecture, number: int) -> Candidate | None:
+        """See `Recalls`."""
+        return self.history.recall(architecture, number)
 
     def tell(
         self,

@@ -8,6 +8,7 @@ process apart, the first is given back and the second costs one trial.
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -17,20 +18,39 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from layernas_tf.algorithms.base import Candidate
-from layernas_tf.evaluators.base import Evaluation, Evaluator, TrialFailure, describe
+from layernas_tf.evaluators.base import (
+    ONCE,
+    Attempts,
+    Evaluation,
+    Evaluator,
+    TrialFailure,
+    describe,
+)
+
+
+class _Lost(Exception):
+    """The child died or was too late; the message is the reason."""
 
 
 class ChildProcess:
     """An evaluator that lets another one work in a child process.
 
     Args:
-      make_evaluator: Importable; called once in each child, by the first candidate.
+      make_evaluator: Importable; called once in each child, when it starts.
       trials: Evaluations after which a new child takes over.
+      attempts: What is done about a child that dies or is too late. The time of an
+        evaluation does not count the start of the child.
     """
 
-    def __init__(self, make_evaluator: Callable[[], Evaluator], trials: int):
+    def __init__(
+        self,
+        make_evaluator: Callable[[], Evaluator],
+        trials: int,
+        attempts: Attempts = ONCE,
+    ):
         self._make_evaluator = make_evaluator
         self._trials = trials
+        self._attempts = attempts
         self._process: BaseProcess | None = None
         self._connection: Connection | None = None
         self._done = 0
@@ -39,24 +59,19 @@ class ChildProcess:
         """Evaluates the candidate in the child.
 
         Raises:
-          TrialFailure: The evaluator raised, or its process died; with the reason.
+          TrialFailure: The evaluator cannot be made, or raised; or its process died
+            or was too late in all attempts. With the reason.
         """
-        if self._process is not None and self._done >= self._trials:
-            self.close()
-        if self._process is None:
-            self._start()
-        try:
-            self._connection.send(candidate)
-            answer = self._connection.recv()
-        except (EOFError, OSError):
-            self._process.join()
-            reason = _cause(self._process.exitcode)
-            self.close()
-            raise TrialFailure(reason) from None
-        self._done += 1
-        if isinstance(answer, Evaluation):
-            return answer
-        raise TrialFailure(answer)
+        for attempt in itertools.count(1):
+            try:
+                answer = self._evaluate(candidate)
+            except _Lost as lost:
+                self.close()
+                answer = self._attempts.failed(candidate.number, attempt, str(lost))
+            if isinstance(answer, Evaluation):
+                return answer
+            if answer is not None:
+                raise TrialFailure(answer)
 
     def close(self) -> None:
         """Ends the child, whatever it does."""
@@ -65,6 +80,33 @@ class ChildProcess:
             self._process.join()
             self._connection.close()
         self._process = self._connection = None
+
+    def _evaluate(self, candidate: Candidate) -> Evaluation | str:
+        """What the child answers: an evaluation, or why there is none."""
+        if self._done >= self._trials:
+            self.close()
+        if self._process is None:
+            self._start()
+            failed = self._receive(None)
+            if failed:
+                self.close()
+                return failed
+        try:
+            self._connection.send(candidate)
+        except OSError:
+            pass  # It has died since; receiving says of what.
+        answer = self._receive(self._attempts.timeout)
+        self._done += 1
+        return answer
+
+    def _receive(self, timeout: float | None) -> Evaluation | str:
+        try:
+            if not self._connection.poll(timeout):
+                raise _Lost(self._attempts.too_late)
+            return self._connection.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            raise _Lost(_cause(self._process.exitcode)) from None
 
     def _start(self) -> None:
         # Not forked: TensorFlow's threads do not survive that.
@@ -94,14 +136,18 @@ def end_with_parent() -> None:
 def _serve(connection: Connection, make_evaluator: Callable[[], Evaluator]) -> None:
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent hears it, and ends us.
-    evaluator = None
+    try:
+        evaluator = make_evaluator()
+    except Exception as error:  # Its line reaches the user with the trial.
+        connection.send(describe(error))
+        return
+    connection.send("")
     while True:
         try:
             candidate = connection.recv()
         except EOFError:
             return
         try:
-            evaluator = evaluator or make_evaluator()
             answer = evaluator(candidate)
         except Exception as error:  # One candidate must not end the search.
             answer = describe(error)

@@ -1,0 +1,239 @@
+"""Kills searches at random moments, and says what was lost.
+
+    python -m benchmarks.faults
+    python -m benchmarks.faults --workers=2
+
+A small search (`benchmarks.table_search`) is killed with SIGKILL at a random moment of
+its life, from the start of its process to its end, and the same command is run again,
+until it has finished; then the next search, until there were `--kills`. With one worker
+the driver is killed; with more, by turns the driver and one of its workers.
+
+After every kill, the trials that had been told before (their lines in trials.csv) must
+be in the study as they were. After every search, no architecture may have been tried
+twice, no file be half, and with one worker all trials equal an uninterrupted search's.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import csv
+import dataclasses
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+
+from absl import flags
+
+from benchmarks.table_search import EVALUATIONS, open_table_study
+from layernas_tf.errors import UserError, run_main
+from layernas_tf.trial import Trial
+
+_ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """How the search is run.
+
+    Attributes:
+      trials: Of each search.
+      seconds: Of each trial.
+      workers: Of the search.
+      address: Of the Ray cluster, for more than one.
+    """
+
+    trials: int
+    seconds: float
+    workers: int
+    address: str
+
+    def start(self, folder: pathlib.Path) -> subprocess.Popen:
+        """Starts it in a workdir; its errors go to a file there."""
+        arguments = [
+            *(sys.executable, "-m", "benchmarks.table_search"),
+            f"--workdir={folder / 'workdir'}",
+            f"--trials={self.trials}",
+            f"--seconds={self.seconds}",
+            f"--workers={self.workers}",
+            f"--ray_address={self.address}",
+        ]
+        with open(folder / "errors", "a", encoding="utf-8") as errors:
+            return subprocess.Popen(
+                arguments, cwd=_ROOT, stdout=subprocess.DEVNULL, stderr=errors
+            )
+
+
+def told(workdir: pathlib.Path) -> list[dict[str, str]]:
+    """The whole lines of trials.csv."""
+    try:
+        text = (workdir / "trials.csv").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    return list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
+
+
+def lost(before: Sequence[dict[str, str]], trials: Sequence[Trial]) -> list[str]:
+    """Which of the trials that were told the study does not hold as they were."""
+    problems = []
+    for row in before:
+        number = int(row["number"])
+        if number >= len(trials):
+            problems.append(f"trial {number} is gone")
+            continue
+        trial = trials[number]
+        architecture = " ".join(map(str, trial.architecture))
+        reward = "" if trial.reward is None else repr(trial.reward)
+        if (row["architecture"], row["reward"]) != (architecture, reward):
+            problems.append(f"trial {number} has changed")
+    return problems
+
+
+def wrong(folder: pathlib.Path, command: Command, whole: Sequence[Trial]) -> list[str]:
+    """What is wrong with a finished search.
+
+    Args:
+      folder: Of the search.
+      command: That ran it.
+      whole: The trials of an uninterrupted search with one worker.
+    """
+    workdir = folder / "workdir"
+    study = open_table_study(workdir)
+    trials = study.trials
+    problems = []
+    if [trial.state for trial in trials] != ["complete"] * command.trials:
+        states = collections.Counter(trial.state for trial in trials)
+        problems.append(f"its trials are {dict(states)}")
+    if len({trial.architecture for trial in trials}) < len(trials):
+        problems.append("an architecture was tried twice")
+    if not study.exact:
+        problems.append("the algorithm's state cannot be rebuilt")
+    rows = told(workdir)
+    if sorted(int(row["number"]) for row in rows) != list(range(command.trials)):
+        problems.append("trials.csv does not have every trial once")
+    problems += lost(rows, trials)
+    if command.workers == 1 and _key(trials) != _key(whole):
+        problems.append("its trials are not those of an uninterrupted search")
+    result = json.loads((workdir / "result.json").read_text(encoding="utf-8"))
+    if result != [list(study.algorithm.best.architecture), study.algorithm.best.reward]:
+        problems.append("result.json is of another search")
+    left = [path.name for path in workdir.rglob(".*.tmp*")]
+    if left:
+        problems.append(f"half files: {', '.join(left)}")
+    return problems
+
+
+def _key(trials: Sequence[Trial]) -> list:
+    return [(t.number, t.architecture, t.reward, t.told, t.layer) for t in trials]
+
+
+def worker(workdir: pathlib.Path) -> int | None:
+    """A process that evaluated lately; None if none does."""
+    with contextlib.suppress(OSError, IndexError):
+        lines = (workdir / EVALUATIONS).read_text(encoding="utf-8").split("\n")
+        pid = int(lines[-2].split()[1])
+        name = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+        return pid if name.startswith(b"ray::_Process") else None
+    return None
+
+
+def measure(command: Command, kills: int, seed: int) -> tuple[int, int, list[str]]:
+    """Kills; returns the searches, the kills of workers, and what was wrong."""
+    rng = random.Random(seed)
+    problems: list[str] = []
+    done, searches, of_workers = 0, 0, 0
+    with tempfile.TemporaryDirectory() as temporary:
+        base = pathlib.Path(temporary)
+        folder = base / "whole"
+        folder.mkdir()
+        started = time.monotonic()
+        alone = dataclasses.replace(command, workers=1, address="")
+        if alone.start(folder).wait():
+            raise UserError((folder / "errors").read_text(encoding="utf-8").strip())
+        length = time.monotonic() - started
+        whole = open_table_study(folder / "workdir").trials
+        while done < kills:
+            searches += 1
+            folder = base / f"search{searches}"
+            folder.mkdir()
+            workdir = folder / "workdir"
+            found: list[str] = []
+            while True:
+                process = command.start(folder)
+                end = time.monotonic() + (
+                    rng.uniform(0, length) if done < kills else float("inf")
+                )
+                while process.poll() is None and time.monotonic() < end:
+                    time.sleep(0.002)
+                if process.poll() is not None:
+                    break
+                victim = worker(workdir) if command.workers > 1 and done % 2 else None
+                if victim is not None:
+                    of_workers += 1
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(victim or process.pid, signal.SIGKILL)
+                done += 1
+                if victim is not None:
+                    process.wait()
+                    break
+                process.wait()
+                before = told(workdir)
+                if before:
+                    found += lost(before, open_table_study(workdir).trials)
+            if process.returncode:
+                text = (folder / "errors").read_text(encoding="utf-8").strip()
+                found.append(f"it ended with {text or process.returncode}")
+            else:
+                found += wrong(folder, command, whole)
+            problems += [f"search {searches}: {problem}" for problem in found]
+            print(f"{done} kills, {searches} searches, {len(problems)} problems")
+    return searches, of_workers, problems
+
+
+def main(argv: Sequence[str]) -> None:
+    """The binary."""
+    del argv
+    given = flags.FLAGS
+    address = ""
+    if given.workers > 1:
+        # Workers of a cluster outlive a driver for a moment, those of a local Ray die
+        # with it: the harder case.
+        import ray
+
+        from layernas_tf.ray_executor import connect
+
+        connect("")
+        address = ray.get_runtime_context().gcs_address
+    command = Command(given.trials, given.seconds, given.workers, address)
+    searches, of_workers, problems = measure(command, given.kills, given.seed)
+    for problem in problems:
+        print(problem)
+    hit = len({problem.partition(":")[0] for problem in problems})
+    print(
+        f"{given.kills} kills ({given.kills - of_workers} of drivers, {of_workers} of "
+        f"workers) in {searches} searches of {given.trials} trials: "
+        + ("nothing was lost" if not hit else f"{hit} searches were damaged")
+    )
+    if problems:
+        sys.exit(1)
+
+
+def define_flags() -> None:
+    """Defines the command line; only the program itself calls it."""
+    flags.DEFINE_integer("kills", 100, "Kills.", lower_bound=1)
+    flags.DEFINE_integer("trials", 30, "Trials of a search.", lower_bound=1)
+    flags.DEFINE_float("seconds", 0.02, "Of a trial.", lower_bound=0)
+    flags.DEFINE_integer("workers", 1, "Workers of a search.", lower_bound=1)
+    flags.DEFINE_integer("seed", 0, "Of the moments.")
+
+
+if __name__ == "__main__":
+    define_flags()
+    run_main(main)
