@@ -13,12 +13,16 @@ import numpy as np
 from absl.testing import absltest, parameterized
 from PIL import Image
 
+from layernas_tf.algorithms.base import Candidate
 from layernas_tf.datasets import folder as folders
 from layernas_tf.datasets import load_dataset
 from layernas_tf.datasets import tensorflow_datasets as tfds_loader
 from layernas_tf.datasets.stream import StreamSplit, decode_part
 from layernas_tf.errors import UserError
-from tests import imagenet_files
+from layernas_tf.evaluators.keras_evaluator import KerasEvaluator
+from layernas_tf.recipe import Recipe
+from layernas_tf.space import State
+from tests import imagenet_files, small_networks
 
 TRAIN, TEST = 30, 6
 
@@ -122,7 +126,7 @@ class ImageNetTest(parameterized.TestCase):
         self.assertEqual(cropped.shape, (24, 16, 16, 3))
         self.assertGreater(np.abs(plain - cropped).max(axis=(1, 2, 3)).min(), 10)
 
-    def test_train_and_validation_do_not_read_the_test_split(self):
+    def test_a_search_does_not_read_the_test_split(self):
         dataset = load_dataset("tfds:imagenet2012", resolution=16)
 
         def fail(key):
@@ -135,6 +139,13 @@ class ImageNetTest(parameterized.TestCase):
             self.assertLen(labels(split, seed=0), -(-split.size // 4))
         with self.assertRaises(AssertionError):
             labels(blind.test)
+        space = dataclasses.replace(
+            small_networks.space(lambda architecture: small_networks.photos()),
+            start=State(3, 16, 16),
+        )
+        recipe = Recipe(1, 12, augment="crop_flip", ema=0.9)
+        reward = KerasEvaluator(space, blind, recipe)(Candidate((0, 0, 0), 0)).reward
+        self.assertBetween(reward, 0, 1)
 
     def test_what_is_not_prepared_is_one_line(self):
         shard = next(_folder.rglob("imagenet2012"))

@@ -10,17 +10,18 @@ import keras
 import numpy as np
 from absl.testing import absltest, parameterized
 
+from layernas_tf.checkpoint import Checkpoint
 from layernas_tf.errors import UserError
+from layernas_tf.optimizer import make_optimizer
+from layernas_tf.scoring import score
 from layernas_tf.segment_training import predict_segments
 from layernas_tf.segments import SegmentCache, cut
 from layernas_tf.training import (
     Recipe,
     default_recipe,
     evaluate_model,
-    make_optimizer,
     precision,
     save_model,
-    score,
     train_model,
 )
 from tests import small_networks
@@ -180,6 +181,26 @@ class TrainTest(parameterized.TestCase):
                 seed=0,
                 segments=SegmentCache() if shared else None,
             )
+
+    def test_a_checkpoint_of_all_epochs_gives_the_trained_network(self):
+        dataset = small_networks.stripes(96)
+        recipe = Recipe(2, 32, learning_rate=0.02, ema=0.9)
+        folder = self.enter_context(tempfile.TemporaryDirectory())
+        checkpoint = Checkpoint(pathlib.Path(folder) / "checkpoint.npz", {"seed": 0})
+        results = [
+            train_model(
+                fresh((8,), dropout=0.2), dataset, recipe, seed=0, checkpoint=checkpoint
+            )
+            for _ in range(2)
+        ]
+        self.assertEqual(results[0].history, results[1].history)
+        self.assertAlmostEqual(results[0].valid_loss, results[1].valid_loss, places=5)
+        other = dataclasses.replace(checkpoint, about={"seed": 1})
+        with self.assertRaisesRegex(UserError, "seed was 0, is 1"):
+            train_model(fresh((8,)), dataset, recipe, seed=1, checkpoint=other)
+        checkpoint.path.write_bytes(checkpoint.path.read_bytes()[:200])
+        with self.assertRaisesRegex(UserError, "no checkpoint"):
+            train_model(fresh((8,)), dataset, recipe, seed=0, checkpoint=checkpoint)
 
     def test_a_network_of_other_images_or_classes_is_refused(self):
         dataset = small_networks.stripes(96)
