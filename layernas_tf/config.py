@@ -74,7 +74,7 @@ class SearchConfig:
     optimizer: str | None = _flag(None, "sgd, rmsprop or adamw.")
     learning_rate: float | None = _flag(None, "Peak learning rate.")
     weight_decay: float | None = _flag(None, "Decoupled weight decay.")
-    augment: str | None = _flag(None, "none, shift or shift_flip.")
+    augment: str | None = _flag(None, "none, shift, shift_flip or crop_flip.")
     mixed_precision: bool = _flag(False, "Train in bfloat16 with float32 weights.")
     trials_per_process: int = _flag(
         100,

@@ -1,71 +1,95 @@
-"""How much of a machine one of several worker processes takes."""
+"""Training on every accelerator that is visible: copies of the network, shared batches.
+
+There is no flag for GPUs: CUDA_VISIBLE_DEVICES says which are used, and who gives a
+training several wants them all to work. A recipe's batch size is that of all together.
+"""
 
 from __future__ import annotations
 
-import math
-import os
-import subprocess
+import contextlib
+from collections.abc import Iterator
 
-_USABLE = 0.9
-"""Share of a GPU's memory that its workers divide; the rest is the driver's."""
+from layernas_tf.errors import UserError
 
 
-def limit_threads(cpus: float) -> None:
-    """Lets TensorFlow compute with as many threads as the worker has CPUs.
+@contextlib.contextmanager
+def all_devices(tpu: str = "") -> Iterator[int]:
+    """Within it, networks are built for and trained on all devices of the best kind.
 
-    Call it before TensorFlow is imported.
-    """
-    threads = str(max(1, math.floor(cpus)))
-    os.environ["TF_NUM_INTRAOP_THREADS"] = threads
-    os.environ["TF_NUM_INTEROP_THREADS"] = threads
-
-
-def limit_gpu_memory(share: float) -> None:
-    """Caps what the process takes of its GPU's memory.
-
-    Ray's fractions of a GPU only place workers: by itself, the first TensorFlow on a
-    GPU takes all of its memory. Call it before the first computation of the process.
+    With TensorFlow by `tf.distribute` (Keras' distribution API leaves it to that),
+    with JAX by `keras.distribution.DataParallel`.
 
     Args:
-      share: Of one GPU, below 1; whole GPUs are not capped.
+      tpu: Name or address of a TPU, TensorFlow only; `local` on its own machine.
+
+    Yields:
+      How many devices work.
+
+    Raises:
+      UserError: The TPU cannot be reached.
     """
-    if not 0 < share < 1:
-        return
-    os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{_USABLE * share:.3f}"  # JAX
     import keras
 
     if keras.backend.backend() != "tensorflow":
+        if tpu:
+            raise UserError(
+                f"--tpu={tpu} is for TensorFlow; {keras.backend.backend()} uses the "
+                "TPUs of its machine by itself"
+            )
+        yield _distribute_keras()
         return
     import tensorflow as tf
 
-    for gpu in tf.config.list_physical_devices("GPU"):
-        total = gpu_memory_mib(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
-        if total is None:
-            tf.config.experimental.set_memory_growth(gpu, True)
-            continue
-        limit = tf.config.LogicalDeviceConfiguration(
-            memory_limit=int(_USABLE * share * total)
-        )
-        tf.config.set_logical_device_configuration(gpu, [limit])
+    if tpu:
+        strategy = _tpu_strategy(tpu)
+    else:
+        devices = tf.config.list_logical_devices("GPU")
+        devices = devices or tf.config.list_logical_devices("CPU")
+        if len(devices) == 1:
+            yield 1
+            return
+        strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
+    with strategy.scope():
+        yield strategy.num_replicas_in_sync
 
 
-def gpu_memory_mib(devices: str) -> int | None:
-    """Memory of the smallest of these NVIDIA GPUs; None if it cannot be known.
+def compiled_by_xla() -> bool:
+    """Whether a network's steps are compiled by XLA.
 
-    Args:
-      devices: Indices or UUIDs, separated by commas; empty for all.
+    It pays on accelerators; on CPU it only makes compilation longer. TensorFlow's
+    copies on several devices talk to each other, which XLA's programs cannot.
     """
-    command = [
-        "nvidia-smi",
-        "--query-gpu=memory.total",
-        "--format=csv,noheader,nounits",
-    ]
-    if devices:
-        command.append(f"--id={devices}")
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return True
+    import tensorflow as tf
+
+    return not tf.distribute.has_strategy() and bool(
+        tf.config.list_physical_devices("GPU")
+    )
+
+
+def _distribute_keras() -> int:
+    import keras
+
+    devices = keras.distribution.list_devices()
+    if len(devices) > 1:
+        keras.distribution.set_distribution(keras.distribution.DataParallel())
+    return len(devices)
+
+
+def _tpu_strategy(tpu: str):
+    import tensorflow as tf
+
     try:
-        printed = subprocess.run(
-            command, capture_output=True, text=True, timeout=60, check=True
-        ).stdout
-        return min(int(line) for line in printed.split())
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return None
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=tpu)
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+        return tf.distribute.TPUStrategy(resolver)
+    except Exception as error:  # of gRPC, of the cloud's API, or of the TPU itself
+        lines = str(error).strip().splitlines() or ["no message"]
+        raise UserError(
+            f"--tpu={tpu}: no TPU can be reached there: {type(error).__name__}: "
+            f"{lines[0][:300]}"
+        ) from None

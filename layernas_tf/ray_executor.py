@@ -16,10 +16,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from layernas_tf.algorithms.base import Candidate
-from layernas_tf.devices import limit_gpu_memory, limit_threads
 from layernas_tf.errors import UserError
 from layernas_tf.evaluators.base import ONCE, Attempts, Evaluator, describe
 from layernas_tf.executors import Outcome, evaluate
+from layernas_tf.worker_limits import limit_gpu_memory, limit_threads
 
 MOST_FAILED_STARTS = 3
 """So many deaths in a row before a worker is ready, for each worker, end the search."""

@@ -11,16 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from layernas_tf.datasets.split import Dataset, Split
+from layernas_tf.optimizer import averaging_momentum, decays
 from layernas_tf.recipe import Recipe
+from layernas_tf.scoring import gives_logits, score
 from layernas_tf.segments import Piece, Segment, SegmentCache, assign, cut, flatten
-from layernas_tf.training import (
-    TrainingResult,
-    averaging_momentum,
-    check_finite,
-    decays,
-    gives_logits,
-    score,
-)
+from layernas_tf.training import TrainingResult, check_finite
 
 
 @dataclasses.dataclass(eq=False)
@@ -83,7 +78,11 @@ def train_segments(
     slots = (tf.zeros_like(network.weights), tf.zeros_like(network.weights))
     batches = iter(
         dataset.train.batches(
-            recipe.batch_size, seed=seed, augment=recipe.augment, repeat=True
+            recipe.batch_size,
+            seed=seed,
+            augment=recipe.augment,
+            randaugment=recipe.randaugment,
+            repeat=True,
         )
     )
     history = []

@@ -11,15 +11,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import pathlib
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
+from layernas_tf.datasets.augment import AUGMENTATIONS
 from layernas_tf.errors import UserError, run_main
-from layernas_tf.recipe import OPTIMIZERS, Recipe
+from layernas_tf.recipe import OPTIMIZERS, SCHEDULES, Recipe
+from layernas_tf.workdir import lock_workdir, open_workdir, write_json
+
+if TYPE_CHECKING:
+    from layernas_tf.space import Architecture, SearchSpace
 
 _ARCHITECTURE = flags.DEFINE_string(
     "architecture", None, "File that a search wrote: winner/architecture.json."
@@ -33,12 +38,38 @@ _SPACE = flags.DEFINE_string(
 _DATASET = flags.DEFINE_string(
     "dataset", "digits", "digits, npz:FILE, folder:DIR or tfds:NAME."
 )
+_VALID_FRACTION = flags.DEFINE_float(
+    "valid_fraction", 0.2, "Share of the training images held out for validation."
+)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for the results.")
-_EPOCHS = flags.DEFINE_integer("epochs", None, "Rounds through the training images.")
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "Images per step.")
-_OPTIMIZER = flags.DEFINE_enum("optimizer", None, OPTIMIZERS, "The optimizer.")
-_LEARNING_RATE = flags.DEFINE_float("learning_rate", None, "Peak learning rate.")
+_RECIPE = (
+    flags.DEFINE_integer("epochs", None, "Rounds through the training images."),
+    flags.DEFINE_integer("batch_size", None, "Images per step, of all devices."),
+    flags.DEFINE_enum("optimizer", None, OPTIMIZERS, "The optimizer."),
+    flags.DEFINE_float("learning_rate", None, "Peak learning rate."),
+    flags.DEFINE_float("weight_decay", None, "Decoupled weight decay."),
+    flags.DEFINE_enum("schedule", None, SCHEDULES, "Of the rate, after the warm-up."),
+    flags.DEFINE_float("warmup_epochs", None, "Epochs in which the rate rises."),
+    flags.DEFINE_float("label_smoothing", None, "Share spread over all classes."),
+    flags.DEFINE_enum("augment", None, AUGMENTATIONS, "Moves, crops, mirrors."),
+    flags.DEFINE_float(
+        "randaugment", None, "Magnitude of RandAugment, 1 to 10; 0: none."
+    ),
+    flags.DEFINE_float("mixup", None, "Alpha of mixup, such as 0.2; 0: none."),
+    flags.DEFINE_float(
+        "ema", None, "Momentum of the average of weights, such as 0.9999; 0: none."
+    ),
+)
+_DROPOUT = flags.DEFINE_float(
+    "dropout", None, "Rate before the classifier; by default as in the architecture."
+)
 _MIXED_PRECISION = flags.DEFINE_bool("mixed_precision", False, "Compute in bfloat16.")
+_TPU = flags.DEFINE_string(
+    "tpu",
+    "",
+    "Name or address of a TPU ('local' on its own machine). GPUs need no flag: all "
+    "that are visible work together.",
+)
 _SEED = flags.DEFINE_integer("seed", 0, "Of weights, images held out, and their order.")
 
 
@@ -49,12 +80,10 @@ def main(argv: Sequence[str]) -> None:
         if not flags.FLAGS[name].value:
             raise UserError(f"--{name} is needed (--help lists the flags)")
     data = read_architecture(_ARCHITECTURE.value)
-    workdir = pathlib.Path(_WORKDIR.value)
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--workdir: cannot write {str(workdir)!r}: {error}") from error
-    metrics = train_architecture(data, workdir)
+    space, architecture = read_space(data)
+    workdir = open_workdir(_WORKDIR.value)
+    with lock_workdir(workdir):
+        metrics = train_architecture(space, architecture, workdir)
     print(
         f"valid accuracy {metrics['valid_accuracy']:.4f}, test accuracy "
         f"{metrics['test_accuracy']:.4f}; {workdir / 'model.keras'}"
@@ -83,8 +112,8 @@ def read_architecture(path: str) -> dict:
     return data
 
 
-def train_architecture(data: dict, workdir: pathlib.Path) -> dict[str, float]:
-    """Trains the architecture by the flags; returns what is in `metrics.json`."""
+def read_space(data: dict) -> tuple[SearchSpace, Architecture]:
+    """The architecture and its space, with what the flags change of it."""
     from search_spaces.registry import get_space
 
     if _SPACE.value is None and ".py" in data["space"]:
@@ -96,12 +125,24 @@ def train_architecture(data: dict, workdir: pathlib.Path) -> dict[str, float]:
         raise UserError(
             f"--space={_SPACE.value}, but the architecture is of {data['space']!r}"
         )
-    space = get_space(data["space"], **data["arguments"])
-    architecture = space.from_json(data)
+    arguments = dict(data["arguments"])
+    if _DROPOUT.value is not None:
+        arguments["dropout"] = _DROPOUT.value
+    space = get_space(data["space"], **arguments)
+    if space.start.height != space.start.width:
+        raise UserError(f"space {space.name!r}: expected square images")
+    return space, space.from_json(data)
 
+
+def train_architecture(
+    space: SearchSpace, architecture: Architecture, workdir: pathlib.Path
+) -> dict[str, Any]:
+    """Trains the architecture by the flags; returns what is in `metrics.json`."""
     import keras
 
+    from layernas_tf.checkpoint import Checkpoint
     from layernas_tf.datasets import load_dataset
+    from layernas_tf.devices import all_devices
     from layernas_tf.training import (
         default_recipe,
         evaluate_model,
@@ -110,27 +151,39 @@ def train_architecture(data: dict, workdir: pathlib.Path) -> dict[str, float]:
         train_model,
     )
 
-    if space.start.height != space.start.width:
-        raise UserError(f"space {space.name!r}: expected square images")
-    dataset = load_dataset(
-        _DATASET.value, resolution=space.start.height, seed=_SEED.value
-    )
-    recipe = with_flags(default_recipe(dataset, proxy=False))
-    keras.utils.set_random_seed(_SEED.value)
-    with precision(recipe):
-        model = space.build(architecture)
-    result = train_model(
-        model,
-        dataset,
-        recipe,
-        seed=_SEED.value,
-        callbacks=[
-            keras.callbacks.BackupAndRestore(workdir / "checkpoint"),
-            keras.callbacks.TensorBoard(workdir / "tensorboard", write_graph=False),
-        ],
-    )
-    test = evaluate_model(model, dataset.test)
-    save_model(model, workdir / "model.keras")
+    with all_devices(_TPU.value) as devices:
+        dataset = load_dataset(
+            _DATASET.value,
+            resolution=space.start.height,
+            valid_fraction=_VALID_FRACTION.value,
+            seed=_SEED.value,
+        )
+        recipe = with_flags(default_recipe(dataset, proxy=False))
+        about = {
+            "space": space.name,
+            "arguments": dict(space.arguments),
+            "architecture": list(architecture),
+            "dataset": dataset.name,
+            "valid_fraction": _VALID_FRACTION.value,
+            "recipe": dataclasses.asdict(recipe),
+            "seed": _SEED.value,
+        }
+        checkpoint = Checkpoint(workdir / "checkpoint.npz", about)
+        keras.utils.set_random_seed(_SEED.value)
+        with precision(recipe):
+            model = space.build(architecture)
+        result = train_model(
+            model,
+            dataset,
+            recipe,
+            seed=_SEED.value,
+            callbacks=[
+                keras.callbacks.TensorBoard(workdir / "tensorboard", write_graph=False)
+            ],
+            checkpoint=checkpoint,
+        )
+        test = evaluate_model(model, dataset.test)
+        save_model(model, workdir / "model.keras")
     metrics = {
         "valid_accuracy": result.valid_accuracy,
         "valid_loss": result.valid_loss,
@@ -138,25 +191,19 @@ def train_architecture(data: dict, workdir: pathlib.Path) -> dict[str, float]:
         "test_loss": test.loss,
         "train_loss": result.train_loss,
         "train_seconds": result.train_seconds,
+        "devices": devices,
         "costs": space.costs(architecture),
-        "recipe": dataclasses.asdict(recipe),
-        "dataset": dataset.name,
-        "seed": _SEED.value,
+        **about,
     }
-    partial = workdir / ".partial-metrics.json"
-    partial.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, workdir / "metrics.json")
+    write_json(workdir / "metrics.json", metrics)
+    checkpoint.path.unlink(missing_ok=True)
     return metrics
 
 
 def with_flags(recipe: Recipe) -> Recipe:
     """The recipe with what the flags say in place of the defaults."""
-    given = {
-        flag.name: flag.value
-        for flag in (_EPOCHS, _BATCH_SIZE, _OPTIMIZER, _LEARNING_RATE)
-        if flag.value is not None
-    }
-    if "epochs" in given and given["epochs"] > 0:
+    given = {flag.name: flag.value for flag in _RECIPE if flag.value is not None}
+    if given.get("epochs", 0) > 0 and "warmup_epochs" not in given:
         share = recipe.warmup_epochs / recipe.epochs
         given["warmup_epochs"] = share * given["epochs"]
     return dataclasses.replace(recipe, mixed_precision=_MIXED_PRECISION.value, **given)

@@ -14,15 +14,23 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from layernas_tf.datasets.split import Dataset, Split
+from layernas_tf.datasets.split import Dataset
+from layernas_tf.devices import compiled_by_xla
 from layernas_tf.errors import UserError
+from layernas_tf.optimizer import averaging_momentum, make_optimizer
 from layernas_tf.recipe import Recipe, default_recipe
+from layernas_tf.scoring import (
+    Scores,
+    compile_for_use,
+    evaluate_model,
+    gives_logits,
+)
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
 
+    from layernas_tf.checkpoint import Checkpoint
     from layernas_tf.segments import SegmentCache
 
 _SEGMENTED_IMAGES = 50_000
@@ -61,14 +69,6 @@ class TrainingResult:
     history: tuple[Mapping[str, float], ...]
 
 
-@dataclasses.dataclass(frozen=True)
-class Scores:
-    """How good a network is on a split: accuracy in 0..1 and mean cross-entropy."""
-
-    accuracy: float
-    loss: float
-
-
 @contextlib.contextmanager
 def precision(recipe: Recipe) -> Iterator[None]:
     """Within it, networks are built for the recipe's precision."""
@@ -91,6 +91,7 @@ def train_model(
     seed: int,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     segments: SegmentCache | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> TrainingResult:
     """Trains a network on `dataset.train` and validates it on `dataset.valid`.
 
@@ -108,7 +109,10 @@ def train_model(
       callbacks: For Keras' fit.
       segments: Compiled pieces from other trainings: with it and without callbacks a
         short training takes a fraction of the time (TensorFlow only); a long one
-        is left to Keras' fit.
+        is left to Keras' fit, and so is one with a moving average of weights, mixup
+        or a checkpoint.
+      checkpoint: Where the state is kept after every epoch. If there is one already,
+        the training goes on from it, and ends as if nothing had come in between.
 
     Raises:
       FloatingPointError: The loss became NaN or infinite.
@@ -119,18 +123,16 @@ def train_model(
     if (
         segments is not None
         and recipe.epochs * dataset.train.size <= _SEGMENTED_IMAGES
-        and not callbacks
+        and not (callbacks or checkpoint or recipe.mixup or recipe.ema)
         and keras.backend.backend() == "tensorflow"
     ):
         from layernas_tf.segment_training import train_segments
 
         result = train_segments(model, dataset, recipe, seed, segments)
         if result is not None:
-            _compile_for_use(model)
+            compile_for_use(model)
             return result
-    result = _fit(model, dataset, recipe, seed, callbacks)
-    _compile_for_use(model)
-    return result
+    return _fit(model, dataset, recipe, seed, callbacks, checkpoint)
 
 
 def check_shape(model: keras.Model, dataset: Dataset) -> None:
@@ -145,29 +147,13 @@ def check_shape(model: keras.Model, dataset: Dataset) -> None:
         )
 
 
-def averaging_momentum(steps: int) -> float:
-    """Momentum of running statistics that look back over a tenth of the steps."""
-    return math.exp(-1 / max(1.0, 0.1 * steps))
-
-
-def gives_logits(model: keras.Model) -> bool:
-    """Whether the network ends without a softmax."""
-    import keras
-
-    last = model.layers[-1]
-    while isinstance(last, (keras.layers.Flatten, keras.layers.Reshape)):
-        last = last._inbound_nodes[0].parent_nodes[0].operation
-    if isinstance(last, keras.layers.Softmax):
-        return False
-    return getattr(last, "activation", None) is not keras.activations.softmax
-
-
 def _fit(
     model: keras.Model,
     dataset: Dataset,
     recipe: Recipe,
     seed: int,
     callbacks: Sequence[keras.callbacks.Callback],
+    checkpoint: Checkpoint | None,
 ) -> TrainingResult:
     import keras
 
@@ -177,34 +163,40 @@ def _fit(
     optimizer = make_optimizer(model, recipe, steps)
     # Slots made inside the first step would make TensorFlow trace it twice.
     optimizer.build(model.trainable_variables)
+    state = [*model.variables, *optimizer.variables]
+    rows = checkpoint.load(state) if checkpoint else []
     model.compile(
         optimizer,
         loss=keras.losses.CategoricalCrossentropy(
             from_logits=gives_logits(model), label_smoothing=recipe.label_smoothing
         ),
         metrics=["accuracy"],
-        jit_compile=_has_accelerator(),
+        jit_compile=compiled_by_xla(),
     )
-    one_hot = _one_hot(dataset.classes)
+
+    def finish_epoch(epoch, logs):
+        rows.append({k.replace("val_", "valid_"): float(v) for k, v in logs.items()})
+        # Nobody should go on from weights that are no numbers.
+        if checkpoint and math.isfinite(logs["loss"]):
+            checkpoint.save(rows, state)
+
+    added = [
+        keras.callbacks.TerminateOnNaN(),
+        keras.callbacks.LambdaCallback(on_epoch_end=finish_epoch),
+    ]
+    if recipe.ema:
+        added.append(keras.callbacks.SwapEMAWeights())  # while it is validated
     with _statistics_momentum(model, averaging_momentum(steps)):
-        history = model.fit(
-            dataset.train.batches(
-                recipe.batch_size, seed=seed, augment=recipe.augment, repeat=True
-            ).map(one_hot),
+        model.fit(
+            training_batches(dataset, recipe, seed, start=len(rows) * per_epoch),
             epochs=recipe.epochs,
+            initial_epoch=len(rows),
             steps_per_epoch=per_epoch,
-            validation_data=dataset.valid.batches(256).map(one_hot),
-            callbacks=[keras.callbacks.TerminateOnNaN(), *callbacks],
+            validation_data=dataset.valid.batches(256).map(_one_hot(dataset.classes)),
+            callbacks=[*added, *callbacks],
             shuffle=False,
             verbose=0,
-        ).history
-    rows = tuple(
-        {
-            name.replace("val_", "valid_"): float(values[epoch])
-            for name, values in history.items()
-        }
-        for epoch in range(len(history["loss"]))
-    )
+        )
     check_finite(rows[-1]["loss"], len(rows))
     scores = evaluate_model(model, dataset.valid)
     return TrainingResult(
@@ -212,94 +204,34 @@ def _fit(
         valid_loss=scores.loss,
         train_loss=rows[-1]["loss"],
         train_seconds=time.perf_counter() - started,
-        history=rows,
+        history=tuple(rows),
     )
 
 
-def make_optimizer(
-    model: keras.Model, recipe: Recipe, steps: int
-) -> keras.optimizers.Optimizer:
-    """The recipe's optimizer for a training of so many steps."""
-    import keras
+def training_batches(
+    dataset: Dataset, recipe: Recipe, seed: int, start: int = 0
+) -> tf.data.Dataset:
+    """Batches for ever: augmented images and labels as probabilities, mixed or not."""
+    import tensorflow as tf
 
-    warmup = recipe.warmup_steps(steps)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        recipe.first_rate(steps) if warmup else recipe.learning_rate,
-        decay_steps=max(1, steps - warmup),
-        alpha=1.0 if recipe.schedule == "constant" else 0.0,
-        warmup_target=recipe.learning_rate if warmup else None,
-        warmup_steps=warmup,
-    )
-    decay = recipe.weight_decay or None
-    if recipe.optimizer == "sgd":
-        optimizer = keras.optimizers.SGD(
-            schedule, momentum=0.9, nesterov=True, weight_decay=decay
-        )
-    elif recipe.optimizer == "rmsprop":
-        optimizer = keras.optimizers.RMSprop(
-            schedule, rho=0.9, momentum=0.9, epsilon=1e-3, weight_decay=decay
-        )
-    else:
-        optimizer = keras.optimizers.AdamW(schedule, weight_decay=decay)
-    optimizer.exclude_from_weight_decay(
-        var_list=[v for v in model.trainable_variables if not decays(v)]
-    )
-    return optimizer
+    from layernas_tf.datasets.augment import mixup
 
+    batches = dataset.train.batches(
+        recipe.batch_size,
+        seed=seed,
+        augment=recipe.augment,
+        randaugment=recipe.randaugment,
+        repeat=True,
+        start=start,
+    ).map(_one_hot(dataset.classes))
+    if not recipe.mixup:
+        return batches
 
-def decays(variable: keras.Variable) -> bool:
-    """Whether weight decay acts on a weight: kernels yes, biases and scales no."""
-    return len(variable.shape) > 1
+    def mix(step, batch):
+        key = tf.stack([tf.constant(seed, tf.int64), step])
+        return mixup(*batch, key, recipe.mixup)
 
-
-def evaluate_model(
-    model: keras.Model,
-    split: Split,
-    *,
-    segments: SegmentCache | None = None,
-    batch_size: int = 256,
-) -> Scores:
-    """Measures a network on a split.
-
-    Args:
-      model: Takes float32 images in [0, 255], gives logits or probabilities.
-      split: What to measure on.
-      segments: As for `train_model`.
-      batch_size: Images that are computed at a time.
-    """
-    import keras
-
-    outputs = labels = None
-    if segments is not None and keras.backend.backend() == "tensorflow":
-        from layernas_tf.segment_training import predict_segments
-
-        outputs, labels = predict_segments(model, split, segments, batch_size)
-    if outputs is None:
-        labels = np.concatenate(
-            [label.numpy() for _, label in split.batches(batch_size)]
-        )
-        outputs = model.predict(
-            split.batches(batch_size).map(lambda images, _: images), verbose=0
-        )
-    return score(outputs, labels, gives_logits(model))
-
-
-def score(outputs: np.ndarray, labels: np.ndarray, logits: bool) -> Scores:
-    """Accuracy and mean cross-entropy of logits or probabilities.
-
-    Args:
-      outputs: (N, classes).
-      labels: (N,) integers.
-      logits: Whether the outputs are logits.
-    """
-    outputs = np.asarray(outputs, np.float64)
-    if logits:
-        outputs = outputs - outputs.max(axis=1, keepdims=True)
-        log = outputs - np.log(np.exp(outputs).sum(axis=1, keepdims=True))
-    else:
-        log = np.log(np.clip(outputs, 1e-7, 1))
-    loss = -log[np.arange(len(labels)), labels].mean()
-    return Scores(float((outputs.argmax(axis=1) == labels).mean()), float(loss))
+    return batches.enumerate(start).map(mix, num_parallel_calls=tf.data.AUTOTUNE)
 
 
 def check_finite(loss: float, epoch: int) -> None:
@@ -316,35 +248,10 @@ def save_model(model: keras.Model, path: str | os.PathLike[str]) -> None:
     os.replace(partial, path)
 
 
-def _compile_for_use(model: keras.Model) -> None:
-    # For `evaluate` on integer labels, and without the slots of the optimizer, which
-    # would make a saved file two or three times as large.
-    import keras
-
-    model.compile(
-        keras.optimizers.SGD(),
-        loss=keras.losses.SparseCategoricalCrossentropy(
-            from_logits=gives_logits(model)
-        ),
-        metrics=["accuracy"],
-    )
-
-
 def _one_hot(classes: int) -> Any:
     import tensorflow as tf
 
     return lambda images, labels: (images, tf.one_hot(labels, classes))
-
-
-def _has_accelerator() -> bool:
-    # XLA pays on accelerators; on CPU it only makes compilation longer.
-    import keras
-
-    if keras.backend.backend() != "tensorflow":
-        return True
-    import tensorflow as tf
-
-    return bool(tf.config.list_physical_devices("GPU"))
 
 
 @contextlib.contextmanager

@@ -229,41 +229,6 @@ class TfdsTest(DatasetTest):
         self.assertLen(dataset.class_names, 10)
         self.assertEqual(dataset.train.size + dataset.valid.size, 100)
 
-    def test_imagenet_is_tested_on_its_validation_split(self):
-        import tensorflow as tf
-        import tensorflow_datasets as tfds
-
-        asked = []
-
-        def as_dataset(builder, split, *args, **kwargs):
-            asked.append(split)
-            generator = np.random.default_rng(0)
-
-            def images():
-                for index in range(20):
-                    height, width = generator.integers(20, 60, 2)
-                    yield {
-                        "image": np.zeros((height, width, 3), np.uint8),
-                        "label": index % 2,
-                        "file_name": f"{index}.jpg",
-                    }
-
-            return tf.data.Dataset.from_generator(
-                images,
-                output_signature={
-                    "image": tf.TensorSpec((None, None, 3), tf.uint8),
-                    "label": tf.TensorSpec((), tf.int64),
-                    "file_name": tf.TensorSpec((), tf.string),
-                },
-            )
-
-        with tfds.testing.mock_data(as_dataset_fn=as_dataset):
-            dataset = load_dataset("tfds:imagenet2012", resolution=48)
-        self.assertIn("validation", asked)
-        self.assertNotIn("test", asked)
-        self.assertEqual(dataset.shape, (48, 48, 3))
-        self.assertEqual(dataset.classes, 1000)
-
     def test_unknown_names_and_other_tasks_are_refused(self):
         import tensorflow_datasets as tfds
 

@@ -10,17 +10,19 @@ import keras
 import numpy as np
 from absl.testing import absltest, parameterized
 
+from layernas_tf.checkpoint import Checkpoint
+from layernas_tf.datasets.split import ArraySplit
 from layernas_tf.errors import UserError
+from layernas_tf.optimizer import make_optimizer
+from layernas_tf.scoring import score
 from layernas_tf.segment_training import predict_segments
 from layernas_tf.segments import SegmentCache, cut
 from layernas_tf.training import (
     Recipe,
     default_recipe,
     evaluate_model,
-    make_optimizer,
     precision,
     save_model,
-    score,
     train_model,
 )
 from tests import small_networks
@@ -54,6 +56,9 @@ class RecipeTest(parameterized.TestCase):
         ({"learning_rate": float("nan")}, "learning_rate"),
         ({"warmup_epochs": 9}, "warmup_epochs"),
         ({"label_smoothing": -0.1}, "label_smoothing"),
+        ({"randaugment": 11.0}, "randaugment"),
+        ({"mixup": -1.0}, "mixup"),
+        ({"ema": 1.0}, "ema"),
     )
     def test_senseless_recipes_are_refused(self, change, word):
         with self.assertRaisesRegex(UserError, word):
@@ -67,6 +72,22 @@ class RecipeTest(parameterized.TestCase):
         self.assertEqual(full.augment, "shift_flip")
         glyphs = dataclasses.replace(dataset, mirrors=False)
         self.assertEqual(default_recipe(glyphs, proxy=False).augment, "shift")
+
+    def test_photos_in_great_number_are_trained_on_as_imagenet_is(self):
+        images = np.broadcast_to(np.uint8(0), (300_000, 224, 224, 3))
+        many = ArraySplit(images, np.broadcast_to(np.int32(0), 300_000))
+        dataset = dataclasses.replace(
+            small_networks.stripes(), train=many, shape=(224, 224, 3)
+        )
+        full = default_recipe(dataset, proxy=False)
+        self.assertEqual((full.epochs, full.optimizer), (350, "rmsprop"))
+        self.assertAlmostEqual(full.learning_rate / full.batch_size, 0.064 / 1024)
+        self.assertGreater(full.ema, 0)
+        proxy = default_recipe(dataset, proxy=True)
+        self.assertEqual((proxy.epochs, proxy.ema, proxy.randaugment), (5, 0, 0))
+        self.assertEqual({full.augment, proxy.augment}, {"crop_flip"})
+        small = dataclasses.replace(dataset, shape=(32, 32, 3))
+        self.assertLess(default_recipe(small, proxy=False).epochs, 10)
 
 
 class CutTest(absltest.TestCase):
@@ -180,6 +201,39 @@ class TrainTest(parameterized.TestCase):
                 seed=0,
                 segments=SegmentCache() if shared else None,
             )
+
+    def test_the_average_of_weights_is_validated_and_kept(self):
+        dataset = small_networks.stripes(96)
+        recipe = Recipe(3, 32, learning_rate=0.02, schedule="constant")
+        plain = train_model(fresh((8,)), dataset, recipe, seed=0)
+        averaged = dataclasses.replace(recipe, ema=0.9)
+        # A tenth of nine steps is one: the average of the last few.
+        result = train_model(fresh((8,)), dataset, averaged, seed=0)
+        self.assertAlmostEqual(result.train_loss, plain.train_loss, places=3)
+        self.assertAlmostEqual(
+            result.history[-1]["valid_loss"], result.valid_loss, places=4
+        )
+        self.assertNotAlmostEqual(result.valid_loss, plain.valid_loss, places=3)
+
+    def test_a_checkpoint_of_all_epochs_gives_the_trained_network(self):
+        dataset = small_networks.stripes(96)
+        recipe = Recipe(2, 32, learning_rate=0.02, ema=0.9)
+        folder = self.enter_context(tempfile.TemporaryDirectory())
+        checkpoint = Checkpoint(pathlib.Path(folder) / "checkpoint.npz", {"seed": 0})
+        results = [
+            train_model(
+                fresh((8,), dropout=0.2), dataset, recipe, seed=0, checkpoint=checkpoint
+            )
+            for _ in range(2)
+        ]
+        self.assertEqual(results[0].history, results[1].history)
+        self.assertAlmostEqual(results[0].valid_loss, results[1].valid_loss, places=5)
+        other = dataclasses.replace(checkpoint, about={"seed": 1})
+        with self.assertRaisesRegex(UserError, "seed was 0, is 1"):
+            train_model(fresh((8,)), dataset, recipe, seed=1, checkpoint=other)
+        checkpoint.path.write_bytes(checkpoint.path.read_bytes()[:200])
+        with self.assertRaisesRegex(UserError, "no checkpoint"):
+            train_model(fresh((8,)), dataset, recipe, seed=0, checkpoint=checkpoint)
 
     def test_a_network_of_other_images_or_classes_is_refused(self):
         dataset = small_networks.stripes(96)

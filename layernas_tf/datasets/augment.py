@@ -1,4 +1,8 @@
-"""Augmentation of whole batches, the same for every way of training."""
+"""Augmentation by a key: the same key gives the same result.
+
+So a training that is resumed sees what an uninterrupted one would have seen, however
+many threads prepare the images.
+"""
 
 from __future__ import annotations
 
@@ -7,26 +11,125 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import tensorflow as tf
 
-AUGMENTATIONS = ("none", "shift", "shift_flip")
+AUGMENTATIONS = ("none", "shift", "shift_flip", "crop_flip")
 """`shift` moves an image by up to an eighth of its side (pad and crop); `shift_flip`
-also mirrors it in half of the cases."""
+also mirrors it in half of the cases; `crop_flip` resizes a random part of it to the
+whole, and mirrors: what networks for ImageNet are trained with."""
+
+SMALLEST_CROP = 0.08
+"""Least share of an image's area that `crop_flip` cuts out."""
+
+ASPECT_RATIOS = (3 / 4, 4 / 3)
+"""Width over height of what `crop_flip` cuts out."""
 
 
-def augment_images(images: tf.Tensor, key: tf.Tensor, augment: str) -> tf.Tensor:
+def augment_images(
+    images: tf.Tensor, key: tf.Tensor, augment: str, randaugment: float = 0.0
+) -> tf.Tensor:
     """Augments each image of a batch on its own.
 
     Args:
-      images: (B, H, W, C) float32; what a shift uncovers repeats the border.
-      key: (2,) int64 seed; the same key gives the same result.
+      images: (B, H, W, C) float32 in [0, 255]; what a shift uncovers repeats the
+        border.
+      key: (2,) int64 seed.
       augment: One of `AUGMENTATIONS`.
+      randaugment: Magnitude of `randaugment.rand_augment`, which comes last; 0 is none.
 
     Returns:
       The augmented batch, of the same shape.
     """
     import tensorflow as tf
 
-    if augment == "none":
-        return images
+    if augment in ("shift", "shift_flip"):
+        images = _shift(images, key, flip=augment == "shift_flip")
+    keys = None
+    if augment == "crop_flip" or randaugment:
+        keys = tf.map_fn(
+            lambda index: tf.random.fold_in(key, index),
+            tf.range(tf.shape(images, tf.int64)[0]),
+        )
+    if augment == "crop_flip":
+        images = _crop(images, keys)
+    if randaugment:
+        from layernas_tf.datasets.randaugment import rand_augment
+
+        images = tf.map_fn(
+            lambda both: rand_augment(both[0], both[1], randaugment),
+            (images, keys),
+            fn_output_signature=tf.TensorSpec(images.shape[1:], tf.float32),
+        )
+    return images
+
+
+def crop_box(height: tf.Tensor, width: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+    """A random part of an image, by area and aspect ratio; of some the whole.
+
+    Source: C. Szegedy et al., Going Deeper with Convolutions, arXiv 1409.4842, section
+    6; with the aspect ratios that are common since.
+
+    Args:
+      height: Of the image, in pixels.
+      width: Likewise.
+      key: (2,) int64 seed.
+
+    Returns:
+      (4,) int32: top, left, height, width.
+    """
+    import tensorflow as tf
+
+    begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
+        tf.stack([height, width, 1]),
+        bounding_boxes=tf.constant([[[0.0, 0.0, 1.0, 1.0]]]),
+        seed=key,
+        min_object_covered=0.0,
+        aspect_ratio_range=ASPECT_RATIOS,
+        area_range=(SMALLEST_CROP, 1.0),
+        max_attempts=10,
+    )
+    return tf.concat([begin[:2], size[:2]], 0)
+
+
+def mirror(image: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+    """The image (H, W, C), or in half of the cases its mirror image."""
+    import tensorflow as tf
+
+    # Folded once more: `crop_box` draws from the key itself.
+    draw = tf.random.stateless_uniform((), tf.random.fold_in(key, 1))
+    return tf.where(draw < 0.5, image[:, ::-1], image)
+
+
+def mixup(
+    images: tf.Tensor, labels: tf.Tensor, key: tf.Tensor, alpha: float
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Adds to each image of a batch, and to its label, a share of another's.
+
+    Source: H. Zhang et al., mixup: Beyond Empirical Risk Minimization, arXiv
+    1710.09412; one share per batch as there. The other image is the one as far from the
+    batch's end: batches are shuffled.
+
+    Args:
+      images: (B, H, W, C) float32.
+      labels: (B, classes) float32, each row sums up to 1.
+      key: (2,) int64 seed.
+      alpha: The share is drawn from Beta(alpha, alpha), alpha > 0.
+
+    Returns:
+      Images and labels; what the batch sums up to stays.
+    """
+    import tensorflow as tf
+
+    gammas = tf.random.stateless_gamma((2,), key, alpha)
+    # Small alphas give zeros for both: then nothing is mixed.
+    share = tf.math.divide_no_nan(gammas[0], gammas[0] + gammas[1])
+    return (
+        images + share * (images[::-1] - images),
+        labels + share * (labels[::-1] - labels),
+    )
+
+
+def _shift(images: tf.Tensor, key: tf.Tensor, *, flip: bool) -> tf.Tensor:
+    import tensorflow as tf
+
     shape = tf.shape(images)
     draws = tf.random.stateless_uniform((3, shape[0]), key)
 
@@ -37,7 +140,25 @@ def augment_images(images: tf.Tensor, key: tf.Tensor, augment: str) -> tf.Tensor
 
     images = tf.gather(images, positions(shape[1], draws[0]), axis=1, batch_dims=1)
     images = tf.gather(images, positions(shape[2], draws[1]), axis=2, batch_dims=1)
-    if augment == "shift_flip":
-        flip = (draws[2] < 0.5)[:, None, None, None]
-        images = tf.where(flip, images[:, :, ::-1], images)
+    if flip:
+        mirrored = (draws[2] < 0.5)[:, None, None, None]
+        images = tf.where(mirrored, images[:, :, ::-1], images)
     return images
+
+
+def _crop(images: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
+    import tensorflow as tf
+
+    height, width, channels = images.shape[1:]
+
+    def one(both):
+        image, key = both
+        top, left, rows, columns = tf.unstack(crop_box(height, width, key))
+        part = image[top : top + rows, left : left + columns]
+        return mirror(tf.image.resize(part, (height, width)), key)
+
+    return tf.map_fn(
+        one,
+        (images, keys),
+        fn_output_signature=tf.TensorSpec((height, width, channels), tf.float32),
+    )

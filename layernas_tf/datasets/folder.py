@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 from absl import logging
@@ -16,7 +18,11 @@ from layernas_tf.datasets.split import (
     subset,
     to_square,
 )
+from layernas_tf.datasets.stream import HELD_BYTES, PHOTO_CROP, StreamSplit
 from layernas_tf.errors import UserError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 TEST_FRACTION = 0.2
@@ -26,7 +32,8 @@ def load_folder(name: str, path: str, options: Options) -> Dataset:
     """Images in DIR/train/CLASS/ and DIR/test/CLASS/, or in DIR/CLASS/.
 
     Without train and test folders a fifth of each class becomes the test set. Images
-    are cut to their central square and resized to one size, always in RGB.
+    are cut to their central square and resized to one size, always in RGB. Folders
+    that would take more than `HELD_BYTES` are read anew in every round.
     """
     root = pathlib.Path(path)
     if not root.is_dir():
@@ -63,6 +70,8 @@ def load_folder(name: str, path: str, options: Options) -> Dataset:
         )
     sizes = np.array([_read(name, file).shape[:2] for file in train[0][:256]])
     side = side_for(sizes, options.resolution)
+    if len(train[0]) * side * side * 3 > HELD_BYTES:
+        return _stream(name, train, test, side, class_names, options)
     return make_dataset(
         name,
         _read_all(name, *train, side),
@@ -71,6 +80,60 @@ def load_folder(name: str, path: str, options: Options) -> Dataset:
         options,
         mirrors=True,
     )
+
+
+def _stream(
+    name: str,
+    train: tuple[np.ndarray, np.ndarray],
+    test: tuple[np.ndarray, np.ndarray],
+    side: int,
+    class_names: tuple[str, ...],
+    options: Options,
+) -> Dataset:
+    import tensorflow as tf
+
+    stay, held = hold_out(train[1], options.valid_fraction, options.seed)
+
+    def part(files: np.ndarray, labels: np.ndarray) -> StreamSplit:
+        return StreamSplit(
+            size=len(files),
+            side=side,
+            channels=3,
+            crop=PHOTO_CROP,
+            records=functools.partial(
+                _records, tf.constant(files), tf.constant(labels)
+            ),
+            parse=_read_file,
+        )
+
+    return Dataset(
+        name=name,
+        classes=len(class_names),
+        class_names=class_names,
+        shape=(side, side, 3),
+        train=part(train[0][stay], train[1][stay]),
+        valid=part(train[0][held], train[1][held]),
+        test=part(*test),
+        mirrors=True,
+    )
+
+
+def _records(files: tf.Tensor, labels: tf.Tensor, key: tf.Tensor | None):
+    """One round of files and labels; see `StreamSplit.records`."""
+    import tensorflow as tf
+
+    order = tf.range(len(files))
+    if key is not None:
+        order = tf.random.experimental.stateless_shuffle(order, key)
+    return tf.data.Dataset.from_tensor_slices(
+        (tf.gather(files, order), tf.gather(labels, order))
+    )
+
+
+def _read_file(file: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    import tensorflow as tf
+
+    return tf.io.read_file(file), label
 
 
 def _class_names(name: str, root: pathlib.Path) -> tuple[str, ...]:

@@ -20,7 +20,10 @@ LARGEST_SIDE = 224
 
 
 class Split(Protocol):
-    """Labelled images that arrive in batches; `ArraySplit` holds them in memory."""
+    """Labelled images that arrive in batches.
+
+    `ArraySplit` holds them in memory, `stream.StreamSplit` reads them in every round.
+    """
 
     @property
     def size(self) -> int:
@@ -32,7 +35,9 @@ class Split(Protocol):
         *,
         seed: int | None = None,
         augment: str = "none",
+        randaugment: float = 0.0,
         repeat: bool = False,
+        start: int = 0,
     ) -> tf.data.Dataset:
         """Batches of float32 images in [0, 255] and int32 labels."""
 
@@ -60,7 +65,9 @@ class ArraySplit:
         *,
         seed: int | None = None,
         augment: str = "none",
+        randaugment: float = 0.0,
         repeat: bool = False,
+        start: int = 0,
     ) -> tf.data.Dataset:
         """Batches of the images, in their order or shuffled anew in every round.
 
@@ -68,8 +75,12 @@ class ArraySplit:
           batch_size: Images per batch; the last batch of a round may be smaller.
           seed: Shuffles, and draws the augmentation; None keeps the order.
           augment: See `layernas_tf.datasets.augment`; needs a seed.
+          randaugment: Magnitude of `layernas_tf.datasets.randaugment`, 0 for none;
+            needs a seed.
           repeat: Whether to go on for ever, with whole batches only. (A remainder of
             one or two images would spoil the batch statistics.)
+          start: Batches to leave out at the beginning: a training that is resumed goes
+            on with what it would have got.
 
         Returns:
           Float32 images (B, H, W, C) in [0, 255] and int32 labels (B,).
@@ -89,13 +100,13 @@ class ArraySplit:
 
         def fetch(step, indices):
             batch = tf.cast(tf.gather(images, indices), tf.float32)
-            if augment != "none":
-                key = tf.stack([tf.cast(seed or 0, tf.int64), step])
-                batch = augment_images(batch, key, augment)
+            key = tf.stack([tf.cast(seed or 0, tf.int64), step])
+            batch = augment_images(batch, key, augment, randaugment)
             return batch, tf.gather(labels, indices)
 
         return (
             order.enumerate()
+            .skip(start)
             .map(fetch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
             .prefetch(tf.data.AUTOTUNE)
         )

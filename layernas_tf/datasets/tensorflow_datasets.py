@@ -1,18 +1,42 @@
-"""`tfds:NAME`: a data set of TensorFlow Datasets, held in memory."""
+"""`tfds:NAME`: a data set of TensorFlow Datasets, in memory or streamed."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+import functools
+import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from layernas_tf.datasets.arrays import Options, make_dataset
-from layernas_tf.datasets.split import ArraySplit, Dataset, side_for, to_square
+from layernas_tf.datasets.split import (
+    LARGEST_SIDE,
+    ArraySplit,
+    Dataset,
+    side_for,
+    to_square,
+)
+from layernas_tf.datasets.stream import (
+    HELD_BYTES,
+    PHOTO_CROP,
+    StreamSplit,
+    stream_side,
+)
 from layernas_tf.errors import UserError
 
-LARGEST_BYTES = 8 * 1024**3
-"""What a data set may take in memory once its images are resized."""
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+MOST_HELD_OUT = 50_000
+"""Images of a streamed data set that are held out for validation at most."""
+
+SHUFFLED = 4096
+"""Images that a streamed data set is shuffled among, apart from its files; as many more
+are read meanwhile."""
+
+_FILES_READ = 16
+"""Files of a streamed data set that are read at a time."""
 
 
 def load_tfds(name: str, builder_name: str, options: Options) -> Dataset:
@@ -20,6 +44,11 @@ def load_tfds(name: str, builder_name: str, options: Options) -> Dataset:
 
     The test set is the split `test`, or `validation` where no labelled one exists (as
     for ImageNet). Images are cut to their central square and resized to one size.
+
+    ImageNet, and what would take more than `HELD_BYTES`, is read anew in every round.
+    Its validation images are then the first of the training split, a share of
+    `valid_fraction` but at most `MOST_HELD_OUT`, whatever the seed: TFDS has shuffled
+    them when it was prepared.
     """
     import tensorflow_datasets as tfds
 
@@ -48,6 +77,8 @@ def load_tfds(name: str, builder_name: str, options: Options) -> Dataset:
             f"download is due): {_first_line(error)}"
         ) from error
     class_names = tuple(label.names)
+    if _is_large(builder, options):
+        return _stream(name, builder, class_names, options)
     train = _load_split(name, builder, "train", options, None)
     side = train.images.shape[1]
     test = _load_split(name, builder, _test_split(builder), options, side)
@@ -72,6 +103,123 @@ def _test_split(builder: Any) -> str:
     return "test"
 
 
+def _is_large(builder: Any, options: Options) -> bool:
+    if builder.name == "imagenet2012":
+        return True
+    splits = builder.info.splits
+    if not splits or "train" not in splits:
+        return False
+    height, width, channels = builder.info.features["image"].shape
+    if height and width:
+        side = side_for(np.array([[height, width]]), options.resolution)
+    else:
+        side = options.resolution or LARGEST_SIDE
+    images = min(splits["train"].num_examples, options.limit or math.inf)
+    return images * side * side * (channels or 3) > HELD_BYTES
+
+
+def _stream(
+    name: str, builder: Any, class_names: tuple[str, ...], options: Options
+) -> Dataset:
+    splits = builder.info.splits
+    test = _test_split(builder)
+    for split in ("train", test):
+        if split not in splits or not splits[split].num_examples:
+            raise UserError(
+                f"{name}: the split {split!r} is not in {str(builder.data_dir)!r}: "
+                "expected a data set that TFDS has prepared with it"
+            )
+    if builder.info.file_format.value != "tfrecord":
+        raise UserError(
+            f"{name}: it is stored as {builder.info.file_format.value}: expected "
+            "tfrecord, which can be streamed"
+        )
+    size = min(splits["train"].num_examples, options.limit or math.inf)
+    held = max(1, min(round(options.valid_fraction * size), MOST_HELD_OUT))
+    if held >= size:
+        raise UserError(f"{name}: expected at least 2 training images, got {size}")
+    height, width, channels = builder.info.features["image"].shape
+    parse = functools.partial(_parse, builder.info.features)
+    records = functools.partial(_records, _files(builder, f"train[:{size}]"))
+    side = stream_side(
+        (parse(record)[0].numpy() for (record,) in records(None).take(256)),
+        options.resolution,
+    )
+
+    def part(text: str) -> StreamSplit:
+        return StreamSplit(
+            size=splits[text].num_examples,
+            side=side,
+            channels=channels or 3,
+            # What is of one size was cut by those who made the data set.
+            crop=1.0 if height and width else PHOTO_CROP,
+            records=functools.partial(_records, _files(builder, text)),
+            parse=parse,
+        )
+
+    tested = min(splits[test].num_examples, options.limit or math.inf)
+    return Dataset(
+        name=name,
+        classes=len(class_names),
+        class_names=class_names,
+        shape=(side, side, channels or 3),
+        train=part(f"train[{held}:{size}]"),
+        valid=part(f"train[:{held}]"),
+        test=part(f"{test}[:{tested}]"),
+        mirrors=channels in (None, 3),
+    )
+
+
+def _files(builder: Any, split: str) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Files of a split, with the records to skip and then to take in each."""
+    import tensorflow as tf
+
+    files = builder.info.splits[split].file_instructions
+    return (
+        tf.constant([str(file.filename) for file in files]),
+        tf.constant([file.skip for file in files], tf.int64),
+        tf.constant([file.take for file in files], tf.int64),
+    )
+
+
+def _records(files: tuple[tf.Tensor, ...], key: tf.Tensor | None) -> tf.data.Dataset:
+    """One round of the serialized records; see `StreamSplit.records`."""
+    import tensorflow as tf
+
+    if key is not None:
+        order = tf.range(tf.size(files[0]))
+        order = tf.random.experimental.stateless_shuffle(order, key)
+        files = tuple(tf.gather(column, order) for column in files)
+    records = tf.data.Dataset.from_tensor_slices(files).interleave(
+        lambda file, skip, take: tf.data.TFRecordDataset(file).skip(skip).take(take),
+        cycle_length=_FILES_READ,
+        block_length=_FILES_READ,
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    if key is not None:
+        # Not by `shuffle`: its order depends on TensorFlow's own seed too.
+        chunks = records.batch(SHUFFLED).prefetch(1).enumerate()
+        records = chunks.flat_map(
+            lambda number, chunk: tf.data.Dataset.from_tensor_slices(
+                tf.random.experimental.stateless_shuffle(
+                    chunk, tf.random.fold_in(key, number)
+                )
+            )
+        )
+    return records.map(lambda record: (record,))
+
+
+def _parse(features: Any, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The encoded image and the label of a record."""
+    import tensorflow_datasets as tfds
+
+    example = features.deserialize_example(
+        record, decoders={"image": tfds.decode.SkipDecoding()}
+    )
+    return example["image"], example["label"]
+
+
 def _load_split(
     name: str, builder: Any, split: str, options: Options, side: int | None
 ) -> ArraySplit:
@@ -93,16 +241,9 @@ def _load_split(
         if not len(sizes):
             raise UserError(f"{name}: the split {split!r} is empty")
         side = side_for(sizes, options.resolution)
-    images, labels, held = [], [], 0
+    images, labels = [], []
     for image, label in source.as_numpy_iterator():
-        image = to_square(image, side)
-        held += image.nbytes
-        if held > LARGEST_BYTES:
-            raise UserError(
-                f"{name}: more than {LARGEST_BYTES >> 30} GiB of images of "
-                f"{side}x{side} pixels: expected a smaller resolution or a limit"
-            )
-        images.append(image)
+        images.append(to_square(image, side))
         labels.append(label)
     if not images:
         raise UserError(f"{name}: the split {split!r} is empty")
