@@ -274,7 +274,7 @@ def run(config: SearchConfig, workdir: str, console: Console) -> None:
         configuration.save(config, folder / "config.json")
         for line in _description(task, study):
             say(line)
-        with evaluating(task) as evaluator:
+        with evaluating(task, folder) as evaluator:
             search(
                 study,
                 InProcess(evaluator),
@@ -333,32 +333,37 @@ def run(config: SearchConfig, workdir: str, console: Console) -> None:
 
 
 @contextlib.contextmanager
-def evaluating(task: Task) -> Iterator[Evaluator]:
+def evaluating(task: Task, folder: pathlib.Path) -> Iterator[Evaluator]:
     """What gives candidates their reward, within the context."""
     if not task.config.trials_per_process:
-        yield make_evaluator(task)
+        yield make_evaluator(task, folder)
         return
     # Latency is a matter of budgets, which trainings know nothing of.
     config = dataclasses.replace(task.config, latency_table="", budget=())
     evaluator = ChildProcess(
-        functools.partial(_evaluator_of_child, config), task.config.trials_per_process
+        functools.partial(_evaluator_of_child, config, folder),
+        task.config.trials_per_process,
     )
     with contextlib.closing(evaluator):
         yield evaluator
 
 
-def make_evaluator(task: Task) -> Evaluator:
-    """Trains candidates in this process."""
+def make_evaluator(task: Task, folder: pathlib.Path) -> Evaluator:
+    """Trains candidates in this process; weights are kept in the workdir `folder`."""
     from layernas_tf.evaluators.keras_evaluator import KerasEvaluator
 
     return KerasEvaluator(
-        task.space, task.dataset, task.proxy_recipe, seed=task.config.seed
+        task.space,
+        task.dataset,
+        task.proxy_recipe,
+        seed=task.config.seed,
+        weights=folder / "weights" if task.config.inherit_weights else None,
     )
 
 
-def _evaluator_of_child(config: SearchConfig) -> Evaluator:
+def _evaluator_of_child(config: SearchConfig, folder: pathlib.Path) -> Evaluator:
     _prepare_libraries()
-    return make_evaluator(load_task(config))
+    return make_evaluator(load_task(config), folder)
 
 
 def _prepare_libraries() -> None:
