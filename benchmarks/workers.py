@@ -25,7 +25,6 @@ from absl import flags
 from rich.console import Console
 
 from benchmarks.table_search import EVALUATIONS, make_evaluator, open_table_study
-from layernas_tf import search as binary
 from layernas_tf.algorithms.base import Candidate
 from layernas_tf.config import SearchConfig
 from layernas_tf.errors import run_main
@@ -33,6 +32,8 @@ from layernas_tf.evaluators.child_process import ChildProcess
 from layernas_tf.executors import Executor, InProcess, Outcome, evaluate
 from layernas_tf.loop import search
 from layernas_tf.ray_executor import RayWorkers, Resources
+from layernas_tf.search_task import Task, load_task
+from layernas_tf.search_workers import evaluator_of_process, make_executor
 from layernas_tf.storage import sqlite_url
 from layernas_tf.study import Study, open_study
 from layernas_tf.trials_csv import TrialsCsv
@@ -97,9 +98,7 @@ def timed(folder: pathlib.Path, study: Study, executor: Executor, trials: int) -
     return time.perf_counter() - started
 
 
-def trainings(
-    executor: Executor, task: binary.Task, trials: int
-) -> tuple[float, float]:
+def trainings(executor: Executor, task: Task, trials: int) -> tuple[float, float]:
     """A search of the data set, by this executor, which it closes.
 
     Returns:
@@ -120,11 +119,11 @@ def trainings(
 def compare_trainings(trials: int) -> None:
     """Prints searches of the digits with one worker and with two."""
     config = SearchConfig(trials=trials, algorithm="random", cpus_per_trial=1.0)
-    task = binary.load_task(config)
-    make = functools.partial(binary.evaluator_of_process, config)
+    task = load_task(config)
+    make = functools.partial(evaluator_of_process, config, pathlib.Path())
     made = {
-        "one worker on both cores (the default)": lambda: binary.make_executor(
-            task, print
+        "one worker on both cores (the default)": lambda: make_executor(
+            task, pathlib.Path(), print
         ),
         "one worker on one core": lambda: RayWorkers(make, Resources(1, 1.0)),
         "two workers on two cores": lambda: RayWorkers(make, Resources(2, 1.0)),

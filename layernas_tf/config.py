@@ -76,6 +76,11 @@ class SearchConfig:
     weight_decay: float | None = _flag(None, "Decoupled weight decay.")
     augment: str | None = _flag(None, "none, shift, shift_flip or crop_flip.")
     mixed_precision: bool = _flag(False, "Train in bfloat16 with float32 weights.")
+    inherit_weights: bool = _flag(
+        False,
+        "Candidates start from the weights of a candidate trained before, their parent "
+        "or the one most like them; kept in the workdir's weights/.",
+    )
     trials_per_process: int = _flag(
         100,
         "Candidates are trained in a process of their own, which is renewed after so "

@@ -13,33 +13,21 @@ import contextlib
 import dataclasses
 import functools
 import json
-import logging
 import os
 import pathlib
 import shutil
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from absl import flags
 from rich.console import Console
 
 from layernas_tf import config as configuration
-from layernas_tf.algorithms.registry import NAMES as ALGORITHMS
-from layernas_tf.algorithms.registry import make_algorithm
-from layernas_tf.budget import Budget, parse_budget
 from layernas_tf.config import SearchConfig
-from layernas_tf.costs.latency import (
-    LatencyTable,
-    check_same_table,
-    read_table,
-    with_latency,
-)
+from layernas_tf.costs.latency import check_same_table
 from layernas_tf.errors import UserError, run_main
-from layernas_tf.evaluators.base import Attempts, Evaluator, describe
-from layernas_tf.evaluators.child_process import ChildProcess
-from layernas_tf.executors import Executor, InProcess
 from layernas_tf.finals import Finals, FinalTrainer, choose_finalists, run_finals
 from layernas_tf.loop import search
 from layernas_tf.report import ExportedFile, write_report
@@ -52,7 +40,8 @@ from layernas_tf.results import (
     notes_about,
     report_data,
 )
-from layernas_tf.space import SearchSpace
+from layernas_tf.search_task import Task, load_task
+from layernas_tf.search_workers import make_executor, prepare_libraries, shared_segments
 from layernas_tf.storage import sqlite_url
 from layernas_tf.study import Study, open_study
 from layernas_tf.trials_csv import TrialsCsv
@@ -66,119 +55,7 @@ from layernas_tf.workdir import (
 )
 
 if TYPE_CHECKING:
-    from layernas_tf.datasets import Dataset
     from layernas_tf.recipe import Recipe
-    from layernas_tf.segments import SegmentCache
-
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """What is searched, checked and loaded."""
-
-    config: SearchConfig
-    dataset: Dataset
-    space: SearchSpace
-    latency: LatencyTable | None
-    budgets: tuple[Budget, ...]
-    proxy_recipe: Recipe
-    final_recipe: Recipe
-
-    def make_algorithm(self):
-        """The algorithm in its first state."""
-        config = self.config
-        return make_algorithm(
-            config.algorithm,
-            self.space,
-            self.budgets,
-            config.seed,
-            **config.algorithm_options(),
-        )
-
-
-def load_task(config: SearchConfig) -> Task:
-    """Loads what the flags name, cheap things first.
-
-    Raises:
-      UserError: Something is unknown, unusable, or does not fit the rest.
-    """
-    from search_spaces.registry import check_name, get_space
-
-    if config.algorithm not in ALGORITHMS:
-        raise UserError(
-            f"algorithm {config.algorithm!r}: expected one of {', '.join(ALGORITHMS)}"
-        )
-    check_name(config.space)
-    table = read_table(config.latency_table) if config.latency_table else None
-    from layernas_tf.datasets import load_dataset
-
-    dataset = load_dataset(
-        config.dataset,
-        resolution=config.resolution,
-        valid_fraction=config.valid_fraction,
-        seed=config.seed,
-        limit=config.limit,
-    )
-    height, _, channels = dataset.shape
-    arguments = {"resolution": height, "classes": dataset.classes, "channels": channels}
-    if config.stem_stride is not None:
-        arguments["stem_stride"] = config.stem_stride
-    space = get_space(config.space, **arguments)
-    check_chain(space)
-    if space.builder is None:
-        raise UserError(
-            f"space {space.name!r} has no Keras builder: it cannot be trained; "
-            "layernas_tf.compare searches the spaces of tables"
-        )
-    if table is not None:
-        space = with_latency(space, table)
-    task = Task(
-        config=config,
-        dataset=dataset,
-        space=space,
-        latency=table,
-        budgets=tuple(parse_budget(text, space) for text in config.budget),
-        proxy_recipe=recipe(config, dataset, proxy=True),
-        final_recipe=recipe(config, dataset, proxy=False),
-    )
-    task.make_algorithm()
-    return task
-
-
-def check_chain(space: SearchSpace) -> None:
-    """Raises `UserError` if a transition of the space, which may be a user's, fails."""
-    try:
-        len(space.chain)  # compiled when first used
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(
-            f"space {space.name!r}: a layer's transition raised {describe(error)}"
-        ) from error
-
-
-def recipe(config: SearchConfig, dataset: Dataset, *, proxy: bool) -> Recipe:
-    """The data set's default recipe, with what the flags say instead."""
-    from layernas_tf.recipe import default_recipe
-
-    chosen = default_recipe(dataset, proxy=proxy)
-    epochs = config.epochs if proxy else config.final_epochs
-    changes = {
-        name: getattr(config, name)
-        for name in (
-            "batch_size",
-            "optimizer",
-            "learning_rate",
-            "weight_decay",
-            "augment",
-        )
-        if getattr(config, name) is not None
-    }
-    if epochs is not None:
-        changes["epochs"] = epochs
-        changes["warmup_epochs"] = chosen.warmup_epochs * epochs / chosen.epochs
-    return dataclasses.replace(
-        chosen, mixed_precision=config.mixed_precision, **changes
-    )
 
 
 def export(
@@ -281,7 +158,7 @@ def run(config: SearchConfig, workdir: str, console: Console) -> None:
         configuration.save(config, folder / "config.json")
         for line in _description(task, study):
             say(line)
-        with contextlib.closing(make_executor(task, say)) as executor:
+        with contextlib.closing(make_executor(task, folder, say)) as executor:
             search(
                 study,
                 executor,
@@ -339,71 +216,6 @@ def run(config: SearchConfig, workdir: str, console: Console) -> None:
     say(f"Results in {folder}: report.html, trials.csv, winner/, tensorboard/")
 
 
-def make_executor(task: Task, say: Callable[[str], None]) -> Executor:
-    """Where the candidates are trained, by the flags.
-
-    Args:
-      task: What is searched.
-      say: Gets a line when a worker is lost.
-    """
-    config = task.config
-    # Latency is a matter of budgets, which trainings know nothing of.
-    trained = dataclasses.replace(config, latency_table="", budget=())
-    make = functools.partial(evaluator_of_process, trained)
-    attempts = Attempts(config.trial_timeout, config.trial_retries, say)
-    if config.uses_ray:
-        from layernas_tf.ray_executor import RayWorkers, Resources
-
-        return RayWorkers(
-            make,
-            Resources(config.workers, config.cpus_per_trial, config.gpus_per_trial),
-            address=config.ray_address,
-            attempts=attempts,
-            trials=config.trials_per_process,
-        )
-    if config.trials_per_process:
-        child = ChildProcess(make, config.trials_per_process, attempts)
-        return InProcess(child, child.close)
-    return InProcess(make_evaluator(task))
-
-
-def make_evaluator(task: Task) -> Evaluator:
-    """Trains candidates in this process."""
-    from layernas_tf.evaluators.keras_evaluator import KerasEvaluator
-
-    return KerasEvaluator(
-        task.space, task.dataset, task.proxy_recipe, seed=task.config.seed
-    )
-
-
-def evaluator_of_process(config: SearchConfig) -> Evaluator:
-    """The evaluator of a process of its own, which loads the data set itself."""
-    _prepare_libraries()
-    return make_evaluator(load_task(config))
-
-
-def _prepare_libraries() -> None:
-    """Before TensorFlow or JAX is imported, or at least before they compute."""
-    # Their advice on retracing does not fit networks that all differ.
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    # This process and those of the trainings share a GPU.
-    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-
-
-def shared_segments() -> SegmentCache | None:
-    """What the final trainings share; None on accelerators, where fit is faster."""
-    import keras
-
-    devices = keras.distribution.list_devices()
-    accelerated = any(not device.startswith("cpu") for device in devices)
-    if accelerated or keras.backend.backend() != "tensorflow":
-        return None
-    from layernas_tf.segments import SegmentCache
-
-    return SegmentCache()
-
-
 def _description(task: Task, study: Study) -> list[str]:
     config, dataset = task.config, task.dataset
     budgets = " and ".join(map(str, task.budgets)) or "no budget"
@@ -444,7 +256,7 @@ def define_flags() -> None:
 def main(argv: Sequence[str]) -> None:
     """Runs the binary."""
     del argv
-    _prepare_libraries()
+    prepare_libraries()
     config = configuration.from_flags(flags.FLAGS)
     try:
         run(config, flags.FLAGS.workdir, Console(highlight=False))

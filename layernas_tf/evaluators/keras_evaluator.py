@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import pathlib
 import random
 import sys
 import time
@@ -14,6 +15,8 @@ from layernas_tf.algorithms.base import Candidate
 from layernas_tf.datasets.split import Dataset
 from layernas_tf.errors import UserError
 from layernas_tf.evaluators.base import Evaluation, TrialFailure
+from layernas_tf.inheritance import descend, weights_of
+from layernas_tf.kept_weights import keep
 from layernas_tf.recipe import Recipe
 from layernas_tf.space import SearchSpace
 from layernas_tf.training import precision, train_model
@@ -36,13 +39,21 @@ class KerasEvaluator:
       dataset: Images of the size that the space takes.
       recipe: How to train; `layernas_tf.recipe.default_recipe(dataset, proxy=True)`.
       seed: Of the weights, the order of the images and their augmentation.
+      weights: Folder of trained weights, for candidates to start from (see
+        `layernas_tf.inheritance`) and to leave their own in; None: all start fresh.
 
     Raises:
       UserError: The space has no builder, or takes other images than the data set has.
     """
 
     def __init__(
-        self, space: SearchSpace, dataset: Dataset, recipe: Recipe, *, seed: int = 0
+        self,
+        space: SearchSpace,
+        dataset: Dataset,
+        recipe: Recipe,
+        *,
+        seed: int = 0,
+        weights: pathlib.Path | None = None,
     ):
         if space.builder is None:
             raise UserError(
@@ -59,6 +70,7 @@ class KerasEvaluator:
         self._dataset = dataset
         self._recipe = recipe
         self._seed = seed
+        self._weights = weights
         self._segments = None
         self._trained = 0
 
@@ -67,7 +79,11 @@ class KerasEvaluator:
 
         Returns:
           The validation accuracy in 0..1 as reward; `valid_loss`, `train_loss`,
-          `train_seconds` and `build_seconds` as further figures.
+          `train_seconds` and `build_seconds` as further figures. With inherited
+          weights also `lineage`, the trainings that led to the candidate's weights (1:
+          it started fresh); `inherited_from`, the number of the trial before in it;
+          `inherited_share` of the weights, 0..1; and `weights_kept`, 0 if they could
+          not be written.
 
         Raises:
           TrialFailure: The loss became NaN, memory ran out, or the network cannot be
@@ -98,6 +114,9 @@ class KerasEvaluator:
         self._trained += 1
         with precision(self._recipe):
             model = self._space.build(candidate.architecture)
+        descent = {}
+        if self._weights:
+            descent |= descend(model, candidate, self._space, self._weights)
         built = time.perf_counter()
         result = train_model(
             model,
@@ -106,9 +125,19 @@ class KerasEvaluator:
             seed=self._seed,
             segments=self._segments,
         )
+        if self._weights:
+            descent["weights_kept"] = keep(
+                self._weights,
+                candidate.number,
+                candidate.architecture,
+                result.valid_accuracy,
+                descent["lineage"],
+                weights_of(model),
+            )
         return Evaluation(
             reward=result.valid_accuracy,
             metrics={
+                **descent,
                 "valid_loss": result.valid_loss,
                 "train_loss": result.train_loss,
                 "build_seconds": built - started,

@@ -1,0 +1,325 @@
+"""What a child takes over from its parent, and the files that it comes from."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import pathlib
+import tempfile
+
+import keras
+import numpy as np
+from absl.testing import absltest, parameterized
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from layernas_tf import config as configuration
+from layernas_tf import inheritance, kept_weights
+from layernas_tf.algorithms.base import Candidate
+from layernas_tf.algorithms.layernas import LayerNAS
+from layernas_tf.config import SearchConfig
+from layernas_tf.errors import UserError
+from layernas_tf.evaluators.base import TrialFailure
+from layernas_tf.evaluators.child_process import ChildProcess
+from layernas_tf.evaluators.keras_evaluator import KerasEvaluator
+from layernas_tf.recipe import Recipe
+from tests import small_networks
+from tests.small_blocks import small_space
+
+SPACE = small_space(resolution=16, classes=3, channels=1)
+PARENT = (0, 0, 1, 0, 0)
+RECIPE = Recipe(1, 32, learning_rate=0.02, warmup_epochs=0)
+
+# Sizes of one axis in the child and in the parent.
+_SIZES = st.tuples(st.integers(0, 6), st.integers(0, 6))
+
+
+def trained(architecture=PARENT, seed: int = 0) -> keras.Model:
+    """A network whose every weight, statistics too, differs from a fresh one's."""
+    model = SPACE.build(architecture)
+    rng = np.random.default_rng(seed)
+    for weight in model.weights:
+        weight.assign(rng.uniform(0.5, 1.5, weight.shape))
+    return model
+
+
+def evaluator(weights: pathlib.Path | None, builder=None) -> KerasEvaluator:
+    """Trains on the stripes for one epoch."""
+    space = dataclasses.replace(SPACE, builder=builder) if builder else SPACE
+    return KerasEvaluator(
+        space, small_networks.stripes(96), RECIPE, seed=1, weights=weights
+    )
+
+
+class OverlapTest(parameterized.TestCase):
+    @settings(max_examples=200, deadline=None)
+    @given(st.lists(_SIZES, min_size=1, max_size=4), st.integers(0, 2))
+    def test_every_entry_comes_from_its_counterpart_or_stays(self, sizes, spatial):
+        fresh = -1 - np.arange(np.prod([a for a, _ in sizes]), dtype=np.float32)
+        fresh = fresh.reshape([a for a, _ in sizes])
+        shape = [b for _, b in sizes]
+        parent = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+        before = fresh.copy()
+        merged = inheritance.overlap(fresh, parent, spatial)
+        np.testing.assert_array_equal(fresh, before)
+        self.assertEqual(merged.shape, fresh.shape)
+        self.assertEqual(
+            np.count_nonzero(merged >= 0), np.prod([min(pair) for pair in sizes])
+        )
+        for index in np.ndindex(*fresh.shape):
+            # Centres lie on each other to within half a pixel, rounded down alike.
+            source = tuple(
+                i - max(a - b, 0) // 2 + max(b - a, 0) // 2 if axis < spatial else i
+                for axis, (i, (a, b)) in enumerate(zip(index, sizes))
+            )
+            exists = all(
+                0 <= i < size for i, size in zip(source, shape, strict=True)
+            ) and all(
+                0 <= i - max(a - b, 0) // 2 < min(a, b)
+                for i, (a, b) in list(zip(index, sizes))[:spatial]
+            )
+            self.assertEqual(merged[index], parent[source] if exists else fresh[index])
+
+    def test_the_centre_of_a_kernel_is_kept(self):
+        large = np.arange(25.0).reshape(5, 5, 1, 1)
+        small = -np.ones((3, 3, 1, 1))
+        np.testing.assert_array_equal(
+            inheritance.overlap(small, large, 2), large[1:4, 1:4]
+        )
+        grown = inheritance.overlap(-large - 1, small, 2)
+        np.testing.assert_array_equal(grown[1:4, 1:4], small)
+        self.assertTrue((grown[0] == (-large - 1)[0]).all())
+
+    def test_another_number_of_axes_has_nothing_in_common(self):
+        fresh = np.zeros((2, 2))
+        merged = inheritance.overlap(fresh, np.ones(2))
+        np.testing.assert_array_equal(merged, fresh)
+
+
+class NetworkTest(parameterized.TestCase):
+    def child(self, *architecture: int, parent=PARENT):
+        """Fresh and inherited weights of a child, the parent's, and the share."""
+        model = SPACE.build(architecture)
+        fresh = inheritance.weights_of(model)
+        given_ = inheritance.weights_of(trained(parent))
+        share = inheritance.inherit(model, given_)
+        return fresh, inheritance.weights_of(model), given_, share
+
+    def test_an_equal_child_computes_the_same(self):
+        parent, child = trained(), SPACE.build(PARENT)
+        share = inheritance.inherit(child, inheritance.weights_of(parent))
+        images = np.random.default_rng(0).uniform(0, 255, (4, 16, 16, 1))
+        self.assertEqual(share, 1.0)
+        np.testing.assert_array_equal(
+            child(images, training=False), parent(images, training=False)
+        )
+
+    def test_only_the_changed_layer_differs(self):
+        fresh, child, parent, share = self.child(0, 1, 1, 0, 0)
+        self.assertEqual(child.keys(), parent.keys())
+        self.assertTrue(any(name.endswith("moving_variance") for name in child))
+        kernel = "first_depthwise_conv/kernel"
+        for name in child.keys() - {kernel}:
+            np.testing.assert_array_equal(child[name], parent[name], name)
+        np.testing.assert_array_equal(child[kernel][1:4, 1:4], parent[kernel])
+        ring = np.ones((5, 5), bool)
+        ring[1:4, 1:4] = False
+        np.testing.assert_array_equal(child[kernel][ring], fresh[kernel][ring])
+        self.assertAlmostEqual(
+            share, 1 - 16 * 24 / sum(weight.size for weight in child.values())
+        )
+
+    def test_a_change_of_channels_keeps_the_leading_ones_behind_it_too(self):
+        fresh, child, parent, _ = self.child(0, 2, 1, 0, 0)
+        for name in ("stem_conv/kernel", "first_expand_conv/kernel"):
+            np.testing.assert_array_equal(child[name], parent[name], name)
+        name = "first_project_conv/kernel"  # 24 -> 8, now 16 channels
+        np.testing.assert_array_equal(child[name][..., :8], parent[name])
+        np.testing.assert_array_equal(child[name][..., 8:], fresh[name][..., 8:])
+        name = "first_project_bn/moving_mean"
+        np.testing.assert_array_equal(child[name][:8], parent[name])
+        np.testing.assert_array_equal(child[name][8:], fresh[name][8:])
+        name = "second_expand_conv/kernel"  # 8 -> 16, now 16 -> 32 channels
+        np.testing.assert_array_equal(child[name][..., :8, :16], parent[name])
+        np.testing.assert_array_equal(child[name][..., 8:, :], fresh[name][..., 8:, :])
+        name = "head_logits/bias"
+        np.testing.assert_array_equal(child[name], parent[name])
+
+    @parameterized.parameters(((0, 0, 0, 0, 0), PARENT), (PARENT, (0, 0, 0, 0, 0)))
+    def test_a_dropped_block_leaves_the_others_alone(self, architecture, parent):
+        fresh, child, inherited, _ = self.child(*architecture, parent=parent)
+        for name in child:
+            expected = fresh if name.startswith("second") else inherited
+            np.testing.assert_array_equal(child[name], expected[name], name)
+
+    def test_networks_with_invented_names_are_refused(self):
+        inheritance.check_names(SPACE.build(PARENT))
+        with self.assertRaisesRegex(UserError, "'conv2d.*name that Keras made up"):
+            inheritance.check_names(small_networks.network())
+
+
+class ChoiceTest(absltest.TestCase):
+    def test_shared_layers_take_the_same_shape_in(self):
+        self.assertEqual(inheritance.shared_layers(SPACE, PARENT, PARENT), 5)
+        self.assertEqual(inheritance.shared_layers(SPACE, PARENT, (0, 1, 1, 0, 0)), 4)
+        # More channels leave equal only the stem before them.
+        self.assertEqual(inheritance.shared_layers(SPACE, PARENT, (0, 2, 1, 0, 0)), 1)
+
+    def test_the_parent_comes_first_then_the_most_alike_then_the_best(self):
+        def kept(number, reward, *architecture):
+            path = pathlib.Path("nowhere")
+            return kept_weights.KeptWeights(path, number, architecture, reward, 1)
+
+        others = [
+            kept(0, 0.9, 0, 2, 1, 0, 0),
+            kept(1, 0.5, 0, 0, 2, 0, 0),
+            kept(2, 0.6, 0, 0, 0, 0, 0),
+            kept(3, 0.1, *PARENT),
+            kept(4, 0.6, 0, 0, 1, 0, 0),
+        ]
+
+        def order(parent):
+            candidate = Candidate((0, 0, 2, 0, 0), 9, 2, parent)
+            ordered = inheritance.nearest_first(SPACE, candidate, others)
+            return [other.number for other in ordered]
+
+        self.assertEqual(order(PARENT), [4, 3, 1, 2, 0])
+        self.assertEqual(order(None), [1, 2, 4, 3, 0])
+        self.assertEqual(order((0, 2, 1, 0, 0)), [0, 1, 2, 4, 3])
+
+
+class FilesTest(absltest.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))
+        self.weights = {"a/kernel": np.arange(600, dtype=np.float32).reshape(2, 300)}
+
+    def keep(self, number: int, reward: float) -> pathlib.Path:
+        kept_weights.keep(self.folder, number, PARENT, reward, 1, self.weights)
+        return self.folder / f"trial_{number:05d}.npz"
+
+    def before(self, number: int) -> list[int]:
+        found = kept_weights.kept_before(self.folder, SPACE, number)
+        return [kept.number for kept in found]
+
+    def test_what_is_written_is_read(self):
+        self.keep(3, 0.5)
+        (kept,) = kept_weights.kept_before(self.folder, SPACE, 4)
+        self.assertEqual(
+            dataclasses.astuple(kept)[1:], (3, PARENT, 0.5, 1), "number, ..., lineage"
+        )
+        weights = kept_weights.read_weights(kept)
+        np.testing.assert_array_equal(weights["a/kernel"], self.weights["a/kernel"])
+
+    def test_only_the_best_stay_and_a_repeated_trial_finds_the_same(self):
+        most = kept_weights.MOST
+        for number in range(most):
+            self.keep(number, number / 100)
+        everybody = list(reversed(range(most)))
+        self.assertEqual(self.before(most), everybody)
+        self.keep(most, 0.99)
+        self.assertEqual(self.before(most), everybody)  # killed before it was told
+        self.assertEqual(self.before(most + 1), [most, *everybody[:-1]])
+        self.assertLen(list(self.folder.iterdir()), most)
+
+    def test_damaged_files_are_passed_over(self):
+        good = self.keep(0, 0.1).read_bytes()
+        (self.folder / "trial_0001.npz").write_text("a table")
+        (self.folder / "trial_00002.npz").write_bytes(b"")
+        np.save(self.folder / "trial_00003.npy", np.zeros(2))
+        (self.folder / "trial_00003.npy").rename(self.folder / "trial_00003.npz")
+        pickled = np.array([{"a": 1}], dtype=object)
+        np.savez(self.folder / "trial_00004.npz", architecture=pickled)
+        np.savez(self.folder / "trial_00005.npz", architecture=np.array([9, 9]))
+        rng = np.random.default_rng(0)
+        (kept,) = kept_weights.kept_before(self.folder, SPACE, 9)
+        self.assertEqual(kept.number, 0)
+        for _ in range(300):
+            cut = int(rng.integers(len(good)))
+            damaged = bytearray(good[:cut] if rng.integers(2) else good)
+            if damaged:
+                damaged[int(rng.integers(len(damaged)))] ^= 0xFF
+            kept.path.write_bytes(damaged)
+            kept_weights.kept_before(self.folder, SPACE, 9)
+            weights = kept_weights.read_weights(kept)
+            if weights is not None and "a/kernel" in weights:
+                np.testing.assert_array_equal(
+                    weights["a/kernel"], self.weights["a/kernel"]
+                )
+        kept.path.unlink()
+        self.assertIsNone(kept_weights.read_weights(kept))
+
+    def test_a_folder_that_cannot_be_written_costs_no_trial(self):
+        self.folder.joinpath("weights").write_text("a file")
+        self.assertFalse(
+            kept_weights.keep(self.folder / "weights", 0, PARENT, 0.5, 1, self.weights)
+        )
+
+
+def evaluator_in(folder: str) -> KerasEvaluator:
+    """What the child process makes."""
+    return evaluator(pathlib.Path(folder))
+
+
+class EvaluatorTest(absltest.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))
+
+    def test_a_search_interrupted_anywhere_inherits_the_same(self):
+        folder = self.folder / "weights"
+        evaluate = evaluator(folder)
+        algorithm, candidates, evaluations = LayerNAS(SPACE, seed=3), [], []
+        for _ in range(3):
+            candidates.append(algorithm.ask())
+            evaluations.append(evaluate(candidates[-1]))
+            algorithm.tell(candidates[-1], evaluations[-1].reward)
+        for number, evaluation in enumerate(evaluations):
+            self.assertEqual(evaluation.metrics["lineage"] > 1, number > 0)
+            self.assertEqual(evaluation.metrics["inherited_share"] > 0, number > 0)
+            self.assertEqual(evaluation.metrics["weights_kept"], 1)
+        # The last trial left its weights, but its reward was never recorded.
+        child = ChildProcess(functools.partial(evaluator_in, str(folder)), 100)
+        self.addCleanup(child.close)
+        last = candidates[-1]
+        self.assertEqual(_figures(child(last)), _figures(evaluations[-1]))
+        child.close()
+        with self.subTest("missing and damaged files mean a fresh start"):
+            (folder / "trial_00000.npz").unlink()
+            path = folder / "trial_00001.npz"
+            path.write_bytes(path.read_bytes()[:-100])
+            alone = evaluate(last)
+            fresh = evaluator(None)(last)
+            self.assertEqual(alone.metrics["lineage"], 1)
+            self.assertEqual(alone.metrics["inherited_share"], 0)
+            self.assertNotIn("lineage", fresh.metrics)
+            for name, value in _figures(fresh).items():
+                self.assertEqual(_figures(alone)[name], value, name)
+            self.assertNotEqual(
+                fresh.metrics["valid_loss"], evaluations[-1].metrics["valid_loss"]
+            )
+
+    def test_a_space_without_names_fails_with_the_reason(self):
+        def build(architecture):
+            return small_networks.network()
+
+        with self.assertRaisesRegex(
+            (UserError, TrialFailure), "inherit_weights: layer 'conv2d"
+        ):
+            evaluator(self.folder, build)(Candidate(PARENT, 0))
+
+    def test_the_flag_matters_for_a_resume(self):
+        path = self.folder / "config.json"
+        configuration.save(SearchConfig(), path)
+        self.assertFalse(SearchConfig().inherit_weights)
+        with self.assertRaisesRegex(UserError, "--inherit_weights was False, is True"):
+            configuration.check_resume(SearchConfig(inherit_weights=True), path)
+
+
+def _figures(evaluation) -> dict[str, float]:
+    kept = {k: v for k, v in evaluation.metrics.items() if not k.endswith("_seconds")}
+    return kept | {"reward": evaluation.reward}
+
+
+if __name__ == "__main__":
+    absltest.main()
