@@ -121,14 +121,9 @@ def main(argv: Sequence[str]) -> None:
     del argv
     from layernas_tf.datasets import load_dataset
     from layernas_tf.recipe import default_recipe
-    from search_spaces.registry import get_space
+    from search_spaces.architecture_files import load_architecture
 
-    try:
-        data = json.loads(pathlib.Path(_ARCHITECTURE.value).read_text("utf-8"))
-        space = get_space(data["space"], **data["arguments"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"--architecture={_ARCHITECTURE.value}: {error}") from None
-    architecture = space.from_json(data)
+    space, architecture = load_architecture(_ARCHITECTURE.value)
     searched = Network("searched", space, architecture)
     if _LATENCY_TABLE.value:
         table = read_table(_LATENCY_TABLE.value)

@@ -69,11 +69,11 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _row(network: Network, values: flags.FlagValues) -> dict[str, float]:
-    from export.architecture import load_architecture
     from export.keras_model import load_keras_model
     from export.quantize import Qat, Tuning
     from export.winner import export_winner
     from layernas_tf.datasets import load_dataset
+    from search_spaces.architecture_files import load_architecture
 
     space, architecture = load_architecture(str(network.architecture), values.space)
     source = network.model or network.architecture

@@ -204,8 +204,8 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _qat(values: Any) -> Any:
-    from export.architecture import beside, load_architecture
     from export.quantize import Qat, Tuning
+    from search_spaces.architecture_files import beside, load_architecture
 
     tuning = Tuning(
         epochs=values.qat_epochs,

@@ -218,7 +218,7 @@ def _at_least(name: str, value: float, least: int) -> None:
         raise UserError(f"--{name}: expected at least {least}, got {value}")
 
 
-def define_flags() -> None:
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines a flag for every field of `SearchConfig`."""
     define = {
         "str": flags.DEFINE_string,
@@ -230,7 +230,7 @@ def define_flags() -> None:
     for field in dataclasses.fields(SearchConfig):
         kind = field.type.removesuffix(" | None")
         default = list(field.default) if kind.startswith("tuple") else field.default
-        define[kind](field.name, default, field.metadata["help"])
+        define[kind](field.name, default, field.metadata["help"], flag_values=values)
 
 
 def from_flags(values: flags.FlagValues) -> SearchConfig:

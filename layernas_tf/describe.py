@@ -6,10 +6,7 @@ python -m layernas_tf.describe --architecture=runs/x/winner/architecture.json
 
 from __future__ import annotations
 
-import json
-import pathlib
 from collections.abc import Sequence
-from typing import Any
 
 from absl import flags
 from rich import box
@@ -51,68 +48,6 @@ _LATENCY_TABLE = flags.DEFINE_string(
 
 _PIPE_WIDTH = 160
 """Columns of the output where it does not go to a terminal."""
-
-
-def read_architecture_file(path: str) -> dict[str, Any]:
-    """Reads the JSON object of an architecture file.
-
-    Raises:
-      UserError: It cannot be read or is no architecture file.
-    """
-    try:
-        data = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(
-            f"architecture {path!r} cannot be read: {error.strerror}"
-        ) from None
-    except ValueError as error:
-        raise UserError(f"architecture {path!r} is not JSON: {error}") from None
-    if not isinstance(data, dict) or "architecture" not in data:
-        raise UserError(
-            f"architecture {path!r}: expected an object with 'space', 'arguments' and "
-            "'architecture', as a search writes it"
-        )
-    return data
-
-
-def choose_space(
-    name: str | None, given: dict[str, int], file: dict[str, Any] | None
-) -> SearchSpace:
-    """Makes the space of the flags, filled up from the architecture file.
-
-    Args:
-      name: Of the space, or None to take the file's.
-      given: Arguments that the user gave; they win over the file's.
-      file: What `read_architecture_file` read, if there is one.
-
-    Raises:
-      UserError: There is no name, or the file is of another space.
-    """
-    from search_spaces.registry import get_space, names
-
-    if file is None:
-        if name is None:
-            raise UserError("expected --space=NAME or --architecture=FILE, got neither")
-        return get_space(name, **given)
-    arguments = file.get("arguments") or {}
-    if not isinstance(arguments, dict):
-        raise UserError(
-            "architecture file: expected 'arguments' to be an object, got "
-            f"{arguments!r}"
-        )
-    # A name of another kind is a file of Python: only the user may have that run.
-    if name is None and file.get("space") not in names():
-        raise UserError(
-            f"the architecture file is of space {file.get('space')!r}, which is none "
-            "of the framework's own: say --space=path/to/file.py:function"
-        )
-    space = get_space(name or file["space"], **{**arguments, **given})
-    if file.get("space") not in (None, space.name):
-        raise UserError(
-            f"the architecture file is of space {file['space']!r}, but --space is "
-            f"{space.name!r}"
-        )
-    return space
 
 
 def summary(space: SearchSpace) -> str:
@@ -207,20 +142,27 @@ def offer_text(layer: Layer) -> str:
 
 def main(argv: Sequence[str]) -> None:
     """Prints what the flags ask for."""
+    from search_spaces.architecture_files import load_architecture
+    from search_spaces.registry import get_space
+
     del argv
     given = {
         flag.name: flag.value
         for flag in (_RESOLUTION, _CLASSES, _STEM_STRIDE)
         if flag.value is not None
     }
-    file = None
     if _ARCHITECTURE.value is not None:
-        file = read_architecture_file(_ARCHITECTURE.value)
-    space = choose_space(_SPACE.value, given, file)
+        space, architecture = load_architecture(
+            _ARCHITECTURE.value, _SPACE.value or "", **given
+        )
+    elif _SPACE.value is not None:
+        space = get_space(_SPACE.value, **given)
+        architecture = space.default
+    else:
+        raise UserError("expected --space=NAME or --architecture=FILE, got neither")
     if _LATENCY_TABLE.value is not None:
         table = read_table(_LATENCY_TABLE.value)
         space = with_latency(space, table)
-    architecture = space.default if file is None else space.from_json(file)
     console = Console(markup=False, highlight=False)
     if not console.is_terminal:
         console = Console(markup=False, highlight=False, width=_PIPE_WIDTH)

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from layernas_tf.errors import UserError
+
+if TYPE_CHECKING:
+    import keras
 
 
 @contextlib.contextmanager
@@ -68,6 +72,23 @@ def compiled_by_xla() -> bool:
     return not tf.distribute.has_strategy() and bool(
         tf.config.list_physical_devices("GPU")
     )
+
+
+def agree_on_statistics(model: keras.Model) -> None:
+    """Gives all devices the mean of what each has averaged of its own batches.
+
+    The mean is also what a file of the network gets; without this, a training that
+    goes on from a file would go on from something else.
+    """
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return
+    import tensorflow as tf
+
+    if tf.distribute.has_strategy():
+        for variable in model.non_trainable_variables:
+            variable.assign(keras.ops.convert_to_numpy(variable))
 
 
 def _distribute_keras() -> int:

@@ -10,7 +10,6 @@ was finished.
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -75,12 +74,17 @@ _SEED = flags.DEFINE_integer("seed", 0, "Of weights, images held out, and their 
 
 def main(argv: Sequence[str]) -> None:
     """Checks the flags, trains, prints the accuracies."""
+    from search_spaces.architecture_files import load_architecture
+
     del argv
     for name in ("architecture", "workdir"):
         if not flags.FLAGS[name].value:
             raise UserError(f"--{name} is needed (--help lists the flags)")
-    data = read_architecture(_ARCHITECTURE.value)
-    space, architecture = read_space(data)
+    space, architecture = load_architecture(
+        _ARCHITECTURE.value, _SPACE.value or "", dropout=_DROPOUT.value
+    )
+    if space.start.height != space.start.width:
+        raise UserError(f"space {space.name!r}: expected square images")
     workdir = open_workdir(_WORKDIR.value)
     with lock_workdir(workdir):
         metrics = train_architecture(space, architecture, workdir)
@@ -88,50 +92,6 @@ def main(argv: Sequence[str]) -> None:
         f"valid accuracy {metrics['valid_accuracy']:.4f}, test accuracy "
         f"{metrics['test_accuracy']:.4f}; {workdir / 'model.keras'}"
     )
-
-
-def read_architecture(path: str) -> dict:
-    """Reads an architecture file; `UserError` where it is none."""
-    try:
-        data = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(
-            f"--architecture: cannot read {path!r}: {error.strerror}"
-        ) from error
-    except ValueError as error:
-        raise UserError(f"--architecture: {path!r} is not JSON: {error}") from error
-    if (
-        not isinstance(data, dict)
-        or not isinstance(data.get("space"), str)
-        or not isinstance(data.get("arguments"), dict)
-    ):
-        raise UserError(
-            f"--architecture: {path!r} is no architecture file: expected an object "
-            "with 'space', 'arguments' and 'architecture'"
-        )
-    return data
-
-
-def read_space(data: dict) -> tuple[SearchSpace, Architecture]:
-    """The architecture and its space, with what the flags change of it."""
-    from search_spaces.registry import get_space
-
-    if _SPACE.value is None and ".py" in data["space"]:
-        raise UserError(
-            f"the architecture is of the space {data['space']!r}, which is code: give "
-            f"--space={data['space']} if you trust that file"
-        )
-    if _SPACE.value is not None and _SPACE.value != data["space"]:
-        raise UserError(
-            f"--space={_SPACE.value}, but the architecture is of {data['space']!r}"
-        )
-    arguments = dict(data["arguments"])
-    if _DROPOUT.value is not None:
-        arguments["dropout"] = _DROPOUT.value
-    space = get_space(data["space"], **arguments)
-    if space.start.height != space.start.width:
-        raise UserError(f"space {space.name!r}: expected square images")
-    return space, space.from_json(data)
 
 
 def train_architecture(

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from layernas_tf.datasets.split import Dataset
-from layernas_tf.devices import compiled_by_xla
+from layernas_tf.devices import agree_on_statistics, compiled_by_xla
 from layernas_tf.errors import UserError
 from layernas_tf.optimizer import averaging_momentum, make_optimizer
 from layernas_tf.recipe import Recipe, default_recipe
@@ -175,6 +175,7 @@ def _fit(
     )
 
     def finish_epoch(epoch, logs):
+        agree_on_statistics(model)
         rows.append({k.replace("val_", "valid_"): float(v) for k, v in logs.items()})
         # Nobody should go on from weights that are no numbers.
         if checkpoint and math.isfinite(logs["loss"]):

@@ -11,8 +11,7 @@ import tempfile
 
 from absl.testing import absltest
 
-from layernas_tf.describe import choose_space, layer_table, offer_text
-from layernas_tf.errors import UserError
+from layernas_tf.describe import layer_table, offer_text
 from layernas_tf.space import Layer, Option
 from search_spaces.burger import burger
 from search_spaces.mobilenet_v3 import mobilenet_v3_small
@@ -115,7 +114,7 @@ class DescribeTest(absltest.TestCase):
         other = burger()
         foreign = {"space": "code.py:run", "arguments": {}, "architecture": [0]}
         cases = [
-            ((f"--architecture={self._file(foreign)}",), "say --space="),
+            ((f"--architecture={self._file(foreign)}",), "give --space="),
             ((), "--space=NAME or --architecture=FILE"),
             (("--space=nonesuch",), "nonesuch"),
             (("--architecture=missing.json",), "missing.json"),
@@ -139,13 +138,12 @@ class DescribeTest(absltest.TestCase):
 
     def test_flags_win_over_the_file(self):
         space = mobilenet_v3_small(resolution=48, classes=7)
-        chosen = choose_space(
-            None, {"classes": 9}, space.to_json(space.default)
-        ).arguments
+        path = self._file(space.to_json(space.default))
+        finished = _describe(f"--architecture={path}", "--classes=9")
 
-        self.assertEqual((chosen["resolution"], chosen["classes"]), (48, 9))
-        with self.assertRaisesRegex(UserError, "arguments"):
-            choose_space(None, {}, {"space": "burger", "arguments": 3})
+        self.assertEqual(finished.returncode, 0, finished.stderr)
+        self.assertIn("resolution=48", finished.stdout)
+        self.assertIn("classes=9", finished.stdout)
 
     def test_no_tensorflow_is_loaded(self):
         program = (

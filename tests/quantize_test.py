@@ -11,13 +11,13 @@ import numpy as np
 from absl.testing import absltest, parameterized
 
 from export import quantize, runtime
-from export.architecture import beside, load_architecture
 from export.metadata import read_metadata
 from export.quantized_network import quantized_network
 from export.winner import export_winner
 from layernas_tf.datasets import load_dataset
 from layernas_tf.errors import UserError
 from layernas_tf.space import Option, State
+from search_spaces.architecture_files import beside, load_architecture
 from search_spaces.blocks import (
     ConvBlock,
     InvertedBottleneck,
@@ -302,7 +302,7 @@ class ArchitectureFileTest(absltest.TestCase):
         ):
             with self.assertRaisesRegex(UserError, pattern):
                 load_architecture(self.write(content))
-        with self.assertRaisesRegex(UserError, "No such file"):
+        with self.assertRaisesRegex(UserError, "cannot be read: No such file"):
             load_architecture("gone.json")
 
 

@@ -112,7 +112,7 @@ class TrainBinaryTest(absltest.TestCase):
         broken = self.folder / "architecture.json"
         out = f"--workdir={self.folder}/out"
         self.assert_refused(out, words=("--architecture",))
-        self.assert_refused(f"--architecture={broken}", out, words=("cannot read",))
+        self.assert_refused(f"--architecture={broken}", out, words=("cannot be read",))
         broken.write_text("{")
         self.assert_refused(f"--architecture={broken}", out, words=("not JSON",))
         broken.write_text("[1, 2]")

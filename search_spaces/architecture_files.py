@@ -1,35 +1,55 @@
-"""The architecture file beside a model: what space it is of, and which choice."""
+"""Architecture files: what space a network is of, and which choice, as JSON."""
 
 from __future__ import annotations
 
 import json
 import os
+from typing import Any
 
 from layernas_tf.errors import UserError
 from layernas_tf.space import Architecture, SearchSpace
+from search_spaces.registry import get_space, names
 
 FILE_NAME = "architecture.json"
 
 
-def load_architecture(path: str, space: str = "") -> tuple[SearchSpace, Architecture]:
+def load_architecture(
+    path: str, space: str = "", **changes: Any
+) -> tuple[SearchSpace, Architecture]:
     """Reads an architecture file and makes its space.
 
     Args:
       path: The file, as a search writes it.
       space: The space's name if it is one of the user's own (`file.py:function`): a
         file alone never has code run.
+      **changes: Arguments of the space other than the file's; None keeps the file's.
 
     Raises:
-      UserError: If the file cannot be read or does not fit its space, or the space is
+      UserError: The file cannot be read or does not fit its space, or the space is
         code and not named.
     """
-    from search_spaces.registry import get_space, names
+    data = _read(path)
+    named = data["space"]
+    if space not in ("", named):
+        raise UserError(f"architecture {path!r} is of space {named!r}, not {space!r}")
+    if not space and named not in names():
+        raise UserError(
+            f"architecture {path!r} is of space {named!r}, which is code: give "
+            f"--space={named} if you trust that file"
+        )
+    given = {name: value for name, value in changes.items() if value is not None}
+    made = get_space(named, **{**data["arguments"], **given})
+    return made, made.from_json(data)
 
+
+def _read(path: str) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8") as file:
             data = json.load(file)
     except OSError as error:
-        raise UserError(f"architecture {path!r}: {error.strerror}") from None
+        raise UserError(
+            f"architecture {path!r} cannot be read: {error.strerror}"
+        ) from None
     except ValueError as error:
         raise UserError(f"architecture {path!r} is not JSON: {error}") from None
     if (
@@ -41,16 +61,7 @@ def load_architecture(path: str, space: str = "") -> tuple[SearchSpace, Architec
             f"architecture {path!r}: expected an object with 'space', 'arguments' and "
             "'architecture', as a search writes it"
         )
-    named = data["space"]
-    if space not in ("", named):
-        raise UserError(f"architecture {path!r} is of space {named!r}, not {space!r}")
-    if not space and named not in names():
-        raise UserError(
-            f"architecture {path!r} is of space {named!r}, which is code: give "
-            f"--space={named} if you trust that file"
-        )
-    made = get_space(named, **data["arguments"])
-    return made, made.from_json(data)
+    return data
 
 
 def beside(model_path: str) -> str:
