@@ -16,7 +16,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from layernas_tf.storage_errors import storage_errors
+from layernas_tf.storage_errors import made_meanwhile, storage_errors
 from layernas_tf.stored_trials import IDS_AT_ONCE, StoredTrials, tables
 
 if TYPE_CHECKING:
@@ -233,8 +233,11 @@ def open_storage(url: str, name: str, *, shared: bool = False) -> Storage:
             try:
                 storage = optuna.storages.RDBStorage(url, engine_kwargs=arguments)
                 break
-            except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError):
-                if attempt + 1 == _ATTEMPTS:
+            except (
+                sqlalchemy.exc.SQLAlchemyError,
+                optuna.exceptions.StorageInternalError,
+            ) as error:
+                if attempt + 1 == _ATTEMPTS or not made_meanwhile(error):
                     raise
                 time.sleep(0.5)
         with contextlib.suppress(optuna.exceptions.DuplicatedStudyError):

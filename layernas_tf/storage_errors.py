@@ -38,6 +38,22 @@ def storage_errors(url: str, *, opening: bool = False) -> Iterator[None]:
         raise UserError(f"study storage {_shown(url)}: {error}") from None
 
 
+def made_meanwhile(error: BaseException) -> bool:
+    """Whether another program made what this one was about to make.
+
+    Databases disagree on the kind of this error: SQLite calls a table that is
+    there an operational error, PostgreSQL a programming error.
+    """
+    import optuna
+    import sqlalchemy.exc
+
+    if isinstance(error, optuna.exceptions.StorageInternalError):
+        error = error.__cause__ or error
+    return isinstance(error, sqlalchemy.exc.IntegrityError) or (
+        "already exists" in str(error)
+    )
+
+
 def _message(error: BaseException, url: str) -> str:
     cause = error.__cause__ if error.__cause__ is not None else error
     text = " ".join(str(getattr(cause, "orig", None) or cause).split())

@@ -11,8 +11,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
+from concurrent import futures
 from unittest import mock
 
 from absl.testing import absltest
@@ -89,6 +91,19 @@ class SharedStudyTests:
         self.assertEqual(two.trials[0].reward, reward(first).reward)
         self.assertEqual([trial.number for trial in two.news()], [0])
         self.assertEqual(two.news(), [])
+
+    def test_drivers_that_start_at_once_make_one_study(self):
+        for _ in range(3):
+            with self.database() as url, futures.ThreadPoolExecutor(6) as threads:
+                start = threading.Barrier(6)
+
+                def driver(number, url=url, start=start):
+                    start.wait()
+                    return open_driver(url, str(number), "random").ask()
+
+                asked = list(threads.map(driver, range(6)))
+                self.assertLen({candidate.architecture for candidate in asked}, 6)
+                self.assertCountEqual([c.number for c in asked], range(6))
 
     def test_random_turns_give_every_driver_the_same_history(self):
         for algorithm in ("layernas", "random"):
