@@ -73,6 +73,7 @@ class RayWorkersTest(absltest.TestCase):
         return (self.folder / "attempts").read_text().split().count(str(number))
 
     def test_workers_share_the_trials_and_load_once(self):
+        (self.folder / "meet").touch()
         study = self.search(self.workers(), 12)
 
         self.assertEqual([t.state for t in study.trials], ["complete"] * 12)
@@ -81,6 +82,7 @@ class RayWorkersTest(absltest.TestCase):
             self.assertEqual(trial.reward, TABLE.query(trial.architecture).valid)
         pids = {trial.metrics["pid"] for trial in study.trials}
         self.assertNotIn(os.getpid(), pids)
+        self.assertLen(pids, 2)
         self.assertEqual((self.folder / "loads").read_text(), "x" * 2)
 
     def test_workers_are_renewed(self):

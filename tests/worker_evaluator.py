@@ -18,7 +18,7 @@ def evaluator_in(folder: str):
     """An evaluator that says who evaluates, and does what the folder's files ask.
 
     `kill_3` has trial 3 kill its worker; `kill_once_3` only the first time; `hang_3`
-    has it sleep; `raise_3` has it raise.
+    has it sleep; `raise_3` has it raise; `meet` has trial 0 wait for another.
     """
     path = pathlib.Path(folder)
     with open(path / "loads", "a") as file:
@@ -28,10 +28,15 @@ def evaluator_in(folder: str):
     if (path / "dying").exists():
         os.kill(os.getpid(), signal.SIGKILL)
 
+    def attempts() -> int:
+        return len((path / "attempts").read_text().split())
+
     def evaluate(candidate: Candidate) -> Evaluation:
         number = candidate.number
         with open(path / "attempts", "a") as file:
             file.write(f"{number}\n")
+        while (path / "meet").exists() and number == 0 and attempts() < 2:
+            time.sleep(0.01)
         if (path / f"kill_once_{number}").exists():
             (path / f"kill_once_{number}").unlink()
             os.kill(os.getpid(), signal.SIGKILL)
