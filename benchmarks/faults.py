@@ -6,7 +6,8 @@
 A small search (`benchmarks.table_search`) is killed with SIGKILL at a random moment of
 its life, from the start of its process to its end, and the same command is run again,
 until it has finished; then the next search, until there were `--kills`. With one worker
-the driver is killed; with more, by turns the driver and one of its workers.
+the driver is killed; with more, by turns the driver and one of its workers, these while
+they evaluate.
 
 After every kill, the trials that had been told before (their lines in trials.csv) must
 be in the study as they were. After every search, no architecture may have been tried
@@ -19,6 +20,7 @@ import collections
 import contextlib
 import csv
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -28,7 +30,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from absl import flags
 
@@ -134,67 +136,132 @@ def _key(trials: Sequence[Trial]) -> list:
     return [(t.number, t.architecture, t.reward, t.told, t.layer) for t in trials]
 
 
-def worker(workdir: pathlib.Path) -> int | None:
-    """A process that evaluated lately; None if none does."""
+def worker(workdir: pathlib.Path, after: int) -> int | None:
+    """A process of Ray that evaluated lately; None if none does.
+
+    Args:
+      workdir: Of the search.
+      after: Bytes of the evaluations' file that are of an earlier driver.
+    """
     with contextlib.suppress(OSError, IndexError):
-        lines = (workdir / EVALUATIONS).read_text(encoding="utf-8").split("\n")
+        lines = (workdir / EVALUATIONS).read_text(encoding="utf-8")[after:].split("\n")
         pid = int(lines[-2].split()[1])
         name = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
         return pid if name.startswith(b"ray::_Process") else None
     return None
 
 
-def measure(command: Command, kills: int, seed: int) -> tuple[int, int, list[str]]:
-    """Kills; returns the searches, the kills of workers, and what was wrong."""
+def strike(
+    process: subprocess.Popen, seconds: float, victim: Callable[[], int | None]
+) -> bool:
+    """Kills the victim, so many seconds after there is one.
+
+    Returns:
+      Whether it was killed; False if the search ended before.
+    """
+    end = None
+    while process.poll() is None:
+        pid = victim()
+        if pid is not None and end is None:
+            end = time.monotonic() + seconds
+        if pid is not None and time.monotonic() >= end:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                return True
+        time.sleep(0.002)
+    return False
+
+
+def run_whole(command: Command, folder: pathlib.Path) -> float:
+    """Seconds that the search takes when nothing is killed."""
+    folder.mkdir()
+    started = time.monotonic()
+    if command.start(folder).wait():
+        raise UserError((folder / "errors").read_text(encoding="utf-8").strip())
+    return time.monotonic() - started
+
+
+@dataclasses.dataclass
+class Kills:
+    """How many there are to be, and were."""
+
+    wanted: int
+    drivers: int = 0
+    workers: int = 0
+
+    @property
+    def done(self) -> int:
+        """All of them."""
+        return self.drivers + self.workers
+
+
+def attack(
+    command: Command,
+    folder: pathlib.Path,
+    kills: Kills,
+    length: float,
+    rng: random.Random,
+) -> list[str]:
+    """Runs a search and kills until it ends or there were enough.
+
+    Args:
+      command: That runs it.
+      folder: Of the search.
+      kills: Are counted here.
+      length: Seconds of the search when nothing is killed.
+      rng: Gives the moments.
+
+    Returns:
+      What was lost.
+    """
+    workdir = folder / "workdir"
+    log = workdir / EVALUATIONS
+    evaluating = command.trials * command.seconds / command.workers
+    problems = []
+    while True:
+        old = log.stat().st_size if log.exists() else 0
+        process = command.start(folder)
+        while kills.done < kills.wanted and process.poll() is None:
+            if command.workers > 1 and kills.workers < kills.drivers:
+                find = functools.partial(worker, workdir, old)
+                if strike(process, rng.uniform(0, evaluating), find):
+                    kills.workers += 1
+            elif strike(process, rng.uniform(0, length), lambda pid=process.pid: pid):
+                kills.drivers += 1
+                process.wait()
+        if process.wait() != -signal.SIGKILL:
+            break
+        before = told(workdir)
+        if before:
+            problems += lost(before, open_table_study(workdir).trials)
+    if process.returncode:
+        text = (folder / "errors").read_text(encoding="utf-8").strip()
+        problems.append(f"it ended with {text or process.returncode}")
+    return problems
+
+
+def measure(command: Command, wanted: int, seed: int) -> tuple[int, Kills, list[str]]:
+    """Kills; returns the number of searches, the kills, and what was wrong."""
     rng = random.Random(seed)
+    kills = Kills(wanted)
     problems: list[str] = []
-    done, searches, of_workers = 0, 0, 0
+    searches = 0
     with tempfile.TemporaryDirectory() as temporary:
         base = pathlib.Path(temporary)
-        folder = base / "whole"
-        folder.mkdir()
-        started = time.monotonic()
         alone = dataclasses.replace(command, workers=1, address="")
-        if alone.start(folder).wait():
-            raise UserError((folder / "errors").read_text(encoding="utf-8").strip())
-        length = time.monotonic() - started
-        whole = open_table_study(folder / "workdir").trials
-        while done < kills:
+        length = run_whole(alone, base / "alone")
+        whole = open_table_study(base / "alone" / "workdir").trials
+        if command.workers > 1:
+            length = run_whole(command, base / "whole")
+        while kills.done < wanted:
             searches += 1
             folder = base / f"search{searches}"
             folder.mkdir()
-            workdir = folder / "workdir"
-            found: list[str] = []
-            while True:
-                process = command.start(folder)
-                end = time.monotonic() + (
-                    rng.uniform(0, length) if done < kills else float("inf")
-                )
-                while process.poll() is None and time.monotonic() < end:
-                    time.sleep(0.002)
-                if process.poll() is not None:
-                    break
-                victim = worker(workdir) if command.workers > 1 and done % 2 else None
-                if victim is not None:
-                    of_workers += 1
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(victim or process.pid, signal.SIGKILL)
-                done += 1
-                if victim is not None:
-                    process.wait()
-                    break
-                process.wait()
-                before = told(workdir)
-                if before:
-                    found += lost(before, open_table_study(workdir).trials)
-            if process.returncode:
-                text = (folder / "errors").read_text(encoding="utf-8").strip()
-                found.append(f"it ended with {text or process.returncode}")
-            else:
-                found += wrong(folder, command, whole)
+            found = attack(command, folder, kills, length, rng)
+            found = found or wrong(folder, command, whole)
             problems += [f"search {searches}: {problem}" for problem in found]
-            print(f"{done} kills, {searches} searches, {len(problems)} problems")
-    return searches, of_workers, problems
+            print(f"{kills.done} kills, {searches} searches, {len(problems)} problems")
+    return searches, kills, problems
 
 
 def main(argv: Sequence[str]) -> None:
@@ -212,13 +279,13 @@ def main(argv: Sequence[str]) -> None:
         connect("")
         address = ray.get_runtime_context().gcs_address
     command = Command(given.trials, given.seconds, given.workers, address)
-    searches, of_workers, problems = measure(command, given.kills, given.seed)
+    searches, kills, problems = measure(command, given.kills, given.seed)
     for problem in problems:
         print(problem)
     hit = len({problem.partition(":")[0] for problem in problems})
     print(
-        f"{given.kills} kills ({given.kills - of_workers} of drivers, {of_workers} of "
-        f"workers) in {searches} searches of {given.trials} trials: "
+        f"{kills.done} kills ({kills.drivers} of drivers, {kills.workers} of workers) "
+        f"in {searches} searches of {given.trials} trials: "
         + ("nothing was lost" if not hit else f"{hit} searches were damaged")
     )
     if problems:

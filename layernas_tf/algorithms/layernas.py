@@ -90,6 +90,7 @@ class LayerNAS:
             replicas=replicas,
         )
         self._expanded: list[dict[Architecture, set[int]]] = [{} for _ in self._layers]
+        self._spent: set[tuple[int, bool, Architecture]] = set()  # no options left
         self._queue: collections.deque[tuple[int, Architecture, Architecture]] = (
             collections.deque()
         )
@@ -188,10 +189,13 @@ class LayerNAS:
             parents = [entry.architecture for entry in self.table.entries(depth)]
         layer = self._layers[depth + 1]
         for parent in parents:
+            if (depth, ample, parent) in self._spent:
+                continue
             done = self._expanded[depth + 1].setdefault(parent, set())
             prefix = parent[:layer]
             options = [o for o in self._searchable(prefix, ample) if o not in done]
             if not options:
+                self._spent.add((depth, ample, parent))
                 continue
             for o in rng.permutation(options)[: self._most_children].tolist():
                 done.add(o)
