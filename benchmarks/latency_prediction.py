@@ -36,13 +36,13 @@ def architectures(space: SearchSpace, number: int, seed: int) -> list[Architectu
     ]
 
 
-def convert_missing(
+def convert_all(
     name: str,
     arguments: Mapping[str, Any],
     form: str,
     wanted: Mapping[pathlib.Path, Architecture],
 ) -> None:
-    """Has TensorFlow convert the architectures whose files are not there."""
+    """Has TensorFlow convert architectures of a space into these files."""
     import keras
 
     from export.convert import convert
@@ -52,8 +52,6 @@ def convert_missing(
     rng = np.random.default_rng(0)
     shape = (4, space.start.height, space.start.width, space.start.channels)
     for path, architecture in wanted.items():
-        if path.exists():
-            continue
         convert(
             space.build(architecture),
             format=form,
@@ -131,11 +129,14 @@ def main(argv: Sequence[str]) -> None:
             out / "networks" / f"{values.seed}_{number}_{table.format}.tflite": one
             for number, one in enumerate(chosen)
         }
-        # In a process of its own: networks run some 5 % slower in one that has built
-        # and converted 50 models.
-        with futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as it:
-            arguments = (table.space, dict(table.arguments), table.format, named)
-            it.submit(convert_missing, *arguments).result()
+        missing = {path: one for path, one in named.items() if not path.exists()}
+        if missing:
+            # In a process of its own: networks run some 5 % slower in one that has
+            # built and converted 50 models.
+            spawn = multiprocessing.get_context("spawn")
+            arguments = (table.space, dict(table.arguments), table.format, missing)
+            with futures.ProcessPoolExecutor(1, spawn) as process:
+                process.submit(convert_all, *arguments).result()
         files = {path.name: path.read_bytes() for path in named}
     else:
         files = {
