@@ -20,10 +20,21 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from layernas_tf.budget import LATENCY, Budget, format_cost, parse_budget
+from layernas_tf.core.errors import (
+    UserError,
+    run_main,
+)
 from layernas_tf.costs.latency import LatencyTable, read_table, with_latency
-from layernas_tf.errors import UserError, run_main
-from layernas_tf.space import Architecture, SearchSpace
+from layernas_tf.space.budget import (
+    LATENCY,
+    Budget,
+    format_cost,
+    parse_budget,
+)
+from layernas_tf.space.search_space import (
+    Architecture,
+    SearchSpace,
+)
 
 _ROUNDS = 20
 """Turns of each network when latency is measured."""
@@ -86,9 +97,9 @@ def widest_inside(space: SearchSpace, budget: Budget) -> Network:
 
 def measured(networks: Sequence[Network], table: LatencyTable) -> list[Network]:
     """The networks with their latency on this host, by turns, as the table's."""
-    from export import runtime as runtimes
-    from export.block_timer import HostTimer
-    from export.space_files import network_file
+    from export.tflite import runtime as runtimes
+    from export.timing.host_timer import HostTimer
+    from export.timing.space_files import network_file
 
     runtime = runtimes.resolve_runtime(table.runtime.rpartition(" ")[0])
     timer = HostTimer(runtime, table.threads, _ROUNDS, table.format)
@@ -120,7 +131,7 @@ def main(argv: Sequence[str]) -> None:
     """Trains what is not trained yet and prints the table."""
     del argv
     from layernas_tf.datasets import load_dataset
-    from layernas_tf.recipe import default_recipe
+    from layernas_tf.training.recipe import default_recipe
     from search_spaces.architecture_files import load_architecture
 
     space, architecture = load_architecture(_ARCHITECTURE.value)
@@ -175,7 +186,10 @@ def main(argv: Sequence[str]) -> None:
 def _train(network: Network, dataset, recipe, seed: int) -> dict[str, float]:
     import keras
 
-    from layernas_tf.training import evaluate_model, train_model
+    from layernas_tf.training.train import (
+        evaluate_model,
+        train_model,
+    )
 
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)

@@ -22,12 +22,15 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np  # noqa: E402
 from absl import flags  # noqa: E402
 
-from layernas_tf.algorithms.bayes import LayerNASBayes  # noqa: E402
-from layernas_tf.algorithms.memorial_solver import UNITS, MemorialSolver  # noqa: E402
-from layernas_tf.budget import parse_budget  # noqa: E402
-from layernas_tf.costs.counting import BudgetedChain  # noqa: E402
-from layernas_tf.errors import run_main  # noqa: E402
-from search_spaces.registry import get_space  # noqa: E402
+from layernas_tf.algorithms.layernas_bayes import LayerNASBayes
+from layernas_tf.algorithms.memorial_solver import (
+    UNITS,
+    MemorialSolver,
+)
+from layernas_tf.core.errors import run_main
+from layernas_tf.space.budget import parse_budget
+from layernas_tf.space.completions import BudgetedChain
+from search_spaces.registry import get_space
 
 _LATEST = 50
 _FINE = 8192

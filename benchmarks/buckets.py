@@ -17,12 +17,12 @@ import numpy as np
 from absl import flags
 
 from layernas_tf.algorithms.layernas import LayerNAS
-from layernas_tf.budget import Budget
-from layernas_tf.errors import run_main
-from layernas_tf.space import SearchSpace
-from layernas_tf.tables import all_architectures
-from search_spaces.nats_bench import nats_bench_size
-from search_spaces.synthetic import synthetic
+from layernas_tf.core.errors import run_main
+from layernas_tf.space.budget import Budget
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.tabular.table import all_architectures
+from search_spaces.tabular.nats_bench import nats_bench_size
+from search_spaces.tabular.synthetic import synthetic
 
 _RUNS = flags.DEFINE_integer("runs", 20, "Rewards drawn per row.", lower_bound=1)
 

@@ -35,8 +35,11 @@ from collections.abc import Callable, Sequence
 from absl import flags
 
 from benchmarks.table_search import EVALUATIONS, open_table_study
-from layernas_tf.errors import UserError, run_main
-from layernas_tf.trial import Trial
+from layernas_tf.core.errors import (
+    UserError,
+    run_main,
+)
+from layernas_tf.study.trial import Trial
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -274,7 +277,7 @@ def main(argv: Sequence[str]) -> None:
         # with it: the harder case.
         import ray
 
-        from layernas_tf.ray_executor import connect
+        from layernas_tf.workers.ray_workers import connect
 
         connect("")
         address = ray.get_runtime_context().gcs_address

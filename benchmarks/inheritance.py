@@ -24,10 +24,19 @@ from absl import flags
 
 from layernas_tf.algorithms.base import Candidate
 from layernas_tf.algorithms.registry import make_algorithm
-from layernas_tf.budget import parse_budget
-from layernas_tf.errors import UserError, run_main
-from layernas_tf.recipe import Recipe, default_recipe
-from layernas_tf.workdir import read_json, write_json
+from layernas_tf.core.errors import (
+    UserError,
+    run_main,
+)
+from layernas_tf.core.workdir import (
+    read_json,
+    write_json,
+)
+from layernas_tf.space.budget import parse_budget
+from layernas_tf.training.recipe import (
+    Recipe,
+    default_recipe,
+)
 
 _SPACE = flags.DEFINE_string("space", "mobilenet_v3_small", "As for the search.")
 _DATASET = flags.DEFINE_string("dataset", "digits", "As for the search.")
@@ -76,7 +85,7 @@ class Trainings:
     """Trains candidates; what is in the file of figures is not trained again."""
 
     def __init__(self, space, dataset, out: pathlib.Path):
-        from layernas_tf.segments import SegmentCache
+        from layernas_tf.training.segments import SegmentCache
 
         self._space, self._dataset, self._out = space, dataset, out
         self._path = out / "trainings.json"
@@ -101,9 +110,15 @@ class Trainings:
     def _train(
         self, way: Way, candidate: Candidate, seed: int, folder: pathlib.Path
     ) -> dict[str, float]:
-        from layernas_tf.inheritance import descend, weights_of
-        from layernas_tf.kept_weights import keep
-        from layernas_tf.training import evaluate_model, train_model
+        from layernas_tf.training.inherit import (
+            descend,
+            weights_of,
+        )
+        from layernas_tf.training.train import (
+            evaluate_model,
+            train_model,
+        )
+        from layernas_tf.training.weight_store import keep
 
         # TensorFlow's own seed is left alone: setting it throws compiled kernels away.
         random.seed(seed)

@@ -21,18 +21,35 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from absl import flags  # noqa: E402
 
-from layernas_tf.algorithms.base import Algorithm  # noqa: E402
-from layernas_tf.algorithms.registry import make_algorithm  # noqa: E402
-from layernas_tf.budget import parse_budget  # noqa: E402
-from layernas_tf.errors import UserError, run_main  # noqa: E402
-from layernas_tf.finals import Finalist, Finals, Training  # noqa: E402
-from layernas_tf.report import write_report  # noqa: E402
-from layernas_tf.results import report_data  # noqa: E402
-from layernas_tf.storage import open_storage, sqlite_url  # noqa: E402
-from layernas_tf.study import Study, open_study  # noqa: E402
-from layernas_tf.trial import Trial, distributions, template  # noqa: E402
-from layernas_tf.trials_csv import TrialsCsv  # noqa: E402
-from search_spaces.synthetic import synthetic  # noqa: E402
+from layernas_tf.algorithms.base import Algorithm
+from layernas_tf.algorithms.registry import make_algorithm
+from layernas_tf.core.errors import (
+    UserError,
+    run_main,
+)
+from layernas_tf.pipeline.finals import (
+    Finalist,
+    Finals,
+    Training,
+)
+from layernas_tf.pipeline.results import report_data
+from layernas_tf.pipeline.trials_csv import TrialsCsv
+from layernas_tf.report import write_report
+from layernas_tf.space.budget import parse_budget
+from layernas_tf.study.storage import (
+    open_storage,
+    sqlite_url,
+)
+from layernas_tf.study.study import (
+    Study,
+    open_study,
+)
+from layernas_tf.study.trial import (
+    Trial,
+    distributions,
+    template,
+)
+from search_spaces.tabular.synthetic import synthetic
 
 _TABLE = synthetic(layers=12, options=8, buckets=600)
 _SPACE = _TABLE.space

@@ -6,7 +6,7 @@
 Random architectures are built in Keras, converted as an export converts them, and
 timed; the folder gets `prediction.csv` and `prediction.png`. Converted files are kept
 there, so that a second run (of another table of the same space and format) has them.
-The clock and the statistic are those of the table: see `export.block_timer`.
+The clock and the statistic are those of the table: see `export.timing.host_timer`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,16 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from layernas_tf.budget import LATENCY
+from layernas_tf.core.errors import (
+    UserError,
+    run_main,
+)
 from layernas_tf.costs.latency import LatencyTable, read_table, with_latency
-from layernas_tf.errors import UserError, run_main
-from layernas_tf.space import Architecture, SearchSpace
+from layernas_tf.space.budget import LATENCY
+from layernas_tf.space.search_space import (
+    Architecture,
+    SearchSpace,
+)
 
 
 def architectures(space: SearchSpace, number: int, seed: int) -> list[Architecture]:
@@ -103,9 +109,9 @@ def plot(
 def main(argv: Sequence[str]) -> None:
     """Measures and prints."""
     del argv
-    from export import runtime as runtimes
-    from export.block_timer import HostTimer
-    from export.space_files import network_file
+    from export.tflite import runtime as runtimes
+    from export.timing.host_timer import HostTimer
+    from export.timing.space_files import network_file
     from search_spaces.registry import get_space
 
     values = flags.FLAGS

@@ -19,14 +19,17 @@ from collections.abc import Sequence
 from absl import flags
 
 from layernas_tf.algorithms.layernas import LayerNAS
-from layernas_tf.budget import parse_budget
-from layernas_tf.config import SearchConfig
+from layernas_tf.core.errors import (
+    UserError,
+    run_main,
+)
 from layernas_tf.datasets import Dataset, load_dataset
-from layernas_tf.errors import UserError, run_main
-from layernas_tf.evaluators.child_process import ChildProcess
 from layernas_tf.evaluators.keras_evaluator import KerasEvaluator
-from layernas_tf.recipe import Recipe
-from layernas_tf.space import SearchSpace
+from layernas_tf.pipeline.config import SearchConfig
+from layernas_tf.space.budget import parse_budget
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.training.recipe import Recipe
+from layernas_tf.workers.child_process import ChildProcess
 from search_spaces.registry import get_space
 
 FIRST = 20

@@ -17,8 +17,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from absl import flags
 
-from layernas_tf.errors import run_main
-from layernas_tf.space import Architecture, SearchSpace
+from layernas_tf.core.errors import run_main
+from layernas_tf.space.search_space import (
+    Architecture,
+    SearchSpace,
+)
 
 
 def architectures(space: SearchSpace, number: int) -> Iterator[Architecture]:
@@ -31,8 +34,8 @@ def architectures(space: SearchSpace, number: int) -> Iterator[Architecture]:
 
 def peak_memory_ratios(space: SearchSpace, number: int) -> np.ndarray:
     """Predicted over real peak memory of int8 networks."""
-    from export.memory import arena_bytes
-    from export.space_files import network_file
+    from export.tflite.memory import arena_bytes
+    from export.timing.space_files import network_file
 
     ratios = []
     with tempfile.TemporaryDirectory() as folder:

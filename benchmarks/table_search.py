@@ -20,16 +20,33 @@ from rich.console import Console
 
 from layernas_tf.algorithms.base import Candidate
 from layernas_tf.algorithms.registry import make_algorithm
-from layernas_tf.budget import Budget, parse_budget
-from layernas_tf.errors import UserError, run_main
+from layernas_tf.core.errors import (
+    UserError,
+    run_main,
+)
+from layernas_tf.core.workdir import (
+    check_workdir,
+    lock_workdir,
+    open_workdir,
+    write_json,
+)
 from layernas_tf.evaluators.base import Attempts, Evaluation
-from layernas_tf.executors import Executor, InProcess
-from layernas_tf.loop import search
-from layernas_tf.storage import sqlite_url
-from layernas_tf.study import Study, open_study
-from layernas_tf.trials_csv import TrialsCsv
-from layernas_tf.workdir import check_workdir, lock_workdir, open_workdir, write_json
-from search_spaces.synthetic import synthetic
+from layernas_tf.pipeline.loop import search
+from layernas_tf.pipeline.trials_csv import TrialsCsv
+from layernas_tf.space.budget import (
+    Budget,
+    parse_budget,
+)
+from layernas_tf.study.storage import sqlite_url
+from layernas_tf.study.study import (
+    Study,
+    open_study,
+)
+from layernas_tf.workers.executor import (
+    Executor,
+    InProcess,
+)
+from search_spaces.tabular.synthetic import synthetic
 
 TABLE = synthetic(layers=8, options=4, buckets=40)
 
@@ -68,7 +85,10 @@ def make_executor(
     make = functools.partial(make_evaluator, str(folder / EVALUATIONS), seconds)
     if workers == 1:
         return InProcess(make())
-    from layernas_tf.ray_executor import RayWorkers, Resources
+    from layernas_tf.workers.ray_workers import (
+        RayWorkers,
+        Resources,
+    )
 
     return RayWorkers(
         make,

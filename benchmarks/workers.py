@@ -26,17 +26,34 @@ from rich.console import Console
 
 from benchmarks.table_search import EVALUATIONS, make_evaluator, open_table_study
 from layernas_tf.algorithms.base import Candidate
-from layernas_tf.config import SearchConfig
-from layernas_tf.errors import run_main
-from layernas_tf.evaluators.child_process import ChildProcess
-from layernas_tf.executors import Executor, InProcess, Outcome, evaluate
-from layernas_tf.loop import search
-from layernas_tf.ray_executor import RayWorkers, Resources
-from layernas_tf.search_task import Task, load_task
-from layernas_tf.search_workers import evaluator_of_process, make_executor
-from layernas_tf.storage import sqlite_url
-from layernas_tf.study import Study, open_study
-from layernas_tf.trials_csv import TrialsCsv
+from layernas_tf.core.errors import run_main
+from layernas_tf.pipeline.config import SearchConfig
+from layernas_tf.pipeline.evaluation import (
+    evaluator_of_process,
+    make_executor,
+)
+from layernas_tf.pipeline.loop import search
+from layernas_tf.pipeline.task import (
+    Task,
+    load_task,
+)
+from layernas_tf.pipeline.trials_csv import TrialsCsv
+from layernas_tf.study.storage import sqlite_url
+from layernas_tf.study.study import (
+    Study,
+    open_study,
+)
+from layernas_tf.workers.child_process import ChildProcess
+from layernas_tf.workers.executor import (
+    Executor,
+    InProcess,
+    Outcome,
+    evaluate,
+)
+from layernas_tf.workers.ray_workers import (
+    RayWorkers,
+    Resources,
+)
 
 SLEEP = 0.05
 """Seconds of a trial that measures an executor."""

@@ -2,10 +2,24 @@
 
 import itertools
 
-from layernas_tf.space import Option, State
-from search_spaces.blocks import ConvBlock, InvertedBottleneck, Rescale
-from search_spaces.builder import BlockLayer, block_space, fixed
-from search_spaces.heads import ConvHead, Stem
+from layernas_tf.space.search_space import (
+    Option,
+    State,
+)
+from search_spaces.blocks.blocks import (
+    ConvBlock,
+    InvertedBottleneck,
+    Rescale,
+)
+from search_spaces.blocks.builder import (
+    BlockLayer,
+    block_space,
+    fixed,
+)
+from search_spaces.blocks.heads import (
+    ConvHead,
+    Stem,
+)
 
 
 def stage(name, stride):

@@ -16,11 +16,18 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from export import benchmark_table as tables
-from export import runtime as runtimes
-from export.memory import peak_memory
-from export.profile import Profile, draw, profile
-from layernas_tf.errors import UserError, run_main
+from export.tflite import runtime as runtimes
+from export.tflite.memory import peak_memory
+from export.timing import benchmark_table as tables
+from export.timing.profile import (
+    Profile,
+    draw,
+    profile,
+)
+from layernas_tf.core.errors import (
+    UserError,
+    run_main,
+)
 
 DEVICES = ("host", "android")
 """Where a file can be timed."""
@@ -178,7 +185,7 @@ def _on_host(values: Any, threads: Sequence[int]) -> _Measured:
 
 
 def _on_android(values: Any, threads: Sequence[int]) -> _Measured:
-    from export.android import time_on_devices
+    from export.timing.android import time_on_devices
 
     rows, profiles = [], []
     runs = time_on_devices(

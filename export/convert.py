@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from absl import flags
 
-from export.formats import (
+from export.conversion.formats import (
     FORMATS,
     INPUT_TYPES,
     QAT_INT8,
@@ -26,9 +26,19 @@ from export.formats import (
     check_formats,
     check_input_type,
 )
-from export.keras_model import image_shape, in_float32, load_keras_model
-from export.saved_model import convert_saved_model, write_saved_model
-from layernas_tf.errors import UserError, run_main
+from export.conversion.keras_model import (
+    image_shape,
+    in_float32,
+    load_keras_model,
+)
+from export.conversion.saved_model import (
+    convert_saved_model,
+    write_saved_model,
+)
+from layernas_tf.core.errors import (
+    UserError,
+    run_main,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -150,7 +160,10 @@ def described(content: bytes, name: str, format: str, labels: Sequence[str]) -> 
     """A .tflite file's bytes with metadata, if there are labels to put in."""
     if not labels:
         return content
-    from export.metadata import Metadata, with_metadata
+    from export.tflite.metadata import (
+        Metadata,
+        with_metadata,
+    )
 
     text = f"Image classifier, {format}, exported by LayerNAS-TF."
     return with_metadata(content, Metadata(name, text, tuple(labels)))
@@ -179,7 +192,10 @@ def main(argv: Sequence[str]) -> None:
     check_formats(formats)
     check_input_type(values.input_type)
     # Here, as both import this module.
-    from export.winner import export_winner, print_table
+    from export.conversion.exporter import (
+        export_winner,
+        print_table,
+    )
     from layernas_tf.datasets import load_dataset
 
     qat = _qat(values) if QAT_INT8 in formats else None
@@ -204,7 +220,10 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _qat(values: Any) -> Any:
-    from export.quantize import Qat, Tuning
+    from export.quantization.quantize import (
+        Qat,
+        Tuning,
+    )
     from search_spaces.architecture_files import beside, load_architecture
 
     tuning = Tuning(

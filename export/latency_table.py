@@ -21,15 +21,33 @@ from typing import Any, Protocol
 import numpy as np
 from absl import flags
 
-from export import runtime as runtimes
-from export.block_timer import HostTimer
-from export.calibration import calibration_networks, fit
-from export.space_files import block_file, check_blocks, network_file
-from export.tflite_graph import FORMATS
+from export.tflite import runtime as runtimes
+from export.tflite.tflite_graph import FORMATS
+from export.timing.host_timer import HostTimer
+from export.timing.latency_fit import (
+    calibration_networks,
+    fit,
+)
+from export.timing.space_files import (
+    block_file,
+    check_blocks,
+    network_file,
+)
+from layernas_tf.core.errors import (
+    UserError,
+    run_main,
+)
+from layernas_tf.core.workdir import (
+    check_workdir,
+    read_json,
+    write_json,
+    write_text,
+)
 from layernas_tf.costs.latency import KIND, VERSION
-from layernas_tf.errors import UserError, run_main
-from layernas_tf.space import SearchSpace, State
-from layernas_tf.workdir import check_workdir, read_json, write_json, write_text
+from layernas_tf.space.search_space import (
+    SearchSpace,
+    State,
+)
 
 DEVICES = ("host", "android")
 _CHUNK_FILES, _CHUNK_BYTES = 200, 64 * 2**20
@@ -259,7 +277,7 @@ def _timer(values: flags.FlagValues) -> Timer:
         "form": values.format,
     }
     if values.device == "android":
-        from export.android_timer import AndroidTimer
+        from export.timing.android_timer import AndroidTimer
 
         return AndroidTimer.connect(
             values.adb, values.serial, values.benchmark_model, **common

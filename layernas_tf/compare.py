@@ -21,8 +21,10 @@ from collections.abc import Sequence
 from absl import flags
 
 from layernas_tf.algorithms.registry import NAMES
-from layernas_tf.algorithms.rewards import KINDS, RewardShape
-from layernas_tf.budget import Budget, parse_budget
+from layernas_tf.algorithms.reward_shaping import (
+    KINDS,
+    RewardShape,
+)
 from layernas_tf.comparison.curves import (
     Curves,
     Standing,
@@ -41,8 +43,18 @@ from layernas_tf.comparison.runs import (
     run_all,
     write_atomically,
 )
-from layernas_tf.errors import UserError, run_main
-from layernas_tf.tables import Row, Table
+from layernas_tf.core.errors import (
+    UserError,
+    run_main,
+)
+from layernas_tf.space.budget import (
+    Budget,
+    parse_budget,
+)
+from layernas_tf.tabular.table import (
+    Row,
+    Table,
+)
 
 DEFAULT_ALGORITHMS = (
     "layernas_bayes,layernas,layernas_layerwise,random,regularized_evolution,"
@@ -52,7 +64,7 @@ DEFAULT_ALGORITHMS = (
 
 def load(setting: Setting) -> Table:
     """The table of a setting."""
-    from search_spaces.tables import load_table
+    from search_spaces.tabular.load import load_table
 
     return load_table(
         setting.benchmark,

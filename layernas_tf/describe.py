@@ -13,9 +13,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from layernas_tf.budget import format_exactly
+from layernas_tf.core.errors import (
+    UserError,
+    run_main,
+)
 from layernas_tf.costs.latency import read_table, with_latency
-from layernas_tf.errors import UserError, run_main
 from layernas_tf.report.wording import (
     axis_title,
     cost_text,
@@ -23,7 +25,13 @@ from layernas_tf.report.wording import (
     metric_title,
     shape_text,
 )
-from layernas_tf.space import Architecture, Layer, Option, SearchSpace
+from layernas_tf.space.budget import format_exactly
+from layernas_tf.space.search_space import (
+    Architecture,
+    Layer,
+    Option,
+    SearchSpace,
+)
 
 _SPACE = flags.DEFINE_string(
     "space",

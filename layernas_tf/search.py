@@ -24,14 +24,34 @@ from typing import TYPE_CHECKING
 from absl import flags
 from rich.console import Console
 
-from layernas_tf import config as configuration
-from layernas_tf.config import SearchConfig
+from layernas_tf.core.errors import (
+    UserError,
+    run_main,
+)
+from layernas_tf.core.workdir import (
+    check_workdir,
+    lock_workdir,
+    open_workdir,
+    read_json,
+    write_json,
+    writing,
+)
 from layernas_tf.costs.latency import check_same_table
-from layernas_tf.errors import UserError, run_main
-from layernas_tf.finals import Finals, FinalTrainer, choose_finalists, run_finals
-from layernas_tf.loop import search
-from layernas_tf.report import ExportedFile, write_report
-from layernas_tf.results import (
+from layernas_tf.pipeline import config as configuration
+from layernas_tf.pipeline.config import SearchConfig
+from layernas_tf.pipeline.evaluation import (
+    make_executor,
+    prepare_libraries,
+    shared_segments,
+)
+from layernas_tf.pipeline.finals import (
+    Finals,
+    FinalTrainer,
+    choose_finalists,
+    run_finals,
+)
+from layernas_tf.pipeline.loop import search
+from layernas_tf.pipeline.results import (
     file_table,
     latency_notes,
     memory_notes,
@@ -40,22 +60,20 @@ from layernas_tf.results import (
     notes_about,
     report_data,
 )
-from layernas_tf.search_task import Task, load_task
-from layernas_tf.search_workers import make_executor, prepare_libraries, shared_segments
-from layernas_tf.storage import sqlite_url
-from layernas_tf.study import Study, open_study
-from layernas_tf.trials_csv import TrialsCsv
-from layernas_tf.workdir import (
-    check_workdir,
-    lock_workdir,
-    open_workdir,
-    read_json,
-    write_json,
-    writing,
+from layernas_tf.pipeline.task import (
+    Task,
+    load_task,
+)
+from layernas_tf.pipeline.trials_csv import TrialsCsv
+from layernas_tf.report import ExportedFile, write_report
+from layernas_tf.study.storage import sqlite_url
+from layernas_tf.study.study import (
+    Study,
+    open_study,
 )
 
 if TYPE_CHECKING:
-    from layernas_tf.recipe import Recipe
+    from layernas_tf.training.recipe import Recipe
 
 
 def export(
@@ -76,8 +94,8 @@ def export(
         stored = read_json(record)
         if stored["weights"] == finals.weights.name:
             return [ExportedFile(**file) for file in stored["files"]], stored["seconds"]
-    from export.keras_model import load_keras_model
-    from export.winner import export_winner
+    from export.conversion.exporter import export_winner
+    from export.conversion.keras_model import load_keras_model
 
     record.unlink(missing_ok=True)
     with writing(winner / "model.keras") as temporary:

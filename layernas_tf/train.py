@@ -17,13 +17,27 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
+from layernas_tf.core.errors import (
+    UserError,
+    run_main,
+)
+from layernas_tf.core.workdir import (
+    lock_workdir,
+    open_workdir,
+    write_json,
+)
 from layernas_tf.datasets.augment import AUGMENTATIONS
-from layernas_tf.errors import UserError, run_main
-from layernas_tf.recipe import OPTIMIZERS, SCHEDULES, Recipe
-from layernas_tf.workdir import lock_workdir, open_workdir, write_json
+from layernas_tf.training.recipe import (
+    OPTIMIZERS,
+    SCHEDULES,
+    Recipe,
+)
 
 if TYPE_CHECKING:
-    from layernas_tf.space import Architecture, SearchSpace
+    from layernas_tf.space.search_space import (
+        Architecture,
+        SearchSpace,
+    )
 
 _ARCHITECTURE = flags.DEFINE_string(
     "architecture", None, "File that a search wrote: winner/architecture.json."
@@ -100,10 +114,10 @@ def train_architecture(
     """Trains the architecture by the flags; returns what is in `metrics.json`."""
     import keras
 
-    from layernas_tf.checkpoint import Checkpoint
     from layernas_tf.datasets import load_dataset
-    from layernas_tf.devices import all_devices
-    from layernas_tf.training import (
+    from layernas_tf.training.checkpoint import Checkpoint
+    from layernas_tf.training.devices import all_devices
+    from layernas_tf.training.train import (
         default_recipe,
         evaluate_model,
         precision,

@@ -6,8 +6,11 @@ import json
 import os
 from typing import Any
 
-from layernas_tf.errors import UserError
-from layernas_tf.space import Architecture, SearchSpace
+from layernas_tf.core.errors import UserError
+from layernas_tf.space.search_space import (
+    Architecture,
+    SearchSpace,
+)
 from search_spaces.registry import get_space, names
 
 FILE_NAME = "architecture.json"

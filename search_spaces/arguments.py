@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from layernas_tf.errors import UserError
-from layernas_tf.space import State
+from layernas_tf.core.errors import UserError
+from layernas_tf.space.search_space import State
 
 SMALL_IMAGE = 64
 """Pixels below which the stem keeps the resolution: five steps of stride 2 would

@@ -14,20 +14,23 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from layernas_tf.errors import UserError
-from layernas_tf.space import SearchSpace
+from layernas_tf.core.errors import UserError
+from layernas_tf.space.search_space import SearchSpace
 
 _FUNCTIONS = {
-    "mobilenet_v2": ("mobilenet_v2", "mobilenet_v2"),
-    "mobilenet_v2_1.4": ("mobilenet_v2", "mobilenet_v2_1_4"),
-    "mobilenet_v3_small": ("mobilenet_v3", "mobilenet_v3_small"),
-    "mobilenet_v3_large": ("mobilenet_v3", "mobilenet_v3_large"),
-    "efficientnet_b0": ("efficientnet", "efficientnet_b0"),
-    "burger": ("burger", "burger"),
-    "nats_bench_size": ("nats_bench", "nats_bench_size"),
-    "nas_bench_macro": ("macro_bench", "nas_bench_macro"),
-    "channel_bench_macro_mobilenet": ("macro_bench", "channel_bench_macro_mobilenet"),
-    "channel_bench_macro_resnet": ("macro_bench", "channel_bench_macro_resnet"),
+    "mobilenet_v2": ("mobile.mobilenet_v2", "mobilenet_v2"),
+    "mobilenet_v2_1.4": ("mobile.mobilenet_v2", "mobilenet_v2_1_4"),
+    "mobilenet_v3_small": ("mobile.mobilenet_v3", "mobilenet_v3_small"),
+    "mobilenet_v3_large": ("mobile.mobilenet_v3", "mobilenet_v3_large"),
+    "efficientnet_b0": ("mobile.efficientnet", "efficientnet_b0"),
+    "burger": ("tabular.burger", "burger"),
+    "nats_bench_size": ("tabular.nats_bench", "nats_bench_size"),
+    "nas_bench_macro": ("tabular.macro_bench", "nas_bench_macro"),
+    "channel_bench_macro_mobilenet": (
+        "tabular.macro_bench",
+        "channel_bench_macro_mobilenet",
+    ),
+    "channel_bench_macro_resnet": ("tabular.macro_bench", "channel_bench_macro_resnet"),
 }
 
 
@@ -110,7 +113,7 @@ def get_space(
     if not isinstance(space, SearchSpace):
         raise UserError(
             f"space {name!r}: {attribute}() must return a "
-            f"layernas_tf.space.SearchSpace, got {type(space).__name__}"
+            f"layernas_tf.space.search_space.SearchSpace, got {type(space).__name__}"
         )
     return dataclasses.replace(space, name=name, arguments={**space.arguments, **given})
 

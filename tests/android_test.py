@@ -13,9 +13,9 @@ from unittest import mock
 
 from absl.testing import absltest
 
-from export import android
-from export.benchmark_output import parse_output
-from layernas_tf.errors import UserError
+from export.timing import android
+from export.timing.benchmark_output import parse_output
+from layernas_tf.core.errors import UserError
 from tests import adb_server
 
 # In the form of tensorflow/lite/tools/benchmark (benchmark_model.cc,

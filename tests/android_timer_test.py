@@ -11,8 +11,8 @@ from unittest import mock
 
 from absl.testing import absltest
 
-from export.android_timer import AndroidTimer
-from layernas_tf.errors import UserError
+from export.timing.android_timer import AndroidTimer
+from layernas_tf.core.errors import UserError
 from tests.adb_server import AdbServer
 
 # As benchmark_model prints its figures; every byte of a file takes a microsecond.

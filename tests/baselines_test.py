@@ -10,16 +10,20 @@ from absl.testing import absltest, parameterized
 from layernas_tf.algorithms.base import Candidate, History
 from layernas_tf.algorithms.evolution import RegularizedEvolution
 from layernas_tf.algorithms.local_search import LocalSearch, neighbours_inside
-from layernas_tf.algorithms.optuna_samplers import OptunaSearch
+from layernas_tf.algorithms.optuna_search import OptunaSearch
 from layernas_tf.algorithms.ppo import PPO
 from layernas_tf.algorithms.random_search import RandomSearch
 from layernas_tf.algorithms.registry import make_algorithm
-from layernas_tf.algorithms.rewards import RewardShape
+from layernas_tf.algorithms.reward_shaping import RewardShape
 from layernas_tf.algorithms.untried import Untried
-from layernas_tf.budget import Budget, inside, parse_budget
-from layernas_tf.costs.counting import BudgetedChain
-from layernas_tf.errors import UserError
-from search_spaces.synthetic import synthetic
+from layernas_tf.core.errors import UserError
+from layernas_tf.space.budget import (
+    Budget,
+    inside,
+    parse_budget,
+)
+from layernas_tf.space.completions import BudgetedChain
+from search_spaces.tabular.synthetic import synthetic
 from tests.chains import everything, random_space
 
 

@@ -3,18 +3,30 @@ from absl.testing import absltest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layernas_tf.algorithms.bayes import LayerNASBayes
-from layernas_tf.algorithms.effects import GROUPS, Effects
-from layernas_tf.algorithms.linear_model import (
+from layernas_tf.algorithms.bayesian_regression import (
     Moments,
     Prior,
     learn_scales,
     posterior,
 )
+from layernas_tf.algorithms.layernas_bayes import LayerNASBayes
 from layernas_tf.algorithms.memorial_solver import MemorialSolver
-from layernas_tf.budget import Budget, inside
-from layernas_tf.costs.counting import BudgetedChain
-from layernas_tf.space import Layer, Metric, Option, SearchSpace, State
+from layernas_tf.algorithms.reward_features import (
+    GROUPS,
+    Effects,
+)
+from layernas_tf.space.budget import (
+    Budget,
+    inside,
+)
+from layernas_tf.space.completions import BudgetedChain
+from layernas_tf.space.search_space import (
+    Layer,
+    Metric,
+    Option,
+    SearchSpace,
+    State,
+)
 from tests.chains import everything, random_space
 
 _LAW = settings(max_examples=20, deadline=None)

@@ -11,10 +11,10 @@ import unittest
 
 from absl.testing import absltest, parameterized
 
-from export import runtime
 from export.benchmark import host_latency
 from export.convert import convert
-from layernas_tf.errors import UserError
+from export.tflite import runtime
+from layernas_tf.core.errors import UserError
 from tests import classifier
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent

@@ -1,8 +1,18 @@
 from absl.testing import absltest, parameterized
 
-from layernas_tf.budget import Budget, format_cost, parse_budget
-from layernas_tf.errors import UserError
-from layernas_tf.space import Layer, Metric, Option, SearchSpace, State
+from layernas_tf.core.errors import UserError
+from layernas_tf.space.budget import (
+    Budget,
+    format_cost,
+    parse_budget,
+)
+from layernas_tf.space.search_space import (
+    Layer,
+    Metric,
+    Option,
+    SearchSpace,
+    State,
+)
 
 
 def _space():

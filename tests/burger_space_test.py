@@ -9,9 +9,14 @@ from absl.testing import absltest, parameterized
 
 from layernas_tf.algorithms.base import Candidate
 from layernas_tf.algorithms.layernas import LayerNAS
-from layernas_tf.budget import parse_budget
 from layernas_tf.evaluators.table import TableEvaluator
-from search_spaces.burger import BAND_DOLLARS, MENU, burger, burger_table
+from layernas_tf.space.budget import parse_budget
+from search_spaces.tabular.burger import (
+    BAND_DOLLARS,
+    MENU,
+    burger,
+    burger_table,
+)
 
 ALL = list(itertools.product(range(4), repeat=3))
 

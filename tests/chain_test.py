@@ -3,8 +3,14 @@ from absl.testing import absltest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layernas_tf.errors import UserError
-from layernas_tf.space import Layer, Metric, Option, SearchSpace, State
+from layernas_tf.core.errors import UserError
+from layernas_tf.space.search_space import (
+    Layer,
+    Metric,
+    Option,
+    SearchSpace,
+    State,
+)
 from tests.chains import everything, random_space
 
 

@@ -4,7 +4,13 @@ import itertools
 
 import numpy as np
 
-from layernas_tf.space import Layer, Metric, Option, SearchSpace, State
+from layernas_tf.space.search_space import (
+    Layer,
+    Metric,
+    Option,
+    SearchSpace,
+    State,
+)
 
 
 def random_space(

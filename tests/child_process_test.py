@@ -14,9 +14,9 @@ import time
 from absl.testing import absltest
 
 from layernas_tf.algorithms.base import Candidate
-from layernas_tf.errors import UserError
+from layernas_tf.core.errors import UserError
 from layernas_tf.evaluators.base import ONCE, Attempts, Evaluation, TrialFailure
-from layernas_tf.evaluators.child_process import ChildProcess
+from layernas_tf.workers.child_process import ChildProcess
 from tests.worker_evaluator import evaluator_in
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent

@@ -18,8 +18,7 @@ import psutil
 from absl.testing import absltest, parameterized
 
 from layernas_tf import compare
-from layernas_tf.algorithms.rewards import RewardShape
-from layernas_tf.budget import parse_budget
+from layernas_tf.algorithms.reward_shaping import RewardShape
 from layernas_tf.compare import Plan
 from layernas_tf.comparison.curves import (
     Curves,
@@ -30,8 +29,9 @@ from layernas_tf.comparison.curves import (
     summary_csv,
 )
 from layernas_tf.comparison.runs import Job, Setting, read_run, run_algorithm
-from layernas_tf.errors import UserError
-from search_spaces.synthetic import parse_synthetic
+from layernas_tf.core.errors import UserError
+from layernas_tf.space.budget import parse_budget
+from search_spaces.tabular.synthetic import parse_synthetic
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _DATASET = "layers=4,options=4,seed=1"

@@ -12,11 +12,14 @@ import numpy as np
 from absl.testing import absltest, parameterized
 
 from export import convert as conversion
-from export import runtime
-from export.keras_model import load_keras_model
-from export.verify import keras_outputs, verify
-from export.winner import export_winner
-from layernas_tf.errors import UserError
+from export.conversion.exporter import export_winner
+from export.conversion.keras_model import load_keras_model
+from export.tflite import runtime
+from export.tflite.verify import (
+    keras_outputs,
+    verify,
+)
+from layernas_tf.core.errors import UserError
 from tests import classifier
 
 

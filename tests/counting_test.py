@@ -5,9 +5,12 @@ from absl.testing import absltest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layernas_tf.budget import Budget, inside
-from layernas_tf.costs.counting import BudgetedChain
-from layernas_tf.errors import UserError
+from layernas_tf.core.errors import UserError
+from layernas_tf.space.budget import (
+    Budget,
+    inside,
+)
+from layernas_tf.space.completions import BudgetedChain
 from tests.chains import everything, random_space
 
 _LAW = settings(max_examples=40, deadline=None)

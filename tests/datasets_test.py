@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from layernas_tf.core.errors import UserError
 from layernas_tf.datasets import load_dataset
 from layernas_tf.datasets.split import ArraySplit, hold_out, side_for, to_square
-from layernas_tf.errors import UserError
 
 
 def arrays(**changes: np.ndarray) -> dict[str, np.ndarray]:

@@ -24,7 +24,7 @@ import tensorflow as tf
 
 from layernas_tf.checkpoint import Checkpoint
 from layernas_tf.devices import all_devices
-from layernas_tf.recipe import Recipe
+from layernas_tf.training.recipe import Recipe
 from layernas_tf.training import evaluate_model, train_model
 from tests import small_networks
 
@@ -90,8 +90,8 @@ class DevicesTest(absltest.TestCase):
 
     def test_a_tpu_that_is_not_there_is_one_line(self):
         code = (
-            "from layernas_tf.devices import all_devices\n"
-            "from layernas_tf.errors import UserError\n"
+            "from layernas_tf.training.devices import all_devices\n"
+            "from layernas_tf.core.errors import UserError\n"
             "try:\n"
             "    with all_devices('local'):\n"
             "        pass\n"

@@ -11,24 +11,33 @@ import numpy as np
 from absl.testing import absltest
 
 from layernas_tf.algorithms.registry import make_algorithm
-from layernas_tf.budget import inside, parse_budget
+from layernas_tf.core.errors import UserError
 from layernas_tf.datasets import ArraySplit, Dataset
-from layernas_tf.errors import UserError
 from layernas_tf.evaluators.base import Evaluation
-from layernas_tf.executors import InProcess
-from layernas_tf.finals import (
+from layernas_tf.pipeline.finals import (
     Finalist,
     FinalTrainer,
     Training,
     choose_finalists,
     run_finals,
 )
-from layernas_tf.recipe import Recipe
-from layernas_tf.space import Layer, Metric, Option, SearchSpace, State
-from layernas_tf.storage import sqlite_url
-from layernas_tf.study import open_study
-from layernas_tf.training import evaluate_model
-from search_spaces.synthetic import synthetic
+from layernas_tf.space.budget import (
+    inside,
+    parse_budget,
+)
+from layernas_tf.space.search_space import (
+    Layer,
+    Metric,
+    Option,
+    SearchSpace,
+    State,
+)
+from layernas_tf.study.storage import sqlite_url
+from layernas_tf.study.study import open_study
+from layernas_tf.training.recipe import Recipe
+from layernas_tf.training.train import evaluate_model
+from layernas_tf.workers.executor import InProcess
+from search_spaces.tabular.synthetic import synthetic
 
 _RECIPE = Recipe(epochs=2, batch_size=16)
 

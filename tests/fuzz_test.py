@@ -22,18 +22,19 @@ from absl.testing import absltest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from layernas_tf import compare, config
-from layernas_tf.algorithms.rewards import RewardShape
-from layernas_tf.budget import parse_budget
+from layernas_tf import compare
+from layernas_tf.algorithms.reward_shaping import RewardShape
 from layernas_tf.comparison.runs import Setting, check_algorithms
-from layernas_tf.config import SearchConfig
+from layernas_tf.core.errors import UserError
 from layernas_tf.costs.latency import read_table, with_latency
 from layernas_tf.datasets import load_dataset
-from layernas_tf.errors import UserError
+from layernas_tf.pipeline import config
+from layernas_tf.pipeline.config import SearchConfig
+from layernas_tf.space.budget import parse_budget
 from search_spaces.architecture_files import load_architecture
-from search_spaces.burger import burger
 from search_spaces.registry import get_space, names
-from search_spaces.tables import load_table
+from search_spaces.tabular.burger import burger
+from search_spaces.tabular.load import load_table
 from tests.small_blocks import small_space, table_of
 
 _LONG = bool(os.environ.get("LAYERNAS_LONG_TESTS"))

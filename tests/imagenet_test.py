@@ -14,14 +14,14 @@ from absl.testing import absltest, parameterized
 from PIL import Image
 
 from layernas_tf.algorithms.base import Candidate
+from layernas_tf.core.errors import UserError
 from layernas_tf.datasets import folder as folders
 from layernas_tf.datasets import load_dataset
 from layernas_tf.datasets import tensorflow_datasets as tfds_loader
 from layernas_tf.datasets.stream import StreamSplit, decode_part
-from layernas_tf.errors import UserError
 from layernas_tf.evaluators.keras_evaluator import KerasEvaluator
-from layernas_tf.recipe import Recipe
-from layernas_tf.space import State
+from layernas_tf.space.search_space import State
+from layernas_tf.training.recipe import Recipe
 from tests import imagenet_files, small_networks
 
 TRAIN, TEST = 30, 6

@@ -18,11 +18,11 @@ _HEAVY = ("tensorflow", "tf_keras", "keras", "jax", "ray")
 _LIGHT_PACKAGES = (layernas_tf.algorithms, layernas_tf.costs)
 _LIGHT_MODULES = (
     "layernas_tf",
-    "layernas_tf.budget",
+    "layernas_tf.space.budget",
     "layernas_tf.compare",
-    "layernas_tf.errors",
-    "layernas_tf.space",
-    "layernas_tf.study",
+    "layernas_tf.core.errors",
+    "layernas_tf.space.search_space",
+    "layernas_tf.study.study",
 )
 
 
@@ -42,7 +42,7 @@ def _light_modules() -> list[str]:
 class ImportTest(parameterized.TestCase):
     def test_packages_are_walked(self):
         self.assertIn("layernas_tf.algorithms.layernas", _light_modules())
-        self.assertIn("layernas_tf.costs.chain", _light_modules())
+        self.assertIn("layernas_tf.space.chain", _light_modules())
 
     @parameterized.parameters(*_light_modules())
     def test_module_loads_no_heavy_package(self, module):

@@ -13,16 +13,19 @@ from absl.testing import absltest, parameterized
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layernas_tf import config as configuration
-from layernas_tf import inheritance, kept_weights
 from layernas_tf.algorithms.base import Candidate
 from layernas_tf.algorithms.layernas import LayerNAS
-from layernas_tf.config import SearchConfig
-from layernas_tf.errors import UserError
+from layernas_tf.core.errors import UserError
 from layernas_tf.evaluators.base import TrialFailure
-from layernas_tf.evaluators.child_process import ChildProcess
 from layernas_tf.evaluators.keras_evaluator import KerasEvaluator
-from layernas_tf.recipe import Recipe
+from layernas_tf.pipeline import config as configuration
+from layernas_tf.pipeline.config import SearchConfig
+from layernas_tf.training import (
+    inherit,
+    weight_store,
+)
+from layernas_tf.training.recipe import Recipe
+from layernas_tf.workers.child_process import ChildProcess
 from tests import small_networks
 from tests.small_blocks import small_space
 
@@ -60,7 +63,7 @@ class OverlapTest(parameterized.TestCase):
         shape = [b for _, b in sizes]
         parent = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
         before = fresh.copy()
-        merged = inheritance.overlap(fresh, parent, spatial)
+        merged = inherit.overlap(fresh, parent, spatial)
         np.testing.assert_array_equal(fresh, before)
         self.assertEqual(merged.shape, fresh.shape)
         self.assertEqual(
@@ -83,16 +86,14 @@ class OverlapTest(parameterized.TestCase):
     def test_the_centre_of_a_kernel_is_kept(self):
         large = np.arange(25.0).reshape(5, 5, 1, 1)
         small = -np.ones((3, 3, 1, 1))
-        np.testing.assert_array_equal(
-            inheritance.overlap(small, large, 2), large[1:4, 1:4]
-        )
-        grown = inheritance.overlap(-large - 1, small, 2)
+        np.testing.assert_array_equal(inherit.overlap(small, large, 2), large[1:4, 1:4])
+        grown = inherit.overlap(-large - 1, small, 2)
         np.testing.assert_array_equal(grown[1:4, 1:4], small)
         self.assertTrue((grown[0] == (-large - 1)[0]).all())
 
     def test_another_number_of_axes_has_nothing_in_common(self):
         fresh = np.zeros((2, 2))
-        merged = inheritance.overlap(fresh, np.ones(2))
+        merged = inherit.overlap(fresh, np.ones(2))
         np.testing.assert_array_equal(merged, fresh)
 
 
@@ -100,14 +101,14 @@ class NetworkTest(parameterized.TestCase):
     def child(self, *architecture: int, parent=PARENT):
         """Fresh and inherited weights of a child, the parent's, and the share."""
         model = SPACE.build(architecture)
-        fresh = inheritance.weights_of(model)
-        given_ = inheritance.weights_of(trained(parent))
-        share = inheritance.inherit(model, given_)
-        return fresh, inheritance.weights_of(model), given_, share
+        fresh = inherit.weights_of(model)
+        given_ = inherit.weights_of(trained(parent))
+        share = inherit.inherit(model, given_)
+        return fresh, inherit.weights_of(model), given_, share
 
     def test_an_equal_child_computes_the_same(self):
         parent, child = trained(), SPACE.build(PARENT)
-        share = inheritance.inherit(child, inheritance.weights_of(parent))
+        share = inherit.inherit(child, inherit.weights_of(parent))
         images = np.random.default_rng(0).uniform(0, 255, (4, 16, 16, 1))
         self.assertEqual(share, 1.0)
         np.testing.assert_array_equal(
@@ -153,22 +154,22 @@ class NetworkTest(parameterized.TestCase):
             np.testing.assert_array_equal(child[name], expected[name], name)
 
     def test_networks_with_invented_names_are_refused(self):
-        inheritance.check_names(SPACE.build(PARENT))
+        inherit.check_names(SPACE.build(PARENT))
         with self.assertRaisesRegex(UserError, "'conv2d.*name that Keras made up"):
-            inheritance.check_names(small_networks.network())
+            inherit.check_names(small_networks.network())
 
 
 class ChoiceTest(absltest.TestCase):
     def test_shared_layers_take_the_same_shape_in(self):
-        self.assertEqual(inheritance.shared_layers(SPACE, PARENT, PARENT), 5)
-        self.assertEqual(inheritance.shared_layers(SPACE, PARENT, (0, 1, 1, 0, 0)), 4)
+        self.assertEqual(inherit.shared_layers(SPACE, PARENT, PARENT), 5)
+        self.assertEqual(inherit.shared_layers(SPACE, PARENT, (0, 1, 1, 0, 0)), 4)
         # More channels leave equal only the stem before them.
-        self.assertEqual(inheritance.shared_layers(SPACE, PARENT, (0, 2, 1, 0, 0)), 1)
+        self.assertEqual(inherit.shared_layers(SPACE, PARENT, (0, 2, 1, 0, 0)), 1)
 
     def test_the_parent_comes_first_then_the_most_alike_then_the_best(self):
         def kept(number, reward, *architecture):
             path = pathlib.Path("nowhere")
-            return kept_weights.KeptWeights(path, number, architecture, reward, 1)
+            return weight_store.KeptWeights(path, number, architecture, reward, 1)
 
         others = [
             kept(0, 0.9, 0, 2, 1, 0, 0),
@@ -180,7 +181,7 @@ class ChoiceTest(absltest.TestCase):
 
         def order(parent):
             candidate = Candidate((0, 0, 2, 0, 0), 9, 2, parent)
-            ordered = inheritance.nearest_first(SPACE, candidate, others)
+            ordered = inherit.nearest_first(SPACE, candidate, others)
             return [other.number for other in ordered]
 
         self.assertEqual(order(PARENT), [4, 3, 1, 2, 0])
@@ -195,24 +196,24 @@ class FilesTest(absltest.TestCase):
         self.weights = {"a/kernel": np.arange(600, dtype=np.float32).reshape(2, 300)}
 
     def keep(self, number: int, reward: float) -> pathlib.Path:
-        kept_weights.keep(self.folder, number, PARENT, reward, 1, self.weights)
+        weight_store.keep(self.folder, number, PARENT, reward, 1, self.weights)
         return self.folder / f"trial_{number:05d}.npz"
 
     def before(self, number: int) -> list[int]:
-        found = kept_weights.kept_before(self.folder, SPACE, number)
+        found = weight_store.kept_before(self.folder, SPACE, number)
         return [kept.number for kept in found]
 
     def test_what_is_written_is_read(self):
         self.keep(3, 0.5)
-        (kept,) = kept_weights.kept_before(self.folder, SPACE, 4)
+        (kept,) = weight_store.kept_before(self.folder, SPACE, 4)
         self.assertEqual(
             dataclasses.astuple(kept)[1:], (3, PARENT, 0.5, 1), "number, ..., lineage"
         )
-        weights = kept_weights.read_weights(kept)
+        weights = weight_store.read_weights(kept)
         np.testing.assert_array_equal(weights["a/kernel"], self.weights["a/kernel"])
 
     def test_only_the_best_stay_and_a_repeated_trial_finds_the_same(self):
-        most = kept_weights.MOST
+        most = weight_store.MOST
         for number in range(most):
             self.keep(number, number / 100)
         everybody = list(reversed(range(most)))
@@ -232,7 +233,7 @@ class FilesTest(absltest.TestCase):
         np.savez(self.folder / "trial_00004.npz", architecture=pickled)
         np.savez(self.folder / "trial_00005.npz", architecture=np.array([9, 9]))
         rng = np.random.default_rng(0)
-        (kept,) = kept_weights.kept_before(self.folder, SPACE, 9)
+        (kept,) = weight_store.kept_before(self.folder, SPACE, 9)
         self.assertEqual(kept.number, 0)
         for _ in range(300):
             cut = int(rng.integers(len(good)))
@@ -240,19 +241,19 @@ class FilesTest(absltest.TestCase):
             if damaged:
                 damaged[int(rng.integers(len(damaged)))] ^= 0xFF
             kept.path.write_bytes(damaged)
-            kept_weights.kept_before(self.folder, SPACE, 9)
-            weights = kept_weights.read_weights(kept)
+            weight_store.kept_before(self.folder, SPACE, 9)
+            weights = weight_store.read_weights(kept)
             if weights is not None and "a/kernel" in weights:
                 np.testing.assert_array_equal(
                     weights["a/kernel"], self.weights["a/kernel"]
                 )
         kept.path.unlink()
-        self.assertIsNone(kept_weights.read_weights(kept))
+        self.assertIsNone(weight_store.read_weights(kept))
 
     def test_a_folder_that_cannot_be_written_costs_no_trial(self):
         self.folder.joinpath("weights").write_text("a file")
         self.assertFalse(
-            kept_weights.keep(self.folder / "weights", 0, PARENT, 0.5, 1, self.weights)
+            weight_store.keep(self.folder / "weights", 0, PARENT, 0.5, 1, self.weights)
         )
 
 

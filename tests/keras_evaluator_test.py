@@ -9,10 +9,10 @@ import tensorflow as tf
 from absl.testing import absltest, parameterized
 
 from layernas_tf.algorithms.base import Candidate
-from layernas_tf.errors import UserError
+from layernas_tf.core.errors import UserError
 from layernas_tf.evaluators.base import TrialFailure
 from layernas_tf.evaluators.keras_evaluator import KerasEvaluator
-from layernas_tf.training import Recipe
+from layernas_tf.training.train import Recipe
 from tests import small_networks
 
 RECIPE = Recipe(3, 32, learning_rate=0.02, warmup_epochs=1)

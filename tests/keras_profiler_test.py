@@ -12,8 +12,8 @@ import keras
 import numpy as np
 from absl.testing import absltest, parameterized
 
+from layernas_tf.core.errors import UserError
 from layernas_tf.costs.keras_profiler import profile
-from layernas_tf.errors import UserError
 from search_spaces.registry import get_space
 from tests.graph_madds import graph_madds
 

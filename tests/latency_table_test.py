@@ -14,13 +14,19 @@ from collections.abc import Mapping
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from export import runtime
-from export.calibration import calibration_networks, fit
 from export.convert import convert
 from export.latency_table import measure_table
-from export.space_files import block_file, network_file
+from export.tflite import runtime
+from export.timing.latency_fit import (
+    calibration_networks,
+    fit,
+)
+from export.timing.space_files import (
+    block_file,
+    network_file,
+)
+from layernas_tf.core.errors import UserError
 from layernas_tf.costs.latency import read_table, with_latency
-from layernas_tf.errors import UserError
 from search_spaces.registry import get_space
 from tests.small_blocks import networks, small_space
 

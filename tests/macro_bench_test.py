@@ -10,10 +10,13 @@ import keras
 import numpy as np
 from absl.testing import absltest, parameterized
 
+from layernas_tf.core.errors import UserError
 from layernas_tf.costs.keras_profiler import profile
-from layernas_tf.errors import UserError
-from layernas_tf.tables import all_architectures, macro_names
-from search_spaces.macro_bench import (
+from layernas_tf.tabular.table import (
+    all_architectures,
+    macro_names,
+)
+from search_spaces.tabular.macro_bench import (
     channel_bench_macro_mobilenet,
     channel_bench_macro_resnet,
     nas_bench_macro,

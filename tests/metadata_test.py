@@ -14,11 +14,18 @@ import zipfile
 import numpy as np
 from absl.testing import absltest
 
-from export import runtime
 from export.convert import convert_all
-from export.flatbuffer import read_model, schema
-from export.metadata import Metadata, read_metadata, with_metadata
-from layernas_tf.errors import UserError
+from export.tflite import runtime
+from export.tflite.flatbuffer import (
+    read_model,
+    schema,
+)
+from export.tflite.metadata import (
+    Metadata,
+    read_metadata,
+    with_metadata,
+)
+from layernas_tf.core.errors import UserError
 from tests import classifier
 
 _LABELS = tuple(f"digit {number}" for number in range(9)) + ("größte",)
@@ -145,7 +152,7 @@ class BinaryTest(absltest.TestCase):
     def run_binary(self, path):
         root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
         return subprocess.run(
-            [sys.executable, "-m", "export.metadata", f"--model={path}"],
+            [sys.executable, "-m", "export.tflite.metadata", f"--model={path}"],
             env=os.environ | {"PYTHONPATH": os.pathsep.join([root, *sys.path])},
             capture_output=True,
             text=True,

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from layernas_tf.errors import UserError
+from layernas_tf.core.errors import UserError
 from search_spaces.registry import get_space
 
 SPACES = (

@@ -11,10 +11,13 @@ import keras
 import numpy as np
 from absl.testing import absltest, parameterized
 
+from layernas_tf.core.errors import UserError
 from layernas_tf.costs.keras_profiler import profile
-from layernas_tf.errors import UserError
-from layernas_tf.tables import all_architectures
-from search_spaces.nats_bench import WIDTHS, nats_bench_size
+from layernas_tf.tabular.table import all_architectures
+from search_spaces.tabular.nats_bench import (
+    WIDTHS,
+    nats_bench_size,
+)
 from tests.graph_madds import graph_madds
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent

@@ -8,9 +8,12 @@ import unittest
 
 from absl.testing import absltest
 
-from export import runtime
 from export.convert import convert_all
-from export.operators import Fallbacks, fallbacks
+from export.tflite import runtime
+from export.tflite.delegate_support import (
+    Fallbacks,
+    fallbacks,
+)
 from tests import classifier
 
 

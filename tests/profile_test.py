@@ -10,12 +10,20 @@ import numpy as np
 from absl.testing import absltest
 from PIL import Image
 
-from export import runtime
-from export.benchmark_output import OperatorTime
 from export.convert import convert_all
-from export.memory import arena_bytes, peak_memory
-from export.profile import Profile, draw, profile, single_operators
-from layernas_tf.errors import UserError
+from export.tflite import runtime
+from export.tflite.memory import (
+    arena_bytes,
+    peak_memory,
+)
+from export.timing.benchmark_output import OperatorTime
+from export.timing.profile import (
+    Profile,
+    draw,
+    profile,
+    single_operators,
+)
+from layernas_tf.core.errors import UserError
 from tests import classifier
 
 

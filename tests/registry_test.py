@@ -9,8 +9,8 @@ import tempfile
 
 from absl.testing import absltest, parameterized
 
-from layernas_tf.errors import UserError
-from layernas_tf.space import SearchSpace
+from layernas_tf.core.errors import UserError
+from layernas_tf.space.search_space import SearchSpace
 from search_spaces import registry
 
 OWN = '''
@@ -123,7 +123,10 @@ class RegistryTest(parameterized.TestCase):
         self.assertEqual(again.from_json(written), (0, 1, 2, 3, 0))
 
     @parameterized.parameters(
-        ("nothing", "must return a layernas_tf.space.SearchSpace, got NoneType"),
+        (
+            "nothing",
+            "must return a layernas_tf.space.search_space.SearchSpace, got NoneType",
+        ),
         ("raises", r"raises\(\) raised KeyError: 'missing' .*line \d+"),
         ("bad_space", "space 'bad': expected at least one layer"),
         ("absent", "has no function 'absent'"),

@@ -9,14 +9,14 @@ from unittest import mock
 import numpy as np
 from absl.testing import absltest
 
-from layernas_tf import replay as replays
-from layernas_tf.algorithms.bayes import LayerNASBayes
+from layernas_tf.algorithms.layernas_bayes import LayerNASBayes
 from layernas_tf.algorithms.registry import make_algorithm
-from layernas_tf.budget import parse_budget
-from layernas_tf.costs.counting import BudgetedChain
-from layernas_tf.replay import Replay
-from layernas_tf.trial import Trial
-from search_spaces.synthetic import synthetic
+from layernas_tf.space.budget import parse_budget
+from layernas_tf.space.completions import BudgetedChain
+from layernas_tf.study import replay as replays
+from layernas_tf.study.replay import Replay
+from layernas_tf.study.trial import Trial
+from search_spaces.tabular.synthetic import synthetic
 
 _TABLE = synthetic(layers=4, options=3, buckets=30)
 _SPACE = _TABLE.space

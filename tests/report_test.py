@@ -15,7 +15,6 @@ import numpy as np
 import plotly.graph_objects as go
 from absl.testing import absltest
 
-from layernas_tf.budget import inside, parse_budget
 from layernas_tf.report import (
     ExportedFile,
     LayerEffects,
@@ -30,8 +29,12 @@ from layernas_tf.report import (
 from layernas_tf.report.effects import effects_by_attribute
 from layernas_tf.report.figures import DRAWN, improvements, pareto_front
 from layernas_tf.report.headline import headline
-from search_spaces.burger import burger
-from search_spaces.mobilenet_v3 import mobilenet_v3_small
+from layernas_tf.space.budget import (
+    inside,
+    parse_budget,
+)
+from search_spaces.mobile.mobilenet_v3 import mobilenet_v3_small
+from search_spaces.tabular.burger import burger
 
 
 class _Page(html.parser.HTMLParser):

@@ -9,9 +9,9 @@ import unittest
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from export import runtime
 from export.convert import convert_all
-from layernas_tf.errors import UserError
+from export.tflite import runtime
+from layernas_tf.core.errors import UserError
 from tests import classifier
 
 

@@ -19,16 +19,19 @@ from unittest import mock
 
 from absl.testing import absltest
 
-from layernas_tf import study as studies
 from layernas_tf.algorithms.base import Candidate
 from layernas_tf.algorithms.registry import make_algorithm
-from layernas_tf.budget import parse_budget
-from layernas_tf.errors import UserError
+from layernas_tf.core.errors import UserError
 from layernas_tf.evaluators.base import Evaluation
-from layernas_tf.executors import evaluate
-from layernas_tf.storage import sqlite_url
-from layernas_tf.study import Study, open_study
-from search_spaces.synthetic import synthetic
+from layernas_tf.space.budget import parse_budget
+from layernas_tf.study import study as studies
+from layernas_tf.study.storage import sqlite_url
+from layernas_tf.study.study import (
+    Study,
+    open_study,
+)
+from layernas_tf.workers.executor import evaluate
+from search_spaces.tabular.synthetic import synthetic
 from tests.postgres_server import postgres, programs
 
 _TABLE = synthetic(layers=5, options=4, buckets=30)
@@ -40,7 +43,7 @@ _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _DRIVER = """
 import sys, time
 from tests.shared_study_test import open_driver, reward
-from layernas_tf.executors import evaluate
+from layernas_tf.workers.executor import evaluate
 study = open_driver(sys.argv[1], sys.argv[2])
 while True:
     candidate = study.ask(24)

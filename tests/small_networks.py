@@ -7,7 +7,12 @@ import dataclasses
 import numpy as np
 
 from layernas_tf.datasets.split import ArraySplit, Dataset
-from layernas_tf.space import Layer, Option, SearchSpace, State
+from layernas_tf.space.search_space import (
+    Layer,
+    Option,
+    SearchSpace,
+    State,
+)
 
 CLASSES = 3
 

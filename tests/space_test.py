@@ -2,8 +2,14 @@ import json
 
 from absl.testing import absltest
 
-from layernas_tf.errors import UserError
-from layernas_tf.space import Layer, Metric, Option, SearchSpace, State
+from layernas_tf.core.errors import UserError
+from layernas_tf.space.search_space import (
+    Layer,
+    Metric,
+    Option,
+    SearchSpace,
+    State,
+)
 
 
 def _widen(state, option):

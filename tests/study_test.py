@@ -19,16 +19,29 @@ from absl.testing import absltest, parameterized
 
 from layernas_tf.algorithms.base import Candidate
 from layernas_tf.algorithms.registry import make_algorithm
-from layernas_tf.budget import inside, parse_budget
-from layernas_tf.errors import UserError
+from layernas_tf.core.errors import UserError
 from layernas_tf.evaluators.base import Evaluation
-from layernas_tf.executors import InProcess, Outcome, evaluate
-from layernas_tf.storage import sqlite_url
-from layernas_tf.study import Study, open_study
-from layernas_tf.trial import from_params, to_params
-from layernas_tf.trials_csv import TrialsCsv
-from search_spaces.burger import burger
-from search_spaces.synthetic import synthetic
+from layernas_tf.pipeline.trials_csv import TrialsCsv
+from layernas_tf.space.budget import (
+    inside,
+    parse_budget,
+)
+from layernas_tf.study.storage import sqlite_url
+from layernas_tf.study.study import (
+    Study,
+    open_study,
+)
+from layernas_tf.study.trial import (
+    from_params,
+    to_params,
+)
+from layernas_tf.workers.executor import (
+    InProcess,
+    Outcome,
+    evaluate,
+)
+from search_spaces.tabular.burger import burger
+from search_spaces.tabular.synthetic import synthetic
 
 _TABLE = synthetic(layers=5, options=4, buckets=30)
 _SPACE = _TABLE.space

@@ -9,10 +9,13 @@ from absl.testing import absltest, parameterized
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layernas_tf.budget import Budget
-from layernas_tf.errors import UserError
-from layernas_tf.tables import all_architectures
-from search_spaces.synthetic import parse_synthetic, synthetic
+from layernas_tf.core.errors import UserError
+from layernas_tf.space.budget import Budget
+from layernas_tf.tabular.table import all_architectures
+from search_spaces.tabular.synthetic import (
+    parse_synthetic,
+    synthetic,
+)
 
 
 def _compared(table, low, high):

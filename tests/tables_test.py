@@ -19,17 +19,21 @@ import numpy as np
 from absl.testing import absltest, parameterized
 
 from layernas_tf.algorithms.base import Candidate
-from layernas_tf.budget import parse_budget
-from layernas_tf.errors import UserError
+from layernas_tf.core.errors import UserError
 from layernas_tf.evaluators.table import TableEvaluator
-from layernas_tf.tables import all_architectures, macro_names, nats_names
-from search_spaces.macro_bench import (
+from layernas_tf.space.budget import parse_budget
+from layernas_tf.tabular.table import (
+    all_architectures,
+    macro_names,
+    nats_names,
+)
+from search_spaces.tabular.load import load_table
+from search_spaces.tabular.macro_bench import (
     channel_bench_macro_mobilenet,
     channel_bench_macro_resnet,
     nas_bench_macro,
 )
-from search_spaces.nats_bench import nats_bench_size
-from search_spaces.tables import load_table
+from search_spaces.tabular.nats_bench import nats_bench_size
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TABLES = pathlib.Path(os.environ.get("LAYERNAS_TABLES") or ROOT.parent / "shared/data")
@@ -273,7 +277,7 @@ class TablesTest(parameterized.TestCase):
 
     def test_tables_load_without_tensorflow(self):
         code = (
-            "import sys; from search_spaces.tables import load_table; "
+            "import sys; from search_spaces.tabular.load import load_table; "
             "load_table('burger'); load_table('synthetic'); "
             "assert not {'tensorflow', 'keras', 'torch'} & set(sys.modules)"
         )

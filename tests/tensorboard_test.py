@@ -13,8 +13,11 @@ from absl.testing import absltest
 from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
 from tensorboard.plugins.hparams import api_pb2, metadata
 
-from layernas_tf.tensorboard import log_experiment, log_trial
-from search_spaces.burger import burger
+from layernas_tf.pipeline.tensorboard import (
+    log_experiment,
+    log_trial,
+)
+from search_spaces.tabular.burger import burger
 
 
 def _read(folder: str) -> EventMultiplexer:
@@ -122,7 +125,7 @@ class TensorBoardTest(absltest.TestCase):
 
     def test_logging_needs_no_tensorflow(self):
         program = (
-            "import sys; from layernas_tf.tensorboard import log_trial\n"
+            "import sys; from layernas_tf.pipeline.tensorboard import log_trial\n"
             f"log_trial({self.folder!r}, 0, {{'a': 'b'}}, 0.5, {{}})\n"
             "print('tensorflow' in sys.modules)"
         )

@@ -10,14 +10,17 @@ import keras
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from layernas_tf.checkpoint import Checkpoint
+from layernas_tf.core.errors import UserError
 from layernas_tf.datasets.split import ArraySplit
-from layernas_tf.errors import UserError
-from layernas_tf.optimizer import make_optimizer
-from layernas_tf.scoring import score
-from layernas_tf.segment_training import predict_segments
-from layernas_tf.segments import SegmentCache, cut
-from layernas_tf.training import (
+from layernas_tf.training.checkpoint import Checkpoint
+from layernas_tf.training.optimizer import make_optimizer
+from layernas_tf.training.scoring import score
+from layernas_tf.training.segment_training import predict_segments
+from layernas_tf.training.segments import (
+    SegmentCache,
+    cut,
+)
+from layernas_tf.training.train import (
     Recipe,
     default_recipe,
     evaluate_model,

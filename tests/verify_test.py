@@ -9,10 +9,13 @@ import unittest
 import numpy as np
 from absl.testing import absltest
 
-from export import runtime
 from export.convert import convert
-from export.verify import keras_outputs, verify
-from layernas_tf.errors import UserError
+from export.tflite import runtime
+from export.tflite.verify import (
+    keras_outputs,
+    verify,
+)
+from layernas_tf.core.errors import UserError
 from tests import classifier
 
 

@@ -9,7 +9,7 @@ import time
 
 from layernas_tf.algorithms.base import Candidate
 from layernas_tf.evaluators.base import Evaluation
-from search_spaces.synthetic import synthetic
+from search_spaces.tabular.synthetic import synthetic
 
 TABLE = synthetic(layers=5, options=4, buckets=30)
 

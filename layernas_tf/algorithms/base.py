@@ -13,8 +13,14 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from layernas_tf.budget import Budget, inside
-from layernas_tf.space import Architecture, SearchSpace
+from layernas_tf.space.budget import (
+    Budget,
+    inside,
+)
+from layernas_tf.space.search_space import (
+    Architecture,
+    SearchSpace,
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,10 +16,13 @@ import numpy as np
 
 from layernas_tf.algorithms.base import Answer, Candidate, History
 from layernas_tf.algorithms.memorial_table import MemorialTable
-from layernas_tf.budget import Budget
-from layernas_tf.costs.counting import BudgetedChain
-from layernas_tf.errors import UserError
-from layernas_tf.space import Architecture, SearchSpace
+from layernas_tf.core.errors import UserError
+from layernas_tf.space.budget import Budget
+from layernas_tf.space.completions import BudgetedChain
+from layernas_tf.space.search_space import (
+    Architecture,
+    SearchSpace,
+)
 
 
 class LayerNAS:

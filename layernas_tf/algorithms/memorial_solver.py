@@ -14,10 +14,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from layernas_tf.algorithms.effects import Effects
-from layernas_tf.budget import inside
-from layernas_tf.costs.counting import BudgetedChain
-from layernas_tf.space import Architecture
+from layernas_tf.algorithms.reward_features import Effects
+from layernas_tf.space.budget import inside
+from layernas_tf.space.completions import BudgetedChain
+from layernas_tf.space.search_space import Architecture
 
 UNITS = 512
 """Cost buckets between the cheapest architecture and the limit."""

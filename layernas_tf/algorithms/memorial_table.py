@@ -12,8 +12,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from layernas_tf.errors import UserError
-from layernas_tf.space import Architecture, SearchSpace
+from layernas_tf.core.errors import UserError
+from layernas_tf.space.search_space import (
+    Architecture,
+    SearchSpace,
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from layernas_tf.algorithms.base import Answer, Candidate, History
-from layernas_tf.algorithms.rewards import RewardShape
+from layernas_tf.algorithms.reward_shaping import RewardShape
 from layernas_tf.algorithms.untried import Untried
-from layernas_tf.budget import Budget
-from layernas_tf.costs.counting import BudgetedChain
-from layernas_tf.space import Architecture, SearchSpace
+from layernas_tf.space.budget import Budget
+from layernas_tf.space.completions import BudgetedChain
+from layernas_tf.space.search_space import (
+    Architecture,
+    SearchSpace,
+)
 
 _DRAWS = 32
 _EPOCHS = 10

@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from layernas_tf.algorithms.base import Answer, Candidate, History
 from layernas_tf.algorithms.untried import Untried
-from layernas_tf.budget import Budget
-from layernas_tf.costs.counting import BudgetedChain
-from layernas_tf.space import Architecture, SearchSpace
+from layernas_tf.space.budget import Budget
+from layernas_tf.space.completions import BudgetedChain
+from layernas_tf.space.search_space import (
+    Architecture,
+    SearchSpace,
+)
 
 
 class RandomSearch:

@@ -8,22 +8,22 @@ from collections.abc import Sequence
 from typing import Any
 
 from layernas_tf.algorithms.base import Algorithm
-from layernas_tf.budget import Budget
-from layernas_tf.errors import UserError
-from layernas_tf.space import SearchSpace
+from layernas_tf.core.errors import UserError
+from layernas_tf.space.budget import Budget
+from layernas_tf.space.search_space import SearchSpace
 
 _HERE = "layernas_tf.algorithms."
 _ALGORITHMS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "layernas": ("layernas", "LayerNAS", {"schedule": "sweep"}),
     "layernas_layerwise": ("layernas", "LayerNAS", {"schedule": "layerwise"}),
-    "layernas_bayes": ("bayes", "LayerNASBayes", {}),
+    "layernas_bayes": ("layernas_bayes", "LayerNASBayes", {}),
     "random": ("random_search", "RandomSearch", {}),
     "regularized_evolution": ("evolution", "RegularizedEvolution", {}),
     "local_search": ("local_search", "LocalSearch", {}),
     "ppo": ("ppo", "PPO", {}),
-    "tpe": ("optuna_samplers", "OptunaSearch", {"sampler": "tpe"}),
-    "nsga2": ("optuna_samplers", "OptunaSearch", {"sampler": "nsga2"}),
-    "gp": ("optuna_samplers", "OptunaSearch", {"sampler": "gp"}),
+    "tpe": ("optuna_search", "OptunaSearch", {"sampler": "tpe"}),
+    "nsga2": ("optuna_search", "OptunaSearch", {"sampler": "nsga2"}),
+    "gp": ("optuna_search", "OptunaSearch", {"sampler": "gp"}),
 }
 
 NAMES = tuple(_ALGORITHMS)

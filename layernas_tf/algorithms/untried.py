@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from layernas_tf.algorithms.base import History
-from layernas_tf.budget import inside
-from layernas_tf.costs.counting import BudgetedChain
-from layernas_tf.space import Architecture
+from layernas_tf.space.budget import inside
+from layernas_tf.space.completions import BudgetedChain
+from layernas_tf.space.search_space import Architecture
 
 _DRAWS = 64
 

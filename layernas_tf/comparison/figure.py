@@ -9,7 +9,7 @@ import numpy as np
 
 from layernas_tf.comparison.curves import Curves
 from layernas_tf.comparison.style import MATPLOTLIB_DASH, style_of
-from layernas_tf.tables import Row
+from layernas_tf.tabular.table import Row
 
 _VISIBLE_FROM = 14
 

@@ -13,7 +13,7 @@ from layernas_tf.comparison.style import style_of
 from layernas_tf.report.page import Section, chart, render
 from layernas_tf.report.style import layout
 from layernas_tf.report.tables import cell, table
-from layernas_tf.tables import Row
+from layernas_tf.tabular.table import Row
 
 
 def comparison_page(

@@ -15,11 +15,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from layernas_tf.algorithms.registry import make_algorithm, takes_reward_shape
-from layernas_tf.algorithms.rewards import RewardShape
-from layernas_tf.budget import Budget, inside
-from layernas_tf.errors import UserError
-from layernas_tf.evaluators.child_process import end_with_parent
-from layernas_tf.tables import Table
+from layernas_tf.algorithms.reward_shaping import RewardShape
+from layernas_tf.core.errors import UserError
+from layernas_tf.space.budget import (
+    Budget,
+    inside,
+)
+from layernas_tf.tabular.table import Table
+from layernas_tf.workers.child_process import end_with_parent
 
 _COLUMNS = ["trial", "valid", "test"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from layernas_tf.errors import UserError
+from layernas_tf.core.errors import UserError
 
 
 def profile(model: Any) -> dict[str, int]:

@@ -15,9 +15,15 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from layernas_tf.budget import LATENCY
-from layernas_tf.errors import UserError
-from layernas_tf.space import Layer, Metric, Option, SearchSpace, State
+from layernas_tf.core.errors import UserError
+from layernas_tf.space.budget import LATENCY
+from layernas_tf.space.search_space import (
+    Layer,
+    Metric,
+    Option,
+    SearchSpace,
+    State,
+)
 
 KIND = "layernas_tf latency table"
 VERSION = 1

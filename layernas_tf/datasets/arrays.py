@@ -9,6 +9,7 @@ import zlib
 
 import numpy as np
 
+from layernas_tf.core.errors import UserError
 from layernas_tf.datasets.split import (
     ArraySplit,
     Dataset,
@@ -17,7 +18,6 @@ from layernas_tf.datasets.split import (
     subset,
     to_square,
 )
-from layernas_tf.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from absl import logging
 
+from layernas_tf.core.errors import UserError
 from layernas_tf.datasets.arrays import Options, check_enough, make_dataset
 from layernas_tf.datasets.split import (
     ArraySplit,
@@ -19,7 +20,6 @@ from layernas_tf.datasets.split import (
     to_square,
 )
 from layernas_tf.datasets.stream import HELD_BYTES, PHOTO_CROP, StreamSplit
-from layernas_tf.errors import UserError
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from layernas_tf.core.errors import UserError
 from layernas_tf.datasets.arrays import Options, load_digits, load_npz
 from layernas_tf.datasets.folder import load_folder
 from layernas_tf.datasets.split import Dataset
 from layernas_tf.datasets.tensorflow_datasets import load_tfds
-from layernas_tf.errors import UserError
 
 KINDS = "digits, npz:FILE, folder:DIR, tfds:NAME"
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from layernas_tf.core.errors import UserError
 from layernas_tf.datasets.arrays import Options, make_dataset
 from layernas_tf.datasets.split import (
     LARGEST_SIDE,
@@ -23,7 +24,6 @@ from layernas_tf.datasets.stream import (
     StreamSplit,
     stream_side,
 )
-from layernas_tf.errors import UserError
 
 if TYPE_CHECKING:
     import tensorflow as tf

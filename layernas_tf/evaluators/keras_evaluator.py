@@ -12,14 +12,20 @@ import time
 import numpy as np
 
 from layernas_tf.algorithms.base import Candidate
+from layernas_tf.core.errors import UserError
 from layernas_tf.datasets.split import Dataset
-from layernas_tf.errors import UserError
 from layernas_tf.evaluators.base import Evaluation, TrialFailure
-from layernas_tf.inheritance import descend, weights_of
-from layernas_tf.kept_weights import keep
-from layernas_tf.recipe import Recipe
-from layernas_tf.space import SearchSpace
-from layernas_tf.training import precision, train_model
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.training.inherit import (
+    descend,
+    weights_of,
+)
+from layernas_tf.training.recipe import Recipe
+from layernas_tf.training.train import (
+    precision,
+    train_model,
+)
+from layernas_tf.training.weight_store import keep
 
 _KERNELS_KEPT = 10
 """Trials after which TensorFlow's kernels are made anew."""
@@ -32,15 +38,17 @@ class KerasEvaluator:
     reward, and two candidates see the same images in the same order.
 
     On TensorFlow the pieces that candidates share are compiled once (see
-    `layernas_tf.segments`), and nothing else of a network outlives its trial.
+    `layernas_tf.training.segments`), and nothing else of a network outlives its trial.
 
     Args:
       space: Its builder makes the networks.
       dataset: Images of the size that the space takes.
-      recipe: How to train; `layernas_tf.recipe.default_recipe(dataset, proxy=True)`.
+      recipe: How to train; `default_recipe(dataset, proxy=True)` of
+        `layernas_tf.training.recipe`.
       seed: Of the weights, the order of the images and their augmentation.
       weights: Folder of trained weights, for candidates to start from (see
-        `layernas_tf.inheritance`) and to leave their own in; None: all start fresh.
+        `layernas_tf.training.inherit`) and to leave their own in; None: all start
+        fresh.
 
     Raises:
       UserError: The space has no builder, or takes other images than the data set has.
@@ -106,7 +114,7 @@ class KerasEvaluator:
         import keras
 
         if self._segments is None and keras.backend.backend() == "tensorflow":
-            from layernas_tf.segments import SegmentCache
+            from layernas_tf.training.segments import SegmentCache
 
             self._segments = SegmentCache()
         started = time.perf_counter()

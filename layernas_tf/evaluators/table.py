@@ -6,7 +6,7 @@ import dataclasses
 
 from layernas_tf.algorithms.base import Candidate
 from layernas_tf.evaluators.base import Evaluation
-from layernas_tf.tables import Table
+from layernas_tf.tabular.table import Table
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from layernas_tf.budget import Budget
-from layernas_tf.space import Architecture, SearchSpace
+from layernas_tf.space.budget import Budget
+from layernas_tf.space.search_space import (
+    Architecture,
+    SearchSpace,
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from layernas_tf.budget import Budget, inside
 from layernas_tf.report.data import ReportData, ReportTrial
 from layernas_tf.report.style import (
     BLUE,
@@ -23,6 +22,10 @@ from layernas_tf.report.style import (
     tame,
 )
 from layernas_tf.report.wording import axis_title, cost_text, metric_of, reward_text
+from layernas_tf.space.budget import (
+    Budget,
+    inside,
+)
 
 DRAWN = 2500
 """The most trials that a figure draws; a browser stays quick with that many."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 
-from layernas_tf.budget import inside
 from layernas_tf.report.data import ReportData, TrainedNetwork
 from layernas_tf.report.wording import (
     budget_text,
@@ -17,7 +16,8 @@ from layernas_tf.report.wording import (
     reward_text,
     share_text,
 )
-from layernas_tf.space import Metric
+from layernas_tf.space.budget import inside
+from layernas_tf.space.search_space import Metric
 
 
 def trained_network(data: ReportData, name: str) -> TrainedNetwork | None:

@@ -6,7 +6,6 @@ import collections
 import html
 from collections.abc import Iterable, Mapping, Sequence
 
-from layernas_tf.budget import inside
 from layernas_tf.report.data import ReportData, ReportTrial, TrainedNetwork
 from layernas_tf.report.wording import (
     NONE,
@@ -18,7 +17,11 @@ from layernas_tf.report.wording import (
     share_text,
     shown_metrics,
 )
-from layernas_tf.space import Architecture, Metric
+from layernas_tf.space.budget import inside
+from layernas_tf.space.search_space import (
+    Architecture,
+    Metric,
+)
 
 _MOST_REASONS = 20
 

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from layernas_tf.budget import Budget, format_cost
 from layernas_tf.report.data import ReportData
-from layernas_tf.space import Architecture, Metric, SearchSpace, State
+from layernas_tf.space.budget import (
+    Budget,
+    format_cost,
+)
+from layernas_tf.space.search_space import (
+    Architecture,
+    Metric,
+    SearchSpace,
+    State,
+)
 
 NONE = "–"
 """What stands where there is no figure."""

@@ -1,0 +1,1 @@
+"""Keras models and SavedModels to TFLite files."""

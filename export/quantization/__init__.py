@@ -1,0 +1,1 @@
+"""Networks that are trained with the rounding of int8 (QAT)."""

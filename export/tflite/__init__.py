@@ -1,0 +1,1 @@
+"""What a .tflite file is: reading, writing, running and checking it."""

@@ -1,0 +1,220 @@
+"""Keras' layers as what TensorFlow's converter makes of them in a .tflite file.
+
+A block of a search space is built by `build(x, layers, name)`, with `keras.layers` for
+`layers`. Given `TfliteLayers` instead, the same code writes the operators of its
+.tflite file at once, batch normalization folded and activations fused: thousands of
+blocks in the time that the converter takes for a few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from export.tflite.tflite_graph import (
+    RELU6,
+    SIGMOID,
+    Graph,
+    Tensor,
+)
+
+_FUSED = {"linear": 0, "relu": 1, "relu6": 3}
+_PADDING = {"same": 0, "valid": 1}
+
+
+class UnknownLayerError(Exception):
+    """A block uses a layer in a way that is not written here."""
+
+
+class TfliteLayers:
+    """Stands in for `keras.layers`; its layers add themselves to a graph.
+
+    Only what blocks of mobile networks use is here. Anything else raises
+    `UnknownLayerError`, `TypeError` or `AttributeError`.
+    """
+
+    def __init__(self, graph: Graph):
+        self._graph = graph
+        # By index of their outputs, the options of convolutions.
+        self._convolutions: dict[int, Any] = {}
+
+    def Rescaling(self, scale: Any, offset: Any = 0.0, name: str = "") -> Callable:
+        """MUL and ADD, by one number or one a channel."""
+
+        def call(x: Tensor) -> Tensor:
+            x = self._elementwise("MUL", x, self._graph.constant(scale))
+            return self._elementwise("ADD", x, self._graph.constant(offset))
+
+        return call
+
+    def Conv2D(
+        self,
+        filters: int,
+        kernel_size: int,
+        strides: int = 1,
+        padding: str = "valid",
+        use_bias: bool = True,
+        kernel_initializer: Any = None,
+        name: str = "",
+    ) -> Callable:
+        """CONV_2D, which has a bias in any case."""
+
+        def call(x: Tensor) -> Tensor:
+            options = self._graph.schema.Conv2DOptionsT()
+            shape = (filters, kernel_size, kernel_size, x.shape[-1])
+            return self._convolve("CONV_2D", x, shape, 0, strides, padding, options)
+
+        return call
+
+    def DepthwiseConv2D(
+        self,
+        kernel_size: int,
+        strides: int = 1,
+        padding: str = "valid",
+        use_bias: bool = True,
+        depthwise_initializer: Any = None,
+        name: str = "",
+    ) -> Callable:
+        """DEPTHWISE_CONV_2D."""
+
+        def call(x: Tensor) -> Tensor:
+            options = self._graph.schema.DepthwiseConv2DOptionsT()
+            options.depthMultiplier = 1
+            shape = (1, kernel_size, kernel_size, x.shape[-1])
+            code = "DEPTHWISE_CONV_2D"
+            return self._convolve(code, x, shape, 3, strides, padding, options)
+
+        return call
+
+    def Dense(
+        self,
+        units: int,
+        use_bias: bool = True,
+        kernel_initializer: Any = None,
+        name: str = "",
+    ) -> Callable:
+        """FULLY_CONNECTED."""
+
+        def call(x: Tensor) -> Tensor:
+            weights, bias = self._graph.weights(x, (units, x.shape[-1]), 0)
+            return self._graph.run(
+                "FULLY_CONNECTED",
+                [x, weights, bias],
+                (*x.shape[:-1], units),
+                options=self._graph.schema.FullyConnectedOptionsT(),
+            )
+
+        return call
+
+    def BatchNormalization(
+        self, momentum: float = 0.99, epsilon: float = 1e-3, name: str = ""
+    ) -> Callable:
+        """Nothing: folded into the convolution before it."""
+
+        def call(x: Tensor) -> Tensor:
+            self._options(x)
+            return x
+
+        return call
+
+    def ReLU(self, max_value: float | None = None, name: str = "") -> Callable:
+        """Fused into the convolution before it."""
+        if max_value not in (None, 6):
+            raise UnknownLayerError(f"ReLU({max_value})")
+        return lambda x: self._fuse(x, "relu6" if max_value else "relu")
+
+    def Activation(
+        self, activation: str, dtype: str | None = None, name: str = ""
+    ) -> Callable:
+        """An activation by its Keras name."""
+        graph = self._graph
+
+        def call(x: Tensor) -> Tensor:
+            if activation in _FUSED:
+                return self._fuse(x, activation)
+            if activation == "hard_sigmoid":
+                x = self._fuse(x, "relu6")  # its 3 goes into the bias
+                return self._elementwise("MUL", x, graph.constant(1 / 6))
+            if activation == "hard_swish":
+                return graph.run("HARD_SWISH", [x], x.shape)
+            if activation == "sigmoid":
+                return graph.run("LOGISTIC", [x], x.shape, SIGMOID)
+            if activation in ("swish", "silu"):
+                gate = graph.run("LOGISTIC", [x], x.shape, SIGMOID)
+                return self._elementwise("MUL", x, gate)
+            if activation == "softmax":
+                options = graph.schema.SoftmaxOptionsT()
+                options.beta = 1.0
+                x = graph.run("SOFTMAX", [x], x.shape, SIGMOID, options)
+                return graph.to_uint8(x) if graph.int8 else x
+            raise UnknownLayerError(f"Activation({activation!r})")
+
+        return call
+
+    def GlobalAveragePooling2D(
+        self, keepdims: bool = False, name: str = ""
+    ) -> Callable:
+        """MEAN."""
+
+        def call(x: Tensor) -> Tensor:
+            options = self._graph.schema.ReducerOptionsT()
+            options.keepDims = keepdims
+            # Not quite the step of what it reads, as in a calibrated file: where
+            # they agree, TFLite has a kernel that such files never use.
+            step, zero_point = x.quantization
+            return self._graph.run(
+                "MEAN",
+                [x, self._graph.integers((1, 2))],
+                (1, 1, 1, x.shape[-1]) if keepdims else (1, x.shape[-1]),
+                (0.97 * step, zero_point),
+                options,
+            )
+
+        return call
+
+    def Add(self, name: str = "") -> Callable:
+        """ADD of two tensors of one shape."""
+        return lambda pair: self._elementwise("ADD", *pair)
+
+    def Multiply(self, name: str = "") -> Callable:
+        """MUL by a tensor of the same shape, or of one number a channel."""
+        return lambda pair: self._elementwise("MUL", *pair)
+
+    def Dropout(self, rate: float, noise_shape: Any = None, name: str = "") -> Callable:
+        """Nothing, outside of training."""
+        return lambda x: x
+
+    def _elementwise(self, code: str, x: Tensor, y: Tensor) -> Tensor:
+        schema = self._graph.schema
+        options = schema.AddOptionsT() if code == "ADD" else schema.MulOptionsT()
+        return self._graph.run(code, [x, y], x.shape, options=options)
+
+    def _convolve(
+        self, code, x: Tensor, shape, axis, stride, padding, options
+    ) -> Tensor:
+        kernel = shape[1]
+        options.padding = _PADDING[padding]
+        options.strideH = options.strideW = stride
+        options.dilationHFactor = options.dilationWFactor = 1
+        lost = kernel - 1 if padding == "valid" else 0
+        height, width = (-(-(size - lost) // stride) for size in x.shape[1:3])
+        weights, bias = self._graph.weights(x, shape, axis)
+        made = self._graph.run(
+            code,
+            [x, weights, bias],
+            (1, height, width, shape[axis]),
+            options=options,
+        )
+        self._convolutions[made.index] = options
+        return made
+
+    def _options(self, x: Tensor) -> Any:
+        """Those of the convolution that made a tensor, without an activation so far."""
+        options = self._convolutions.get(x.index)
+        if options is None or options.fusedActivationFunction:
+            raise UnknownLayerError("expected a convolution before it")
+        return options
+
+    def _fuse(self, x: Tensor, activation: str) -> Tensor:
+        self._options(x).fusedActivationFunction = _FUSED[activation]
+        return x if activation == "linear" else self._graph.requantize(x, RELU6)

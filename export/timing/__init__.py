@@ -1,0 +1,1 @@
+"""How long .tflite files and their parts take, here and on Android."""

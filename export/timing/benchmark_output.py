@@ -1,0 +1,163 @@
+"""What TFLite's `benchmark_model` prints, as figures.
+
+The lines are those of tensorflow/lite/tools/benchmark (benchmark_model.cc,
+benchmark_tflite_model.cc, README.md) and of the statistics in
+tensorflow/core/util/stats_calculator: older versions lack the percentiles, and have
+one more column in the table of operators.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+from layernas_tf.core.errors import UserError
+
+_FIGURE = r"([-+.\deE]+)"
+_STATISTICS = re.compile(r"(?:^|[\s:\]])count=(\d+)((?: \w+=[-+.\deE]+)*)")
+_PAIR = re.compile(rf"(\w+)={_FIGURE}")
+_INITIALIZED = re.compile(rf"Init: {_FIGURE}")
+_AVERAGE = re.compile(rf"Inference(?: \(avg\))?: {_FIGURE}")
+_MEMORY = re.compile(rf"start of the tool \(MB\): init={_FIGURE} overall={_FIGURE}")
+_PEAK = re.compile(rf"peak memory footprint \(MB\).*?: {_FIGURE}")
+_DELEGATED = re.compile(
+    r"graph will be (completely|partially) executed by the delegate"
+)
+_NOT_DELEGATED = "graph will not be executed by the delegate"
+_RUN_ORDER = re.compile(r"=+ Run Order =+")
+
+
+@dataclasses.dataclass(frozen=True)
+class OperatorTime:
+    """Time of one operator of a network.
+
+    Attributes:
+      kind: TFLite's name of the operator.
+      name: Of its output, as far as it is known.
+      milliseconds: Mean per inference.
+    """
+
+    kind: str
+    name: str
+    milliseconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class BenchmarkOutput:
+    """Figures of one run of `benchmark_model`; None is what it did not print.
+
+    Attributes:
+      runs: Inferences that were timed.
+      mean_ms: Mean, milliseconds.
+      min_ms: Fastest.
+      max_ms: Slowest.
+      p50_ms: Median.
+      p95_ms: 95th percentile.
+      init_ms: Loading and preparing the network.
+      memory_mb: Growth of the process's memory from the start of the tool, MiB; its
+        peak where that was watched.
+      delegated: How much of the network the delegate runs: `completely`, `partially`,
+        `not`; empty if the tool does not say.
+      operators: In the order they run; empty without profiling.
+    """
+
+    runs: int
+    mean_ms: float
+    min_ms: float | None
+    max_ms: float | None
+    p50_ms: float | None
+    p95_ms: float | None
+    init_ms: float | None
+    memory_mb: float | None
+    delegated: str
+    operators: tuple[OperatorTime, ...]
+
+
+def parse_output(text: str) -> BenchmarkOutput:
+    """Reads the figures of one run, of a network without other delegates.
+
+    Raises:
+      UserError: If there are none: the last error the tool printed is named.
+    """
+    statistics = [
+        {"count": float(count), **{key: float(value) for key, value in _pairs(rest)}}
+        for line in text.splitlines()
+        if "Memory (bytes)" not in line
+        for count, rest in _STATISTICS.findall(line)
+        if int(count) > 0
+    ]
+    if not statistics:
+        raise UserError(f"benchmark_model gave no timings: {_reason(text)}")
+    # Warming up comes first; with profiling the same figures come once more, with the
+    # profiler's own work in them, after a title.
+    timed = statistics[min(1, len(statistics) - 1)]
+    average = timed.get("avg", timed.get("curr"))
+    if average is None:
+        match = _AVERAGE.search(text)
+        if match is None:
+            raise UserError(f"benchmark_model gave no average: {_reason(text)}")
+        average = float(match.group(1))
+    initialized, memory, peak = (
+        pattern.search(text) for pattern in (_INITIALIZED, _MEMORY, _PEAK)
+    )
+    delegated = _DELEGATED.findall(text)
+    megabytes = float(peak.group(1)) if peak else None
+    if megabytes is None and memory:
+        megabytes = float(memory.group(2))
+    return BenchmarkOutput(
+        runs=int(timed["count"]),
+        mean_ms=average / 1e3,
+        min_ms=_milliseconds(timed.get("min")),
+        max_ms=_milliseconds(timed.get("max")),
+        p50_ms=_milliseconds(timed.get("median")),
+        p95_ms=_milliseconds(timed.get("p95")),
+        init_ms=float(initialized.group(1)) / 1e3 if initialized else None,
+        memory_mb=megabytes,
+        delegated=(
+            delegated[-1] if delegated else "not" if _NOT_DELEGATED in text else ""
+        ),
+        operators=_operators(text),
+    )
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    return _PAIR.findall(text)
+
+
+def _milliseconds(microseconds: float | None) -> float | None:
+    return None if microseconds is None else microseconds / 1e3
+
+
+def _operators(text: str) -> tuple[OperatorTime, ...]:
+    # Newer versions print a table of the initialization first.
+    tables = _RUN_ORDER.split(text)
+    if len(tables) < 2:
+        return ()
+    lines = tables[-1].splitlines()
+    header = next((line for line in lines if "[node type]" in line.lower()), "")
+    columns = [column.strip("[] \t").lower() for column in header.split("\t")]
+    if "avg ms" not in columns:
+        return ()
+    found = []
+    for line in lines[lines.index(header) + 1 :]:
+        fields = [field.strip() for field in line.split("\t")]
+        if len(fields) != len(columns):
+            break
+        row = dict(zip(columns, fields))
+        found.append(
+            OperatorTime(
+                row["node type"],
+                # The node's number in the graph follows its name.
+                re.sub(r"\]?:\d+$", "", row.get("name", "").lstrip("[")).rstrip("]"),
+                float(row["avg ms"]),
+            )
+        )
+    return tuple(found)
+
+
+def _reason(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [
+        line for line in lines if re.search(r"error|fail|denied|not found", line, re.I)
+    ]
+    return (errors or lines or ["it printed nothing"])[-1][:200]

@@ -1,0 +1,256 @@
+"""Optuna's TPE, NSGA-II and Gaussian process behind the ask/tell interface."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from layernas_tf.algorithms.base import Answer, Candidate, History
+from layernas_tf.algorithms.untried import Untried
+from layernas_tf.core.errors import UserError
+from layernas_tf.space.budget import Budget
+from layernas_tf.space.completions import BudgetedChain
+from layernas_tf.space.search_space import (
+    Architecture,
+    Layer,
+    SearchSpace,
+)
+
+SAMPLERS = ("tpe", "nsga2", "gp")
+
+_START = {"tpe": 10, "nsga2": 50, "gp": 10}
+"""Asks that are uniform inside the budget: Optuna's own defaults."""
+
+_PROPOSALS = {"tpe": 1, "nsga2": 8, "gp": 1}
+"""Proposals per ask before the last one is moved inside the budget."""
+
+
+class OptunaSearch:
+    """A search by one of Optuna's samplers, in an in-memory study.
+
+    The cost of a proposal is known before it is trained. One outside the budget is
+    told to Optuna at once as infeasible by its overshoot, and one that was tried
+    before with the reward it had; neither counts as a trial, and Optuna proposes
+    again. After a few such proposals the last one is moved: the nearest untried
+    architecture inside the budget on a random walk is taken. The Gaussian process is
+    moved at the first: it needs a reward with every point, and learns the cost from
+    how far the feasible points are below the budget.
+
+    Optuna's samplers keep a generator that runs on. Each ask makes the sampler anew
+    with a seed of its own, and the study holds the rest of the state.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        budgets: Sequence[Budget],
+        *,
+        seed: int = 0,
+        sampler: str = "tpe",
+    ):
+        """Makes a search.
+
+        Args:
+          space: Where to search.
+          budgets: What the answer may cost; Optuna's constraints.
+          seed: Of all randomness.
+          sampler: One of `SAMPLERS`; `gp` needs PyTorch.
+
+        Raises:
+          UserError: Nothing is inside the budgets, the sampler is unknown, or PyTorch
+            is missing.
+        """
+        import optuna
+
+        if sampler not in SAMPLERS:
+            raise UserError(
+                f"Optuna sampler {sampler!r}: expected one of {', '.join(SAMPLERS)}"
+            )
+        if sampler == "gp":
+            _require_torch()
+        self.history = History(space, budgets, seed)
+        self._untried = Untried(self.history, BudgetedChain(space.chain, budgets))
+        self._kind = sampler
+        self._distributions = {
+            space.layers[i].name: _distribution(space.layers[i])
+            for i in space.searched_layers
+        }
+        level = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._study = optuna.create_study(
+            direction="maximize", sampler=self._sampler(seed)
+        )
+        optuna.logging.set_verbosity(level)
+        self._trials: dict[Architecture, Any] = {}
+        self._started = 0
+
+    def _sampler(self, seed: int):
+        import optuna
+
+        seed %= 2**32
+        if self._kind == "tpe":
+            return optuna.samplers.TPESampler(seed=seed)
+        if self._kind == "nsga2":
+            return optuna.samplers.NSGAIISampler(seed=seed)
+        return optuna.samplers.GPSampler(seed=seed)
+
+    def ask(self, number: int | None = None) -> Candidate | None:
+        """See `Algorithm.ask`."""
+        number = self.history.next_number(number)
+        rng = self.history.rng(number)
+        self._study.sampler = self._sampler(int(rng.integers(2**32)))
+        proposed = None
+        if self._distributions and self._started >= _START[self._kind]:
+            for _ in range(_PROPOSALS[self._kind]):
+                trial = self._study.ask(self._distributions)
+                proposed = self._architecture(trial.params)
+                if self._untried.allows(proposed):
+                    self._trials[proposed] = trial
+                    return self.history.propose(proposed, number)
+                self._dismiss(proposed, trial)
+        architecture = self._moved(proposed, rng) if proposed else None
+        if architecture is None:
+            architecture = self._untried.sample(rng)
+        if architecture is None:
+            return None
+        self._started += 1
+        self._trials[architecture] = self._enqueued(architecture)
+        return self.history.propose(architecture, number)
+
+    def _dismiss(self, proposed: Architecture, trial) -> None:
+        """Tells Optuna what is known of a proposal that is not worth a trial."""
+        import optuna
+
+        reward = self.history.rewards.get(proposed)
+        worst = min(
+            (r for r in self.history.rewards.values() if r is not None), default=0.0
+        )
+        if not self._untried.fits(proposed):
+            self._close(trial, proposed, worst if reward is None else reward)
+        elif reward is not None and self._kind != "gp":
+            self._close(trial, proposed, reward)
+        else:
+            self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+
+    def _close(self, trial, architecture: Architecture, reward: float) -> None:
+        _, costs = self.history.space.chain.walk(architecture)
+        for budget in self.history.budgets:
+            cost = costs[budget.metric]
+            if not budget.holds(costs):
+                over = max(cost - budget.high, budget.low - cost)
+            else:
+                over = min(max(cost - budget.high, budget.low - cost), 0.0)
+            trial.set_constraint(budget.metric, over / (budget.high or 1))
+        self._study.tell(trial, reward)
+
+    def _moved(self, architecture: Architecture, rng) -> Architecture | None:
+        """The first untried architecture inside on a walk of one-layer steps."""
+        space = self.history.space
+        distance = self._overshoot(architecture)
+        for _ in range(16 * len(space.searched_layers)):
+            layer = space.searched_layers[rng.integers(len(space.searched_layers))]
+            option = int(rng.integers(len(space.layers[layer].options)))
+            step = (*architecture[:layer], option, *architecture[layer + 1 :])
+            if self._untried.allows(step):
+                return step
+            # Never farther from the budget; on its inside the walk is free.
+            if self._overshoot(step) <= distance:
+                architecture, distance = step, self._overshoot(step)
+        return None
+
+    def _overshoot(self, architecture: Architecture) -> float:
+        _, costs = self.history.space.chain.walk(architecture)
+        over = 0.0
+        for budget in self.history.budgets:
+            cost = costs[budget.metric]
+            over += max(cost - budget.upper, budget.lower - cost, 0) / budget.upper
+        return over
+
+    def _architecture(self, params: Mapping[str, int]) -> Architecture:
+        return tuple(
+            int(params.get(layer.name, layer.default))
+            for layer in self.history.space.layers
+        )
+
+    def _enqueued(self, architecture: Architecture):
+        """An Optuna trial of a given architecture."""
+        layers = self.history.space.layers
+        params = {
+            layer.name: option
+            for layer, option in zip(layers, architecture)
+            if layer.name in self._distributions
+        }
+        with warnings.catch_warnings():
+            # `enqueue_trial` is marked experimental.
+            warnings.simplefilter("ignore")
+            self._study.enqueue_trial(params)
+        trial = self._study.ask(self._distributions)
+        if self._kind == "nsga2":
+            # Optuna gives a trial its generation when it samples, which it has not.
+            _ = trial.relative_params
+        return trial
+
+    def tell(
+        self,
+        candidate: Candidate,
+        reward: float | None,
+        costs: Mapping[str, float] | None = None,
+    ) -> None:
+        """See `Algorithm.tell`."""
+        import optuna
+
+        architecture = candidate.architecture
+        new = self.history.record(candidate, reward)
+        reward = self.history.rewards[architecture]
+        trial = self._trials.pop(architecture, None)
+        if not new:
+            return
+        if reward is None:
+            if trial is not None:
+                self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            return
+        if trial is None:
+            self._started += 1
+            self._study.sampler = self._sampler(candidate.number)
+            trial = self._enqueued(architecture)
+        self._close(trial, architecture, reward)
+
+    @property
+    def finished(self) -> bool:
+        """See `Algorithm.finished`."""
+        return not self.history.pending and self._untried.exhausted()
+
+    @property
+    def best(self) -> Answer | None:
+        """See `Algorithm.best`."""
+        return self.history.best
+
+
+def _distribution(layer: Layer):
+    """Whole numbers where the options are in the order of one attribute, else names."""
+    import optuna
+
+    count = len(layer.options)
+    differing = {
+        name
+        for option in layer.options
+        for name, _ in set(option.attributes) ^ set(layer.options[0].attributes)
+    }
+    if len(differing) == 1:
+        (name,) = differing
+        values = [option.get(name) for option in layer.options]
+        numbers = all(type(value) in (int, float) for value in values)
+        if numbers and values == sorted(values):
+            return optuna.distributions.IntDistribution(0, count - 1)
+    return optuna.distributions.CategoricalDistribution(tuple(range(count)))
+
+
+def _require_torch() -> None:
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        raise UserError(
+            "algorithm 'gp' (Optuna's Gaussian process) needs PyTorch, expected it to "
+            "be installed (pip install -r requirements-gp.txt)"
+        ) from None

@@ -1,0 +1,209 @@
+"""The features of an additive reward: what an option may be worth at its layer.
+
+The layerwise assumption as a statistical model: the reward of an architecture is a sum
+of one term per layer and one per pair of neighbouring layers. An option is described by
+its attributes, not by its index, so that a layer of a hundred options takes a dozen
+coefficients:
+
+* a numeric attribute (filters, kernel, expansion) has a slope in its logarithm and,
+  thermometer-coded, a bend at each of its values;
+* a boolean or a name has a coefficient for each value;
+* each of these exists once for the whole network and once more per layer, as that
+  layer's departure from the network's habit;
+* neighbours meet in products of their attributes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable
+
+import numpy as np
+
+from layernas_tf.space.search_space import (
+    Architecture,
+    Layer,
+    SearchSpace,
+)
+
+GROUPS = ("slope", "bend", "layer slope", "layer bend", "neighbours")
+"""Kinds of coefficients; the scale of each is learned from the data."""
+
+_MOST_CONTEXTS = 8
+"""A layer of more options is known to its successor by the state alone."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerEffects:
+    """The features of one layer.
+
+    A node is what the past leaves behind: the chain's state, and the option before
+    where a layer has few. With `N` nodes, `O` options, `F` features:
+
+    Attributes:
+      columns: Indices of the layer's features among all, int array `(F,)`.
+      features: Their values, float array `(N, O, F)`.
+      next_node: Node of the next layer, int array `(N, O)`.
+      state: The chain's state of a node, int array `(N,)`.
+    """
+
+    columns: np.ndarray
+    features: np.ndarray
+    next_node: np.ndarray
+    state: np.ndarray
+
+
+class Effects:
+    """All features of a space.
+
+    Attributes:
+      layers: Per layer of the space.
+      group: For each feature its index in `GROUPS`, int array `(D,)`.
+      names: For each feature what it is, for reports.
+    """
+
+    def __init__(self, space: SearchSpace):
+        self._index: dict[Hashable, int] = {}
+        groups: list[int] = []
+        chain = space.chain
+        nodes: list[tuple[int, int | None]] = [(0, None)]
+        before: np.ndarray | None = None
+        scales = _attribute_scales(space)
+        self.layers: list[LayerEffects] = []
+        for i, layer in enumerate(space.layers):
+            own = _option_features(layer, scales)
+            values = _ordinals(layer, scales)
+            columns: dict[Hashable, np.ndarray] = {}
+            shape = len(nodes), len(layer.options)
+            if len(layer.options) > 1:
+                for (group, name), column in own.items():
+                    column = column - column[layer.default]
+                    columns[GROUPS[group], None, name] = np.broadcast_to(column, shape)
+                    columns[GROUPS[group + 2], i, name] = np.broadcast_to(column, shape)
+            context = _context(space, i, nodes, before)
+            if len(layer.options) > 1 and context.shape[1]:
+                for a in range(context.shape[1]):
+                    for b in range(values.shape[1]):
+                        product = context[:, a, None] * values[None, :, b]
+                        if np.ptp(product):
+                            columns[GROUPS[4], i, (a, b)] = product
+            kept = {k: c for k, c in columns.items() if np.any(c)}
+            for key in kept:
+                if key not in self._index:
+                    self._index[key] = len(self._index)
+                    groups.append(GROUPS.index(key[0]))
+            following: dict[tuple[int, int | None], int] = {}
+            next_node = np.empty(shape, np.int64)
+            few = 1 < len(layer.options) <= _MOST_CONTEXTS
+            for n, (state, _) in enumerate(nodes):
+                for o in range(len(layer.options)):
+                    node = int(chain.next_state[i][state, o]), o if few else None
+                    next_node[n, o] = following.setdefault(node, len(following))
+            self.layers.append(
+                LayerEffects(
+                    np.array([self._index[key] for key in kept], np.int64),
+                    np.stack(list(kept.values()), -1)
+                    if kept
+                    else np.zeros((*shape, 0)),
+                    next_node,
+                    np.array([state for state, _ in nodes]),
+                )
+            )
+            nodes = list(following)
+            before = values if few else None
+        self.group = np.array(groups, np.int64)
+        self.names = tuple(self._index)
+
+    def __len__(self) -> int:
+        return len(self.group)
+
+    def row(self, architecture: Architecture) -> np.ndarray:
+        """The features of one architecture, float array `(D,)`."""
+        row = np.zeros(len(self))
+        node = 0
+        for layer, option in zip(self.layers, architecture, strict=True):
+            np.add.at(row, layer.columns, layer.features[node, option])
+            node = layer.next_node[node, option]
+        return row
+
+    def scores(self, weights: np.ndarray) -> list[np.ndarray]:
+        """Per layer the worth of an option at a node, float arrays `(N, O)`."""
+        return [layer.features @ weights[layer.columns] for layer in self.layers]
+
+
+def _attribute_scales(space: SearchSpace) -> dict[str, list[float]]:
+    """For each numeric attribute of the space its values, ascending."""
+    values: dict[str, set[float]] = {}
+    for layer in space.layers:
+        for option in layer.options:
+            for name, value in option.attributes:
+                if not isinstance(value, (bool, str)):
+                    values.setdefault(name, set()).add(float(value))
+    return {name: sorted(found) for name, found in values.items()}
+
+
+def _levels(layer: Layer, name: str) -> np.ndarray:
+    """Logarithm of an attribute per option; where absent, half of the least value."""
+    found = [option.get(name) for option in layer.options]
+    least = min(float(v) for v in found if v is not None)
+    shift = 0.0 if least > 0 else 1.0 - least
+    return np.log(
+        [(least + shift) / 2 if v is None else float(v) + shift for v in found]
+    )
+
+
+def _numeric(layer: Layer) -> list[str]:
+    names: dict[str, None] = {}
+    for option in layer.options:
+        for name, value in option.attributes:
+            if not isinstance(value, (bool, str)):
+                names[name] = None
+    return list(names)
+
+
+def _option_features(
+    layer: Layer, scales: dict[str, list[float]]
+) -> dict[tuple[int, Hashable], np.ndarray]:
+    """Columns `(O,)` by (0 slope or 1 bend, name)."""
+    columns: dict[tuple[int, Hashable], np.ndarray] = {}
+    for name in _numeric(layer):
+        levels = _levels(layer, name)
+        columns[0, name] = levels
+        distinct = np.unique(levels)
+        for low, high in zip(distinct[:-1], distinct[1:]):
+            rank = round(float(high - distinct[0]), 3)
+            columns[1, (name, rank)] = (high - low) * (levels >= high)
+    for option in layer.options:
+        for name, value in option.attributes:
+            if isinstance(value, (bool, str)) and value is not False:
+                columns[0, (name, value)] = np.array(
+                    [float(other.get(name) == value) for other in layer.options]
+                )
+    return columns
+
+
+def _ordinals(layer: Layer, scales: dict[str, list[float]]) -> np.ndarray:
+    """Attributes scaled to -1..1 for the products with neighbours, `(O, A)`."""
+    columns = [_levels(layer, name) for name in _numeric(layer)]
+    for (kind, name), column in _option_features(layer, scales).items():
+        if kind == 0 and isinstance(name, tuple):
+            columns.append(column)
+    scaled = [
+        (c - c.min()) / (c.max() - c.min()) * 2 - 1 for c in columns if np.ptp(c) > 0
+    ]
+    return np.stack(scaled, -1) if scaled else np.zeros((len(layer.options), 0))
+
+
+def _context(
+    space: SearchSpace,
+    i: int,
+    nodes: list[tuple[int, int | None]],
+    before: np.ndarray | None,
+) -> np.ndarray:
+    """What a layer knows of the one before, per node, scaled to -1..1: `(N, A)`."""
+    if before is not None:
+        return before[[option for _, option in nodes]]
+    channels = np.log([max(space.chain.states[i][s].channels, 1) for s, _ in nodes])
+    if np.ptp(channels) == 0:
+        return np.zeros((len(nodes), 0))
+    return ((channels - channels.min()) / np.ptp(channels) * 2 - 1)[:, None]

@@ -1,0 +1,1 @@
+"""What knows of no search: errors, the binaries' wrapper, files."""

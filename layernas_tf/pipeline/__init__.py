@@ -1,0 +1,1 @@
+"""One search end to end: config, task, loop, finals and results."""

@@ -1,0 +1,295 @@
+"""What a search was asked to do: its flags, and `config.json`, which a resume must fit.
+
+The fields of `SearchConfig` are the flags of the binary, by the same names.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import pathlib
+from typing import Any
+
+from absl import flags
+
+from layernas_tf.core.errors import UserError
+from layernas_tf.core.workdir import (
+    read_json,
+    write_json,
+)
+
+_LONGEST = 1e6
+"""Seconds that a trial may have, far more than any needs."""
+
+
+def _flag(default: Any, text: str, *, may_change: bool = False) -> Any:
+    """A field with its flag's help, and whether a resume may give another value."""
+    metadata = {"help": text, "may_change": may_change}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchConfig:
+    """The flags of the search; None leaves a choice to the data set's size."""
+
+    space: str = _flag(
+        "mobilenet_v3_small", "Search space: a name or path/to/file.py:function."
+    )
+    dataset: str = _flag("digits", "digits, npz:FILE, folder:DIR or tfds:NAME.")
+    budget: tuple[str, ...] = _flag(
+        ("madds<=3M",),
+        "What the answer may cost, such as 'madds<=3M', 'madds=2.5M..3M' or "
+        "'madds<=50%' (of the default architecture). May repeat: all must hold.",
+    )
+    latency_table: str = _flag(
+        "",
+        "A table of export.latency_table, for budgets on latency_ms; the workdir keeps "
+        "a copy.",
+        may_change=True,  # the path: of its content the workdir has a copy
+    )
+    trials: int = _flag(60, "Candidates to train.", may_change=True)
+    algorithm: str = _flag("layernas_bayes", "Search algorithm.")
+    algorithm_option: tuple[str, ...] = _flag(
+        (), "An option of the algorithm, such as buckets=20. May repeat."
+    )
+    seed: int = _flag(0, "Of everything that is random.")
+    storage: str = _flag(
+        "", "URL of a database for the study, instead of study.db in the workdir."
+    )
+    study: str = _flag(
+        "",
+        "Name of the study in --storage, by default the workdir's path; searches of "
+        "other workdirs and machines join it by this name.",
+    )
+    resolution: int | None = _flag(
+        None, "Height and width of the images; by default as the data set's, 32 to 224."
+    )
+    stem_stride: int | None = _flag(
+        None, "Stride of the first convolution; by default 1 below 64 pixels, else 2."
+    )
+    valid_fraction: float = _flag(
+        0.2, "Share of the training images held out for validation."
+    )
+    limit: int | None = _flag(None, "At most about this many training images.")
+    epochs: int | None = _flag(None, "Epochs of a candidate's proxy training.")
+    batch_size: int | None = _flag(None, "Images per step.")
+    optimizer: str | None = _flag(None, "sgd, rmsprop or adamw.")
+    learning_rate: float | None = _flag(None, "Peak learning rate.")
+    weight_decay: float | None = _flag(None, "Decoupled weight decay.")
+    augment: str | None = _flag(None, "none, shift, shift_flip or crop_flip.")
+    mixed_precision: bool = _flag(False, "Train in bfloat16 with float32 weights.")
+    inherit_weights: bool = _flag(
+        False,
+        "Candidates start from the weights of a candidate trained before, their parent "
+        "or the one most like them; kept in the workdir's weights/.",
+    )
+    trials_per_process: int = _flag(
+        100,
+        "Candidates are trained in a process of their own, which is renewed after so "
+        "many; 0 trains them in the search's process.",
+        may_change=True,
+    )
+    workers: int = _flag(
+        1, "Processes that train candidates; several need Ray.", may_change=True
+    )
+    ray_address: str = _flag(
+        "",
+        "Ray cluster to train on: 'auto' or HOST:PORT; by default this machine.",
+        may_change=True,
+    )
+    cpus_per_trial: float | None = _flag(
+        None,
+        "CPUs of each of Ray's workers; by default an equal share of all.",
+        may_change=True,
+    )
+    gpus_per_trial: float | None = _flag(
+        None,
+        "GPUs of each of Ray's workers, such as 1 or 0.5; by default an equal share "
+        "of all.",
+        may_change=True,
+    )
+    trial_timeout: float | None = _flag(
+        None, "Seconds after which a trial is given up.", may_change=True
+    )
+    trial_retries: int = _flag(
+        2,
+        "How often a trial is tried again whose worker was lost or whose time was up.",
+        may_change=True,
+    )
+    finalists: int = _flag(
+        3, "Best candidates that are trained longer; one of them wins.", may_change=True
+    )
+    final_epochs: int | None = _flag(
+        None, "Epochs of the finalists' training.", may_change=True
+    )
+    final_seeds: int = _flag(
+        1,
+        "Trainings of the winner and of the default architecture for the test figures.",
+        may_change=True,
+    )
+
+    def check(self) -> None:
+        """Checks what can be checked without a space and a data set.
+
+        Raises:
+          UserError: A value is out of range; the line names the flag.
+        """
+        for name in ("trials", "workers", "finalists", "final_seeds"):
+            _at_least(name, getattr(self, name), 1)
+        for name in ("seed", "trials_per_process", "trial_retries"):
+            _at_least(name, getattr(self, name), 0)
+        for name in ("resolution", "limit", "epochs", "final_epochs", "batch_size"):
+            if getattr(self, name) is not None:
+                _at_least(name, getattr(self, name), 1)
+        for name in ("cpus_per_trial", "trial_timeout"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise UserError(f"--{name}: expected more than 0, got {value:g}")
+        if self.trial_timeout is not None and self.trial_timeout > _LONGEST:
+            raise UserError(
+                f"--trial_timeout: expected at most {_LONGEST:g} seconds, got "
+                f"{self.trial_timeout:g}"
+            )
+        gpus = self.gpus_per_trial
+        if gpus is not None and not (
+            0 <= gpus < math.inf and (gpus < 1 or not gpus % 1)
+        ):
+            raise UserError(
+                "--gpus_per_trial: expected a share below 1 or a whole number, got "
+                f"{gpus:g}"
+            )
+        if self.trial_timeout and not (self.uses_ray or self.trials_per_process):
+            raise UserError(
+                "--trial_timeout: expected --trials_per_process above 0, as only a "
+                "process of its own can be stopped"
+            )
+        if self.study and not self.storage:
+            raise UserError("--study: expected with --storage, the database it is in")
+        if not 0 < self.valid_fraction < 1:
+            raise UserError(
+                "--valid_fraction: expected a share between 0 and 1, got "
+                f"{self.valid_fraction}"
+            )
+        self.algorithm_options()
+
+    @property
+    def uses_ray(self) -> bool:
+        """Whether Ray's workers train the candidates."""
+        return self.workers > 1 or bool(self.ray_address)
+
+    def algorithm_options(self) -> dict[str, Any]:
+        """The `--algorithm_option`s by name; numbers and booleans as such."""
+        options = {}
+        for text in self.algorithm_option:
+            name, equals, value = text.partition("=")
+            if not (name.isidentifier() and equals and value):
+                raise UserError(
+                    f"--algorithm_option={text}: expected the form name=value"
+                )
+            try:
+                options[name] = json.loads(value)
+            except ValueError:
+                options[name] = value
+        return options
+
+    def to_json(self) -> dict[str, Any]:
+        """By flag name, JSON-ready, without the storage's password."""
+        return json.loads(
+            json.dumps({**dataclasses.asdict(self), "storage": self._storage_shown()})
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """What all drivers of one study have in common, by flag name."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if not field.metadata["may_change"]
+            and field.name not in ("storage", "study")
+        }
+
+    def _storage_shown(self) -> str:
+        head, at, host = self.storage.rpartition("@")
+        if not at:
+            return self.storage
+        scheme, _, login = head.partition("://")
+        return f"{scheme}://{login.partition(':')[0]}@{host}"
+
+
+def _at_least(name: str, value: float, least: int) -> None:
+    if value < least:
+        raise UserError(f"--{name}: expected at least {least}, got {value}")
+
+
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines a flag for every field of `SearchConfig`."""
+    define = {
+        "str": flags.DEFINE_string,
+        "int": flags.DEFINE_integer,
+        "float": flags.DEFINE_float,
+        "bool": flags.DEFINE_boolean,
+        "tuple[str, ...]": flags.DEFINE_multi_string,
+    }
+    for field in dataclasses.fields(SearchConfig):
+        kind = field.type.removesuffix(" | None")
+        default = list(field.default) if kind.startswith("tuple") else field.default
+        define[kind](field.name, default, field.metadata["help"], flag_values=values)
+
+
+def from_flags(values: flags.FlagValues) -> SearchConfig:
+    """The configuration that the command line asks for, checked."""
+    chosen = {
+        field.name: values[field.name].value
+        for field in dataclasses.fields(SearchConfig)
+    }
+    for name in ("budget", "algorithm_option"):
+        chosen[name] = tuple(chosen[name] or ())
+    config = SearchConfig(**chosen)
+    config.check()
+    return config
+
+
+def check_resume(config: SearchConfig, path: pathlib.Path) -> None:
+    """Checks that a workdir's search is the one asked for.
+
+    Args:
+      config: What is asked for.
+      path: Of `config.json`; without the file there is nothing to resume.
+
+    Raises:
+      UserError: A flag that matters differs, or the file is no `config.json`.
+    """
+    if not path.exists():
+        return
+    stored = read_json(path)
+    if not isinstance(stored, dict):
+        raise UserError(f"{str(path)!r}: expected an object of flags")
+    given = config.to_json()
+    different = []
+    for field in dataclasses.fields(SearchConfig):
+        name = field.name
+        before = stored.get(name, _default(field))
+        if before != given[name] and not field.metadata["may_change"]:
+            different.append(f"--{name} was {_shown(before)}, is {_shown(given[name])}")
+    if different:
+        raise UserError(
+            f"workdir {str(path.parent)!r} holds another search: "
+            f"{'; '.join(different)}. Give the same flags to resume it, or another "
+            "--workdir"
+        )
+
+
+def save(config: SearchConfig, path: pathlib.Path) -> None:
+    """Writes `config.json`, unless it says the same already."""
+    if not path.exists() or read_json(path) != json.loads(json.dumps(config.to_json())):
+        write_json(path, config.to_json())
+
+
+def _default(field: dataclasses.Field) -> Any:
+    return json.loads(json.dumps(field.default))
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value)) or "none"
+    return "the default" if value is None else str(value)

@@ -1,0 +1,101 @@
+"""Where and by what a search's candidates are trained, by its flags."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+import os
+import pathlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from layernas_tf.evaluators.base import Attempts, Evaluator
+from layernas_tf.pipeline.config import SearchConfig
+from layernas_tf.pipeline.task import (
+    Task,
+    load_task,
+)
+from layernas_tf.workers.child_process import ChildProcess
+from layernas_tf.workers.executor import (
+    Executor,
+    InProcess,
+)
+
+if TYPE_CHECKING:
+    from layernas_tf.training.segments import SegmentCache
+
+
+def make_executor(
+    task: Task, folder: pathlib.Path, say: Callable[[str], None]
+) -> Executor:
+    """Where the candidates are trained, by the flags.
+
+    Args:
+      task: What is searched.
+      folder: The workdir.
+      say: Gets a line when a worker is lost.
+    """
+    config = task.config
+    # Latency is a matter of budgets, which trainings know nothing of.
+    trained = dataclasses.replace(config, latency_table="", budget=())
+    make = functools.partial(evaluator_of_process, trained, folder.resolve())
+    attempts = Attempts(config.trial_timeout, config.trial_retries, say)
+    if config.uses_ray:
+        from layernas_tf.workers.ray_workers import (
+            RayWorkers,
+            Resources,
+        )
+
+        return RayWorkers(
+            make,
+            Resources(config.workers, config.cpus_per_trial, config.gpus_per_trial),
+            address=config.ray_address,
+            attempts=attempts,
+            trials=config.trials_per_process,
+        )
+    if config.trials_per_process:
+        child = ChildProcess(make, config.trials_per_process, attempts)
+        return InProcess(child, child.close)
+    return InProcess(make_evaluator(task, folder))
+
+
+def make_evaluator(task: Task, folder: pathlib.Path) -> Evaluator:
+    """Trains candidates in this process; weights are kept in the workdir `folder`."""
+    from layernas_tf.evaluators.keras_evaluator import KerasEvaluator
+
+    return KerasEvaluator(
+        task.space,
+        task.dataset,
+        task.proxy_recipe,
+        seed=task.config.seed,
+        weights=folder / "weights" if task.config.inherit_weights else None,
+    )
+
+
+def evaluator_of_process(config: SearchConfig, folder: pathlib.Path) -> Evaluator:
+    """The evaluator of a process of its own, which loads the data set itself."""
+    prepare_libraries()
+    return make_evaluator(load_task(config), folder)
+
+
+def prepare_libraries() -> None:
+    """Before TensorFlow or JAX is imported, or at least before they compute."""
+    # Their advice on retracing does not fit networks that all differ.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    # This process and those of the trainings share a GPU.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
+
+def shared_segments() -> SegmentCache | None:
+    """What the final trainings share; None on accelerators, where fit is faster."""
+    import keras
+
+    devices = keras.distribution.list_devices()
+    accelerated = any(not device.startswith("cpu") for device in devices)
+    if accelerated or keras.backend.backend() != "tensorflow":
+        return None
+    from layernas_tf.training.segments import SegmentCache
+
+    return SegmentCache()

@@ -1,0 +1,326 @@
+"""After the search: the best few candidates are trained longer, and one of them wins.
+
+Proxy rewards are noisy, so the ranking at the top is settled by the longer training,
+on validation data. Every training leaves a file of its figures behind its weights; a
+run that was killed goes on with the first training that has none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from layernas_tf.core.errors import UserError
+from layernas_tf.core.workdir import (
+    read_json,
+    write_json,
+)
+from layernas_tf.evaluators.base import describe
+from layernas_tf.space.budget import inside
+from layernas_tf.space.search_space import (
+    Architecture,
+    SearchSpace,
+)
+from layernas_tf.study.study import Study
+from layernas_tf.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from layernas_tf.datasets import Dataset
+    from layernas_tf.training.segments import SegmentCache
+
+
+@dataclasses.dataclass(frozen=True)
+class Finalist:
+    """A candidate for the win.
+
+    Attributes:
+      architecture: Inside every budget.
+      trial: The trial that found it; None for a prefix that was completed inside the
+        budget and never trained.
+      proxy_reward: Its reward in the search, if it has one.
+    """
+
+    architecture: Architecture
+    trial: int | None
+    proxy_reward: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """One training with the final recipe.
+
+    Attributes:
+      architecture: What was trained.
+      seed: Of its weights and batches.
+      valid_accuracy: Share of the validation images classified correctly; None if the
+        training failed.
+      valid_loss: Mean cross-entropy on them.
+      seconds: Duration of the training.
+      reason: Why it failed, in one line.
+      test_accuracy: Of the test images; None until it is measured.
+      test_loss: Mean cross-entropy on them.
+    """
+
+    architecture: Architecture
+    seed: int
+    valid_accuracy: float | None
+    valid_loss: float | None
+    seconds: float
+    reason: str = ""
+    test_accuracy: float | None = None
+    test_loss: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Finals:
+    """What the final trainings gave.
+
+    Attributes:
+      finalists: Each candidate with its training.
+      winner: The candidate that won.
+      winner_trainings: Of the winner, one per seed, with test figures; the first one's
+        weights are exported.
+      default_trainings: Of the space's default architecture, likewise; without those
+        that failed.
+      weights: The Keras file of the winner's first training.
+    """
+
+    finalists: tuple[tuple[Finalist, Training], ...]
+    winner: Finalist
+    winner_trainings: tuple[Training, ...]
+    default_trainings: tuple[Training, ...]
+    weights: pathlib.Path
+
+    @property
+    def seconds(self) -> float:
+        """Duration of all trainings, each counted once."""
+        trainings = (
+            *(training for _, training in self.finalists),
+            *self.winner_trainings,
+            *self.default_trainings,
+        )
+        by_key = {(t.architecture, t.seed): t.seconds for t in trainings}
+        return sum(by_key.values())
+
+
+def choose_finalists(study: Study, count: int) -> list[Finalist]:
+    """The best candidates inside the budgets by reward, each architecture once.
+
+    When no trained candidate is inside, the answer that the algorithm completed inside
+    the budgets is the only finalist.
+
+    Raises:
+      UserError: No trial succeeded.
+    """
+    done = [
+        trial
+        for trial in study.trials
+        if trial.reward is not None and inside(study.budgets, trial.costs)
+    ]
+    done.sort(key=lambda trial: -trial.reward)
+    finalists: dict[Architecture, Finalist] = {}
+    for trial in done:
+        finalists.setdefault(
+            trial.architecture,
+            Finalist(trial.architecture, trial.number, trial.reward),
+        )
+    if finalists:
+        return list(finalists.values())[:count]
+    answer = study.algorithm.best
+    if answer is None:
+        reasons = [trial.reason for trial in study.trials if trial.reason]
+        raise UserError(
+            f"none of the {len(study.trials)} trials succeeded inside the budget"
+            + (f"; the last one failed with {reasons[-1]}" if reasons else "")
+            + "; more --trials or a wider --budget may help"
+        )
+    return [Finalist(answer.architecture, None, None)]
+
+
+class FinalTrainer:
+    """Trains architectures with the final recipe, each one and seed only once."""
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        space: SearchSpace,
+        dataset: Dataset,
+        recipe: Recipe,
+        segments: SegmentCache | None = None,
+    ):
+        """Makes a trainer.
+
+        Args:
+          folder: For the weights and figures.
+          space: Builds the networks.
+          dataset: What they are trained and tested on.
+          recipe: How.
+          segments: Compiled pieces that the trainings share, where that is faster.
+        """
+        self._folder = folder
+        self._space = space
+        self._dataset = dataset
+        self._recipe = recipe
+        self._segments = segments
+
+    def weights(self, architecture: Architecture, seed: int) -> pathlib.Path:
+        """Where the trained network is, once it is."""
+        about = [architecture, seed, dataclasses.asdict(self._recipe)]
+        digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
+        return self._folder / f"{digest}.keras"
+
+    def train(self, architecture: Architecture, seed: int) -> Training:
+        """Trains the architecture, or reads what an earlier run has left.
+
+        A training that fails (out of memory, a loss that is no number) is a `Training`
+        without an accuracy.
+        """
+        path = self.weights(architecture, seed)
+        known = _read(path.with_suffix(".json"))
+        if known is not None and (known.valid_accuracy is None or path.exists()):
+            return known
+        training = self._train(architecture, seed, path)
+        _write(path.with_suffix(".json"), training)
+        return training
+
+    def test(self, training: Training) -> Training:
+        """The training with its figures on the test set."""
+        if training.test_accuracy is not None:
+            return training
+        import keras
+
+        from layernas_tf.training.train import evaluate_model
+
+        path = self.weights(training.architecture, training.seed)
+        model = keras.models.load_model(path, compile=False, safe_mode=True)
+        scores = evaluate_model(model, self._dataset.test, segments=self._segments)
+        training = dataclasses.replace(
+            training, test_accuracy=scores.accuracy, test_loss=scores.loss
+        )
+        _write(path.with_suffix(".json"), training)
+        return training
+
+    def _train(
+        self, architecture: Architecture, seed: int, path: pathlib.Path
+    ) -> Training:
+        import keras
+
+        from layernas_tf.training.train import (
+            precision,
+            save_model,
+            train_model,
+        )
+
+        try:
+            keras.utils.set_random_seed(seed)
+            with precision(self._recipe):
+                model = self._space.build(architecture)
+            result = train_model(
+                model, self._dataset, self._recipe, seed=seed, segments=self._segments
+            )
+        except Exception as error:  # one finalist must not end the run
+            return Training(architecture, seed, None, None, 0.0, describe(error))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_model(model, path)
+        except OSError as error:
+            raise UserError(
+                f"{str(path)!r} cannot be written: {error.strerror or error}"
+            ) from None
+        return Training(
+            architecture,
+            seed,
+            result.valid_accuracy,
+            result.valid_loss,
+            result.train_seconds,
+        )
+
+
+def run_finals(
+    trainer: FinalTrainer,
+    finalists: list[Finalist],
+    default: Architecture,
+    *,
+    seed: int,
+    seeds: int,
+    say: Callable[[str], None],
+) -> Finals:
+    """Trains the finalists, chooses the winner, and compares it with the default.
+
+    The winner has the best validation accuracy, of equals the least loss; the test set
+    is only looked at afterwards.
+
+    Args:
+      trainer: Trains.
+      finalists: At least one.
+      default: The space's default architecture.
+      seed: Of the finalists' training.
+      seeds: How many trainings the test figures of winner and default are from.
+      say: Gets a line for each training.
+
+    Raises:
+      UserError: No finalist could be trained.
+    """
+    entries = []
+    for number, finalist in enumerate(finalists, 1):
+        training = trainer.train(finalist.architecture, seed)
+        entries.append((finalist, training))
+        name = "prefix completed inside the budget, never trained in the search"
+        if finalist.trial is not None:
+            name = f"trial {finalist.trial}"
+        say(f"finalist {number} of {len(finalists)} ({name}): {_outcome(training)}")
+    trained = [entry for entry in entries if entry[1].valid_accuracy is not None]
+    if not trained:
+        raise UserError(
+            f"none of the {len(entries)} finalists could be trained: "
+            f"{entries[0][1].reason}"
+        )
+    winner, _ = max(trained, key=lambda e: (e[1].valid_accuracy, -e[1].valid_loss))
+
+    def compared(architecture: Architecture, name: str) -> tuple[Training, ...]:
+        trainings = []
+        for number in range(seeds):
+            training = trainer.train(architecture, seed + number)
+            if training.valid_accuracy is not None:
+                training = trainer.test(training)
+                trainings.append(training)
+            say(f"{name}, seed {seed + number}: {_outcome(training)}")
+        return tuple(trainings)
+
+    return Finals(
+        finalists=tuple(entries),
+        winner=winner,
+        winner_trainings=compared(winner.architecture, "winner"),
+        default_trainings=compared(default, "default architecture"),
+        weights=trainer.weights(winner.architecture, seed),
+    )
+
+
+def _outcome(training: Training) -> str:
+    if training.valid_accuracy is None:
+        return f"failed ({training.reason})"
+    text = f"{training.valid_accuracy:.2%} on validation"
+    if training.test_accuracy is not None:
+        text += f", {training.test_accuracy:.2%} on test"
+    return f"{text}, trained {training.seconds:.0f} s"
+
+
+def _write(path: pathlib.Path, training: Training) -> None:
+    write_json(path, dataclasses.asdict(training))
+
+
+def _read(path: pathlib.Path) -> Training | None:
+    if not path.exists():
+        return None
+    data: dict[str, Any] = read_json(path)
+    try:
+        data["architecture"] = tuple(data["architecture"])
+        return Training(**data)
+    except (TypeError, KeyError):
+        raise UserError(
+            f"{str(path)!r} is not the figures of a training; remove it to train again"
+        ) from None

@@ -1,0 +1,123 @@
+"""TensorBoard logs of a search: scalars and hyperparameters of every trial.
+
+Events are written with TensorBoard's own record writer, so TensorFlow is not needed. A
+trial's file is written whole and closed again: nothing stays open between trials, and
+a trial that is logged again replaces its log.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+
+from layernas_tf.space.search_space import SearchSpace
+
+REWARD = "reward"
+"""Tag of the reward."""
+
+
+def log_experiment(directory: str | os.PathLike[str], space: SearchSpace) -> None:
+    """Tells the HParams page of TensorBoard which choices and metrics to expect.
+
+    Args:
+      directory: The log directory; made where it is missing.
+      space: Its layers with a choice become the hyperparameters.
+    """
+    from tensorboard.plugins.hparams import summary_v2 as hp
+
+    layers = [space.layers[i] for i in space.searched_layers]
+    hparams = [
+        hp.HParam(layer.name, hp.Discrete([option.label for option in layer.options]))
+        for layer in layers
+        # An option's label may stand for two options (attributes that it rounds).
+        if len({option.label for option in layer.options}) == len(layer.options)
+    ]
+    metrics = [hp.Metric(REWARD, display_name=REWARD)]
+    metrics += [
+        hp.Metric(f"cost/{metric.name}", display_name=metric.name)
+        for metric in space.metrics
+    ]
+    config = hp.hparams_config_pb(hparams, metrics)
+    _write(pathlib.Path(directory), "experiment", [(0, time.time(), config)])
+
+
+def log_trial(
+    directory: str | os.PathLike[str],
+    number: int,
+    options: Mapping[str, str | float | bool],
+    reward: float | None,
+    costs: Mapping[str, float],
+    curves: Mapping[str, Sequence[float]] | None = None,
+) -> None:
+    """Logs one trial, as the run `trial_<number>`.
+
+    Args:
+      directory: The log directory; made where it is missing.
+      number: The trial's number.
+      options: By layer name, the option chosen: its label, or an attribute's value.
+      reward: The reward; None for a failed trial, which is marked as failed.
+      costs: By metric name.
+      curves: By name (`train/loss`), one value per epoch.
+    """
+    from tensorboard.plugins.hparams import summary_v2 as hp
+
+    now = time.time()
+    run = f"trial_{number:05d}"
+    events = [(0, now, hp.hparams_pb(dict(options), trial_id=run))]
+    if reward is not None:
+        events.append((0, now, _scalar(REWARD, reward)))
+    events += [(0, now, _scalar(f"cost/{name}", cost)) for name, cost in costs.items()]
+    for name, values in (curves or {}).items():
+        events += [
+            (epoch, now, _scalar(name, value)) for epoch, value in enumerate(values, 1)
+        ]
+    events.append((0, now, _end(failed=reward is None)))
+    _write(pathlib.Path(directory) / run, run, events)
+
+
+def _scalar(tag: str, value: float):
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    return Summary(value=[Summary.Value(tag=tag, simple_value=float(value))])
+
+
+def _end(failed: bool):
+    """The record that closes a session of the HParams page."""
+    from tensorboard.compat.proto import summary_pb2
+    from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
+
+    status = api_pb2.STATUS_FAILURE if failed else api_pb2.STATUS_SUCCESS
+    info = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=time.time())
+    data = plugin_data_pb2.HParamsPluginData(session_end_info=info)
+    return summary_pb2.Summary(
+        value=[
+            summary_pb2.Summary.Value(
+                tag=metadata.SESSION_END_INFO_TAG,
+                metadata=metadata.create_summary_metadata(data),
+                tensor=metadata.NULL_TENSOR,
+            )
+        ]
+    )
+
+
+def _write(folder: pathlib.Path, name: str, events) -> None:
+    """Writes an event file in one step: (step, wall time in seconds, summary) each."""
+    from tensorboard.compat.proto import event_pb2
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    folder.mkdir(parents=True, exist_ok=True)
+    # TensorBoard reads every file whose name holds `tfevents`.
+    path = folder / f"events.out.tfevents.{name}"
+    with tempfile.NamedTemporaryFile(
+        dir=folder, prefix=".log.", suffix=".tmp", delete=False
+    ) as file:
+        writer = RecordWriter(file)
+        first = event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2")
+        writer.write(first.SerializeToString())
+        for step, wall_time, summary in events:
+            event = event_pb2.Event(wall_time=wall_time, step=step, summary=summary)
+            writer.write(event.SerializeToString())
+    os.replace(file.name, path)

@@ -1,0 +1,88 @@
+"""trials.csv: one line per finished trial, for spreadsheets and plots.
+
+The study is the truth; this file is made again from it when a search is opened and
+then only grows by a line per trial, so it stays cheap however long it gets.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import pathlib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from layernas_tf.core.errors import UserError
+from layernas_tf.core.workdir import write_text
+from layernas_tf.space.budget import (
+    Budget,
+    inside,
+)
+from layernas_tf.space.search_space import SearchSpace
+
+if TYPE_CHECKING:
+    from layernas_tf.study.trial import Trial
+
+
+class TrialsCsv:
+    """The file and its columns.
+
+    `number,state,reward`, the space's metrics, `inside` (of every budget: 1 or 0),
+    `architecture` (option indices), `layer` (that LayerNAS chose), `seconds`, `reason`
+    (of a failed trial), then the options by label, one column per searched layer.
+    """
+
+    def __init__(
+        self, path: pathlib.Path, space: SearchSpace, budgets: Sequence[Budget]
+    ):
+        self._path = path
+        self._space = space
+        self._budgets = tuple(budgets)
+        self._layers = [space.layers[i] for i in space.searched_layers]
+        self._header = [
+            *("number", "state", "reward"),
+            *(metric.name for metric in space.metrics),
+            *("inside", "architecture", "layer", "seconds", "reason"),
+            *(layer.name for layer in self._layers),
+        ]
+
+    def rewrite(self, trials: Iterable[Trial]) -> None:
+        """Writes the file anew with the finished ones of these trials."""
+        rows = [self._row(trial) for trial in trials if trial.state != "running"]
+        write_text(self._path, _lines([self._header, *rows]))
+
+    def append(self, trial: Trial) -> None:
+        """Adds the line of a trial that has just finished."""
+        try:
+            with open(self._path, "a", encoding="utf-8", newline="") as file:
+                rows = [self._row(trial)]
+                file.write(_lines(rows if file.tell() else [self._header, *rows]))
+        except OSError as error:
+            raise UserError(
+                f"{str(self._path)!r} cannot be written: {error.strerror}; the trial "
+                "is in the study, run the same command again to continue"
+            ) from None
+
+    def _row(self, trial: Trial) -> list[object]:
+        options = [
+            self._space.layers[i].options[trial.architecture[i]].label
+            for i in self._space.searched_layers
+        ]
+        return [
+            trial.number,
+            trial.state,
+            "" if trial.reward is None else repr(trial.reward),
+            *(f"{trial.costs[m.name]:.12g}" for m in self._space.metrics),
+            int(inside(self._budgets, trial.costs)),
+            " ".join(map(str, trial.architecture)),
+            "" if trial.layer is None else self._space.layers[trial.layer].name,
+            "" if trial.seconds is None else f"{trial.seconds:.3f}",
+            trial.reason,
+            *options,
+        ]
+
+
+def _lines(rows: Iterable[Sequence[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,1 @@
+"""Choices and bounds: types, search space, budget, chain and candidates."""

@@ -1,0 +1,141 @@
+"""The chain as arrays: costs of many architectures and bounds of a prefix.
+
+At each layer only few distinct states can come in (a handful of channel counts), so
+the chain fits in small arrays indexed by (state, option), and the cheapest and dearest
+completion of any prefix is an exact dynamic program over them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from layernas_tf.core.errors import UserError
+
+if TYPE_CHECKING:
+    from layernas_tf.space.search_space import (
+        SearchSpace,
+        State,
+    )
+
+
+class Chain:
+    """The transitions of a space, compiled.
+
+    With `S_i` states that can reach layer `i` and `O_i` options there:
+
+    Attributes:
+      metrics: Metric names, in the space's order.
+      kinds: `sum` or `max`, by metric name.
+      states: For layer `i` (and `L`, the end) the `S_i` states.
+      next_state: For layer `i` an int array `(S_i, O_i)`: index into `states[i + 1]`.
+      cost: By metric name, for layer `i` a float array `(S_i, O_i)`.
+    """
+
+    def __init__(self, space: SearchSpace):
+        self.metrics = tuple(metric.name for metric in space.metrics)
+        self.kinds = {metric.name: metric.kind for metric in space.metrics}
+        self.states: list[list[State]] = [[space.start]]
+        self.next_state: list[np.ndarray] = []
+        self.cost: dict[str, list[np.ndarray]] = {name: [] for name in self.metrics}
+        for layer in space.layers:
+            index: dict[State, int] = {}
+            shape = len(self.states[-1]), len(layer.options)
+            following = np.empty(shape, np.int64)
+            costs = {name: np.empty(shape) for name in self.metrics}
+            for s, state in enumerate(self.states[-1]):
+                for o, option in enumerate(layer.options):
+                    after, cost = layer.transition(state, option)
+                    following[s, o] = index.setdefault(after, len(index))
+                    for name in self.metrics:
+                        try:
+                            costs[name][s, o] = cost[name]
+                        except KeyError:
+                            raise UserError(
+                                f"space {space.name!r}: layer {layer.name!r} returned "
+                                f"no cost {name!r}, got {sorted(cost)}"
+                            ) from None
+                        if not 0 <= costs[name][s, o] < np.inf:
+                            raise UserError(
+                                f"space {space.name!r}: layer {layer.name!r}, option "
+                                f"{option.label}: {name} must be a finite number >= 0, "
+                                f"got {cost[name]}"
+                            )
+            self.states.append(list(index))
+            self.next_state.append(following)
+            for name in self.metrics:
+                self.cost[name].append(costs[name])
+        self._cheapest = {name: self._bounds(name, np.min) for name in self.metrics}
+        self._dearest = {name: self._bounds(name, np.max) for name in self.metrics}
+
+    def __len__(self) -> int:
+        return len(self.next_state)
+
+    def _bounds(self, metric: str, pick) -> list[np.ndarray]:
+        """For each layer `i` (and the end) the bound of what follows, `(S_i,)`."""
+        bounds = [np.zeros(len(self.states[-1]))]
+        for i in reversed(range(len(self))):
+            rest = bounds[0][self.next_state[i]]
+            bounds.insert(
+                0, pick(self._join(metric, self.cost[metric][i], rest), axis=1)
+            )
+        return bounds
+
+    def _join(self, metric: str, left, right):
+        return left + right if self.kinds[metric] == "sum" else np.maximum(left, right)
+
+    def costs(self, architectures: np.ndarray) -> dict[str, np.ndarray]:
+        """Costs of a batch.
+
+        Args:
+          architectures: Option indices, int array `(N, L)`; with fewer than `L`
+            columns, prefixes.
+
+        Returns:
+          By metric name, a float array `(N,)`.
+        """
+        architectures = np.asarray(architectures, dtype=np.int64)
+        state = np.zeros(len(architectures), np.int64)
+        totals = {name: np.zeros(len(architectures)) for name in self.metrics}
+        for i in range(architectures.shape[1]):
+            option = architectures[:, i]
+            for name in self.metrics:
+                totals[name] = self._join(
+                    name, totals[name], self.cost[name][i][state, option]
+                )
+            state = self.next_state[i][state, option]
+        return totals
+
+    def walk(self, prefix: Sequence[int]) -> tuple[int, dict[str, float]]:
+        """The state index that a prefix ends in, and what it costs so far."""
+        state, totals = 0, dict.fromkeys(self.metrics, 0.0)
+        for i, option in enumerate(prefix):
+            for name in self.metrics:
+                cost = self.cost[name][i][state, option]
+                totals[name] = (
+                    totals[name] + cost
+                    if self.kinds[name] == "sum"
+                    else max(totals[name], cost)
+                )
+            state = self.next_state[i][state, option]
+        return int(state), {name: float(total) for name, total in totals.items()}
+
+    def remaining(self, layer: int, metric: str) -> tuple[np.ndarray, np.ndarray]:
+        """Exact bounds of the cost from `layer` to the end, by state: `(S,)` each."""
+        return self._cheapest[metric][layer], self._dearest[metric][layer]
+
+    def cheapest(self, prefix: Sequence[int], metric: str) -> float:
+        """The least that any completion of the prefix costs in all."""
+        return self._completed(prefix, metric, self._cheapest)
+
+    def dearest(self, prefix: Sequence[int], metric: str) -> float:
+        """The most that any completion of the prefix costs in all."""
+        return self._completed(prefix, metric, self._dearest)
+
+    def _completed(self, prefix, metric, bounds) -> float:
+        state, spent = self.walk(prefix)
+        return float(
+            self._join(metric, spent[metric], bounds[metric][len(prefix)][state])
+        )

@@ -1,0 +1,304 @@
+"""How many architectures a budget holds, which prefixes reach it, and fair samples.
+
+One table answers all three: for each layer and state, how many completions there are
+by what they cost. Where the distinct costs are few the table is exact. Otherwise costs
+are counted in units of a fixed resolution and rounded up (for a lower limit, down), so
+that nothing outside the budget is ever counted or sampled; what is lost are the
+architectures within one unit per layer of the limit.
+
+Costs are counted as regrets: what an option costs beyond the cheapest completion from
+the same state. The cheapest completion has regret 0 and so is never rounded away:
+with a single upper limit, `searchable` is exact at any resolution.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+
+from layernas_tf.core.errors import UserError
+from layernas_tf.space.budget import (
+    Budget,
+    format_cost,
+)
+from layernas_tf.space.chain import Chain
+from layernas_tf.space.completion_tables import (
+    Counts,
+    Grid,
+    exact_tables,
+    rounded_tables,
+)
+from layernas_tf.space.search_space import Architecture
+
+EXACT_ENTRIES = 400_000
+"""Distinct (state, cost) pairs up to which the table is kept exact."""
+
+RESOLUTION = {1: 4096, 2: 256, 3: 48}
+"""Units between the cheapest architecture and the limit, by number of cost axes."""
+
+
+class BudgetedChain:
+    """A chain together with budgets on it.
+
+    Budgets on maxima (peak memory) only forbid options and need no axis. Each budget
+    on a sum is an axis of the table, unless every architecture is inside it.
+
+    Attributes:
+      chain: The costs.
+      budgets: All must hold together. With none, everything is inside.
+      axes: Those of them that are an axis.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        budgets: Sequence[Budget],
+        exact_entries: int = EXACT_ENTRIES,
+    ):
+        """Builds the table.
+
+        Args:
+          chain: The costs of the space.
+          budgets: Ranges; a range with a lower end on a maximum is not supported.
+          exact_entries: How many distinct (state, cost) pairs are kept exactly.
+
+        Raises:
+          UserError: No architecture is inside the budgets.
+        """
+        self.chain = chain
+        self.budgets = _merged(chain, budgets)
+        sums = self.axes = tuple(b for b in self.budgets if _needs_axis(chain, b))
+        if len(sums) > max(RESOLUTION):
+            raise UserError(
+                f"expected at most {max(RESOLUTION)} budgets on sums that exclude "
+                f"anything, got {len(sums)}: {', '.join(map(str, sums))}"
+            )
+        self._metrics = [b.metric for b in sums]
+        self._high = np.array([b.upper for b in sums])
+        self._low = np.array([b.lower for b in sums])
+        self.allowed = _allowed(chain, self.budgets)
+        self._regret = [
+            np.stack(
+                [self._regret_of(name, i) for name in self._metrics]
+                or [np.zeros_like(chain.next_state[i], float)],
+                axis=-1,
+            )
+            for i in range(len(chain))
+        ]
+        if not sums:
+            self._high, self._low = np.zeros(1), np.full(1, -np.inf)
+        slack = self._high - self._cheapest_from(0, 0)
+        if np.any(slack < 0):
+            raise self._nothing_inside()
+        self._slack = slack
+        self._exact_entries = exact_entries
+        # The cheapest architecture fits, so with one upper limit there is no doubt;
+        # the table waits until somebody counts.
+        plain = len(self.budgets) < 2 and np.all(self._low <= 0)
+        if not plain and self.count() == 0:
+            raise self._nothing_inside()
+
+    @property
+    def exact(self) -> bool:
+        """Whether counts and samples are exact, or at a resolution."""
+        return self._counted[0]
+
+    @property
+    def _tables(self) -> list[list[Counts]] | list[list[Grid]]:
+        return self._counted[1]
+
+    @functools.cached_property
+    def _counted(self):
+        exact = exact_tables(
+            self.chain, self.allowed, self._regret, self._slack, self._exact_entries
+        )
+        if exact is not None:
+            return True, exact
+        return False, rounded_tables(
+            self.chain, self.allowed, self._rounded, RESOLUTION[len(self._slack)]
+        )
+
+    @functools.cached_property
+    def _unit(self) -> np.ndarray:
+        units = RESOLUTION[len(self._slack)]
+        return np.where(self._slack > 0, self._slack / units, 1.0)
+
+    @functools.cached_property
+    def _rounded(self) -> list[np.ndarray]:
+        """Regrets in units, rounded up."""
+        return [np.ceil(r / self._unit - 1e-9).astype(np.int64) for r in self._regret]
+
+    def _nothing_inside(self) -> UserError:
+        wanted = " and ".join(str(b) for b in self.budgets)
+        cheapest = ", ".join(
+            f"{b.metric}={format_cost(self.chain.cheapest((), b.metric))}"
+            for b in self.budgets
+        )
+        return UserError(
+            f"no architecture is inside {wanted}: the cheapest possible is {cheapest}"
+            + (" (each on its own)" if len(self.budgets) > 1 else "")
+        )
+
+    def _regret_of(self, metric: str, i: int) -> np.ndarray:
+        here, _ = self.chain.remaining(i, metric)
+        after, _ = self.chain.remaining(i + 1, metric)
+        regret = (
+            self.chain.cost[metric][i] + after[self.chain.next_state[i]] - here[:, None]
+        )
+        return np.maximum(regret, 0)
+
+    def _cheapest_from(self, layer: int, state) -> np.ndarray:
+        if not self._metrics:
+            return np.zeros(1)
+        return np.stack(
+            [self.chain.remaining(layer, name)[0][state] for name in self._metrics],
+            axis=-1,
+        )
+
+    def _walk(self, prefix: Sequence[int]) -> tuple[int, np.ndarray] | None:
+        """State and exact spent sums of a prefix, None if an option is forbidden."""
+        state = 0
+        spent = np.zeros(len(self._high))
+        for i, option in enumerate(prefix):
+            if not self.allowed[i][state, option]:
+                return None
+            for axis, name in enumerate(self._metrics):
+                spent[axis] += self.chain.cost[name][i][state, option]
+            state = self.chain.next_state[i][state, option]
+        return int(state), spent
+
+    def _window(self, layer: int, state, spent) -> tuple[np.ndarray, np.ndarray]:
+        """The regret, in units, that what follows may have: low and high end."""
+        floor = spent + self._cheapest_from(layer, state)
+        high = self._high - floor
+        low = self._low - floor
+        if self.exact:
+            return low, high
+        layers_left = len(self.chain) - layer
+        high = np.floor(high / self._unit + 1e-9)
+        low = np.where(low > 0, np.ceil(low / self._unit) + layers_left, -1)
+        return low, high
+
+    def count(self, prefix: Sequence[int] = ()) -> float:
+        """The number of architectures inside the budgets that begin with `prefix`.
+
+        Exact where `exact` is true, else a lower bound at the table's resolution.
+        """
+        walked = self._walk(prefix)
+        if walked is None:
+            return 0.0
+        state, spent = walked
+        low, high = self._window(len(prefix), state, spent)
+        return float(self._tables[len(prefix)][state].count(low, high))
+
+    def searchable(self, prefix: Sequence[int]) -> bool:
+        """Whether some completion of the prefix is inside the budgets."""
+        return self.count(prefix) > 0
+
+    def weights(self, prefix: Sequence[int]) -> np.ndarray:
+        """For each option of the next layer, the number of completions inside."""
+        walked = self._walk(prefix)
+        i = len(prefix)
+        if walked is None:
+            return np.zeros(self.chain.next_state[i].shape[1])
+        state, spent = walked
+        return self._weights(i, state, *self._window(i, state, spent))
+
+    def _weights(self, i: int, state: int, low, high) -> np.ndarray:
+        regret = (self._regret if self.exact else self._rounded)[i][state]
+        following = self.chain.next_state[i][state]
+        weights = np.zeros(len(regret))
+        for after in np.unique(following):
+            chosen = following == after
+            weights[chosen] = self._tables[i + 1][after].count(
+                low - regret[chosen], high - regret[chosen]
+            )
+        weights[~self.allowed[i][state]] = 0
+        return weights
+
+    def sample(
+        self, rng: np.random.Generator, prefix: Sequence[int] = ()
+    ) -> Architecture:
+        """Draws uniformly from the architectures inside that begin with `prefix`.
+
+        Raises:
+          ValueError: The prefix is not searchable.
+        """
+        walked = self._walk(prefix)
+        if walked is None:
+            raise ValueError(f"no completion of {tuple(prefix)} is inside the budgets")
+        architecture = list(prefix)
+        state, spent = walked
+        low, high = self._window(len(prefix), state, spent)
+        for i in range(len(prefix), len(self.chain)):
+            weights = self._weights(i, state, low, high)
+            cumulative = np.cumsum(weights)
+            if cumulative[-1] <= 0:
+                raise ValueError(
+                    f"no completion of {tuple(prefix)} is inside the budgets"
+                )
+            option = int(
+                np.searchsorted(cumulative, rng.random() * cumulative[-1], "right")
+            )
+            regret = (self._regret if self.exact else self._rounded)[i][state, option]
+            low, high = low - regret, high - regret
+            architecture.append(option)
+            state = int(self.chain.next_state[i][state, option])
+        return tuple(int(option) for option in architecture)
+
+    def complete(
+        self, prefix: Sequence[int], preferred: Architecture
+    ) -> Architecture | None:
+        """Completes a prefix inside the budgets, staying near `preferred`.
+
+        Layer by layer the preferred option is taken where it leaves a completion,
+        else the dearest one that does (by the first budget, which `preferred`
+        usually oversteps). None if the prefix is not searchable.
+        """
+        architecture = list(prefix)
+        for i in range(len(prefix), len(self.chain)):
+            fits = self.weights(architecture) > 0
+            if not fits.any():
+                return None
+            if fits[preferred[i]]:
+                architecture.append(preferred[i])
+                continue
+            state, _ = self.chain.walk(architecture)
+            metric = self.budgets[0].metric
+            cost = np.where(fits, self.chain.cost[metric][i][state], -1)
+            architecture.append(int(np.argmax(cost)))
+        return tuple(architecture) if self.searchable(architecture) else None
+
+
+def _needs_axis(chain: Chain, budget: Budget) -> bool:
+    return chain.kinds[budget.metric] == "sum" and (
+        chain.dearest((), budget.metric) > budget.upper
+        or chain.cheapest((), budget.metric) < budget.lower
+    )
+
+
+def _merged(chain: Chain, budgets: Sequence[Budget]) -> tuple[Budget, ...]:
+    """One budget per metric, in the order given, as narrow as all of them."""
+    merged: dict[str, Budget] = {}
+    for budget in budgets:
+        if chain.kinds[budget.metric] == "max" and budget.low > 0:
+            raise UserError(
+                f"budget {budget}: a lower end is for sums; {budget.metric} is a "
+                f"maximum, write {budget.metric}<={format_cost(budget.high)}"
+            )
+        known = merged.get(budget.metric, budget)
+        merged[budget.metric] = Budget(
+            budget.metric, max(known.low, budget.low), min(known.high, budget.high)
+        )
+    return tuple(merged.values())
+
+
+def _allowed(chain: Chain, budgets: Sequence[Budget]) -> list[np.ndarray]:
+    allowed = [np.ones(following.shape, bool) for following in chain.next_state]
+    for budget in budgets:
+        if chain.kinds[budget.metric] == "max":
+            for i, mask in enumerate(allowed):
+                mask &= chain.cost[budget.metric][i] <= budget.upper
+    return allowed

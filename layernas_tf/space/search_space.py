@@ -1,0 +1,304 @@
+"""A search space is a chain: a start state, then layers that each offer options.
+
+Everything else reads this one description: costs are sums and maxima along the
+chain, an algorithm picks option indices, a builder turns them into a Keras model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from layernas_tf.core.errors import UserError
+
+if TYPE_CHECKING:
+    from layernas_tf.space.chain import Chain
+
+Architecture = tuple[int, ...]
+"""One option index per layer of a search space, and nothing else."""
+
+AttributeValue = int | float | bool | str
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """The tensor between two layers.
+
+    Attributes:
+      channels: Number of channels.
+      height: Rows, in pixels.
+      width: Columns, in pixels.
+    """
+
+    channels: int
+    height: int
+    width: int
+
+
+_LABELS = {"kernel": "k", "expansion": "e", "filters": "f"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """One choice at a layer, described by its attributes.
+
+    Attributes:
+      attributes: Pairs of name and value. Numbers are taken to be ordinal (a kernel
+        of 5 lies between 3 and 7), booleans and strings are not.
+    """
+
+    attributes: tuple[tuple[str, AttributeValue], ...]
+
+    @classmethod
+    def of(cls, **attributes: AttributeValue) -> Option:
+        """Makes an option: `Option.of(kernel=3, expansion=6, se=True)`."""
+        return cls(tuple(attributes.items()))
+
+    def __getitem__(self, name: str) -> AttributeValue:
+        for key, value in self.attributes:
+            if key == name:
+                return value
+        raise KeyError(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The attribute's value, or `default` where the option has none."""
+        return next((value for key, value in self.attributes if key == name), default)
+
+    @property
+    def label(self) -> str:
+        """A short text for tables and plots, such as `f24 k3 e6 se`."""
+        words = []
+        for key, value in self.attributes:
+            if value is True:
+                words.append(key)
+            elif value is False:
+                continue
+            elif isinstance(value, str):
+                words.append(value)
+            else:
+                words.append(f"{_LABELS.get(key, key + '=')}{value:.4g}")
+        return " ".join(words) or "-"
+
+
+Transition = Callable[[State, Option], tuple[State, Mapping[str, float]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """One decision of the chain.
+
+    A layer with a single option (a stem, a classifier) adds its cost and is skipped
+    by the algorithms.
+
+    Attributes:
+      name: Unique in the space.
+      options: What may be chosen here; at least one.
+      default: Index into `options` of the published network's choice.
+      transition: Applies an option to the state that comes in; gives the state that
+        goes out and the cost of the layer by metric name.
+      block: Where options are blocks of a network, makes the one that an option stands
+        for (`search_spaces.blocks.blocks.Block`), by which a latency table measures it.
+    """
+
+    name: str
+    options: tuple[Option, ...]
+    default: int
+    transition: Transition
+    block: Callable[[Option], Any] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """How the costs of the layers make the cost of the architecture.
+
+    Attributes:
+      name: Such as `madds`.
+      kind: `sum` (MAdds, bytes of weights) or `max` (peak activation memory).
+      unit: For reports, such as `bytes`.
+    """
+
+    name: str
+    kind: str = "sum"
+    unit: str = ""
+
+
+NETWORK_METRICS = (
+    Metric("madds", "sum", "MAdds"),
+    Metric("params", "sum", "params"),
+    Metric("model_bytes", "sum", "bytes"),
+    Metric("float32_bytes", "sum", "bytes"),
+    Metric("peak_memory_bytes", "max", "bytes"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One layer of one architecture, as `SearchSpace.walk` yields it."""
+
+    layer: Layer
+    option: Option
+    before: State
+    after: State
+    costs: Mapping[str, float]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SearchSpace:
+    """A chain of layers and, where there is one, the builder of its Keras models.
+
+    Attributes:
+      name: The registry name, or the user's.
+      start: The state that the first layer receives.
+      layers: The chain.
+      metrics: The costs that every transition returns.
+      builder: Makes the Keras model of an architecture; imports Keras when called.
+      arguments: What the space was made with (resolution, classes, ...), so that an
+        architecture file can make it again.
+    """
+
+    name: str
+    start: State
+    layers: tuple[Layer, ...]
+    metrics: tuple[Metric, ...] = NETWORK_METRICS
+    builder: Callable[[Architecture], Any] | None = None
+    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        names = [layer.name for layer in self.layers]
+        if not names:
+            raise UserError(
+                f"space {self.name!r}: expected at least one layer, got none"
+            )
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise UserError(
+                f"space {self.name!r}: layer names must be unique, got "
+                f"{', '.join(sorted(twice))} more than once"
+            )
+        for layer in self.layers:
+            if not layer.options:
+                raise UserError(
+                    f"space {self.name!r}: layer {layer.name!r} has no option"
+                )
+            if not 0 <= layer.default < len(layer.options):
+                raise UserError(
+                    f"space {self.name!r}: default of layer {layer.name!r} must be "
+                    f"0..{len(layer.options) - 1}, got {layer.default}"
+                )
+
+    @property
+    def default(self) -> Architecture:
+        """The published network (of a table's space: the largest architecture)."""
+        return tuple(layer.default for layer in self.layers)
+
+    @property
+    def size(self) -> int:
+        """The number of architectures."""
+        return math.prod(len(layer.options) for layer in self.layers)
+
+    @property
+    def searched_layers(self) -> tuple[int, ...]:
+        """Indices of the layers that offer a choice."""
+        return tuple(i for i, layer in enumerate(self.layers) if len(layer.options) > 1)
+
+    @functools.cached_property
+    def chain(self) -> Chain:
+        """The costs as arrays; see `layernas_tf.space.chain`."""
+        from layernas_tf.space.chain import Chain
+
+        return Chain(self)
+
+    def metric(self, name: str) -> Metric:
+        """The metric of that name."""
+        for metric in self.metrics:
+            if metric.name == name:
+                return metric
+        known = ", ".join(metric.name for metric in self.metrics)
+        raise UserError(
+            f"space {self.name!r} has no cost {name!r}: expected one of {known}"
+        )
+
+    def check(self, architecture: Any) -> Architecture:
+        """Returns the architecture as a tuple; raises `UserError` if it is none."""
+        if not isinstance(architecture, (tuple, list)) or len(architecture) != len(
+            self.layers
+        ):
+            raise UserError(
+                f"space {self.name!r}: expected {len(self.layers)} option indices, "
+                f"got {architecture!r}"
+            )
+        for layer, index in zip(self.layers, architecture):
+            if isinstance(index, bool) or not isinstance(index, int):
+                raise UserError(
+                    f"layer {layer.name!r}: expected an option index, got {index!r}"
+                )
+            if not 0 <= index < len(layer.options):
+                raise UserError(
+                    f"layer {layer.name!r}: expected an option index "
+                    f"0..{len(layer.options) - 1}, got {index}"
+                )
+        return tuple(architecture)
+
+    def walk(self, architecture: Architecture) -> Iterator[Step]:
+        """Yields the layers of one architecture in order, with states and costs."""
+        state = self.start
+        for layer, index in zip(self.layers, architecture, strict=True):
+            option = layer.options[index]
+            after, costs = layer.transition(state, option)
+            yield Step(layer, option, state, after, costs)
+            state = after
+
+    def costs(self, architecture: Architecture) -> dict[str, float]:
+        """The cost of one architecture by metric name."""
+        totals = {metric.name: 0 for metric in self.metrics}
+        for step in self.walk(architecture):
+            for metric in self.metrics:
+                cost = step.costs[metric.name]
+                total = totals[metric.name]
+                totals[metric.name] = (
+                    total + cost if metric.kind == "sum" else max(total, cost)
+                )
+        return totals
+
+    def build(self, architecture: Architecture) -> Any:
+        """Makes the Keras model of the architecture, with fresh weights."""
+        if self.builder is None:
+            raise UserError(
+                f"space {self.name!r} has no Keras builder: it cannot be trained"
+            )
+        return self.builder(self.check(architecture))
+
+    def to_json(self, architecture: Architecture) -> dict[str, Any]:
+        """A JSON-ready description that `from_json` and a reader understand."""
+        return {
+            "space": self.name,
+            "arguments": dict(self.arguments),
+            "architecture": list(self.check(architecture)),
+            "layers": [
+                {"name": layer.name, "option": dict(layer.options[index].attributes)}
+                for layer, index in zip(self.layers, architecture)
+            ],
+        }
+
+    def from_json(self, data: Any) -> Architecture:
+        """Reads what `to_json` wrote; raises `UserError` where it does not fit."""
+        if not isinstance(data, dict) or "architecture" not in data:
+            raise UserError("architecture file: expected an object with 'architecture'")
+        architecture = self.check(data["architecture"])
+        for layer, index, entry in zip(
+            self.layers, architecture, data.get("layers", []) or []
+        ):
+            expected = {
+                "name": layer.name,
+                "option": dict(layer.options[index].attributes),
+            }
+            if entry != expected:
+                raise UserError(
+                    f"architecture file: layer {layer.name!r} of space {self.name!r} "
+                    f"is {expected['option']}, the file says {entry}: it was written "
+                    "for another version of the space"
+                )
+        return architecture

@@ -1,0 +1,1 @@
+"""Trials on record: storage, replay, reading and the Optuna sampler."""

@@ -1,0 +1,253 @@
+"""LayerNAS as a sampler for any Optuna program; see `examples/optuna_sampler.py`."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+
+from layernas_tf.algorithms.base import Algorithm, Candidate
+from layernas_tf.algorithms.registry import make_algorithm
+from layernas_tf.core.errors import UserError
+from layernas_tf.space.budget import Budget
+from layernas_tf.space.completions import BudgetedChain
+from layernas_tf.space.search_space import (
+    Architecture,
+    SearchSpace,
+)
+from layernas_tf.study.replay import Replay
+from layernas_tf.study.trial import (
+    Trial,
+    constraints,
+    costs,
+    distributions,
+    from_params,
+    read_trial,
+    to_params,
+)
+
+
+def suggest(
+    trial: optuna.Trial, space: SearchSpace, budgets: Sequence[Budget] = ()
+) -> Architecture:
+    """The architecture of an Optuna trial, whatever the study's sampler.
+
+    Its costs become user attributes of the trial, and each budget a constraint, so
+    that `study.best_trial` is inside the budgets.
+
+    Args:
+      trial: Of the objective.
+      space: What is searched.
+      budgets: What the answer may cost.
+    """
+    params = {
+        name: trial.suggest_categorical(name, distribution.choices)
+        for name, distribution in distributions(space).items()
+    }
+    architecture = from_params(space, params)
+    cost = costs(space, architecture)
+    for name, value in cost.items():
+        trial.set_user_attr(name, value)
+    for name, value in constraints(budgets, cost).items():
+        trial.set_constraint(name, value)
+    return architecture
+
+
+class LayerNASSampler(optuna.samplers.BaseSampler):
+    """Proposes architectures with LayerNAS, or another algorithm of this package.
+
+    A study that is loaded again continues where it was: the algorithm's state is
+    rebuilt from the trials. Trials of other samplers, enqueued ones and those of other
+    processes are learned from. The objective gets its architecture from `suggest`; it
+    may suggest other parameters beside, which `independent_sampler` draws.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        budgets: Sequence[Budget] = (),
+        *,
+        algorithm: str = "layernas",
+        seed: int = 0,
+        independent_sampler: optuna.samplers.BaseSampler | None = None,
+        **options: Any,
+    ):
+        """Makes a sampler for one study.
+
+        Args:
+          space: What is searched.
+          budgets: What the answer may cost.
+          algorithm: `layernas`, `layernas_bayes`, or another registered name.
+          seed: Of all random choices.
+          independent_sampler: For parameters outside the space; random by default.
+          **options: Of the algorithm.
+
+        Raises:
+          UserError: The algorithm or an option is unknown, or nothing is inside.
+        """
+        self._space = space
+        self._budgets = tuple(budgets)
+        self._seed = seed
+        self._make = lambda: make_algorithm(
+            algorithm, space, self._budgets, seed, **options
+        )
+        self._budgeted = BudgetedChain(space.chain, self._budgets)
+        self._independent = independent_sampler or optuna.samplers.RandomSampler(seed)
+        self._distributions = distributions(space)
+        self._algorithm: Algorithm = self._make()
+        self._study_name: str | None = None
+        self._candidates: dict[int, Candidate] = {}
+        self._told: set[int] = set()
+        self._idle: list[int] = []
+        self._lock = threading.RLock()
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: optuna.trial.FrozenTrial
+    ) -> dict[str, optuna.distributions.BaseDistribution]:
+        """The space's searched layers."""
+        return dict(self._distributions)
+
+    def sample_relative(
+        self,
+        study: optuna.Study,
+        trial: optuna.trial.FrozenTrial,
+        search_space: Mapping[str, optuna.distributions.BaseDistribution],
+    ) -> dict[str, Any]:
+        """Asks the algorithm for an architecture, as one option label per layer."""
+        self._raise_error_if_multi_objective(study)
+        if "fixed_params" in trial.system_attrs:
+            return {}  # enqueued by the user: the algorithm did not ask for it
+        with self._lock:
+            self._catch_up(study, trial.number)
+            candidate = self._algorithm.ask(trial.number)
+            if candidate is None:
+                self._idle.append(len(self._told))
+                architecture = self._spare(study, trial.number)
+            else:
+                self._candidates[trial.number] = candidate
+                architecture = candidate.architecture
+                self._note(study, trial, "asked_after", len(self._told))
+                if self._idle:
+                    self._note(study, trial, "idle_after", self._idle)
+                    self._idle = []
+                if candidate.layer is not None:
+                    name = self._space.layers[candidate.layer].name
+                    self._note(study, trial, "layer", name)
+        return to_params(self._space, architecture)
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: optuna.trial.FrozenTrial,
+        param_name: str,
+        param_distribution: optuna.distributions.BaseDistribution,
+    ) -> Any:
+        """A layer that an enqueued trial left open takes its default."""
+        defaults = to_params(self._space, self._space.default)
+        if param_name in defaults:
+            return defaults[param_name]
+        return self._independent.sample_independent(
+            study, trial, param_name, param_distribution
+        )
+
+    def after_trial(
+        self,
+        study: optuna.Study,
+        trial: optuna.trial.FrozenTrial,
+        state: optuna.trial.TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        """Tells the algorithm the trial's value; a trial without one has failed."""
+        with self._lock:
+            self._catch_up(study, trial.number)
+            candidate = self._candidates.pop(trial.number, None)
+            if candidate is None:
+                try:
+                    architecture = from_params(self._space, trial.params)
+                except UserError:
+                    return  # it ended before it had an architecture
+                candidate = Candidate(architecture, trial.number)
+            reward = None
+            if state == optuna.trial.TrialState.COMPLETE and values is not None:
+                reward = _sign(study) * float(values[0])
+            self._note(study, trial, "told", len(self._told))
+            self._told.add(trial.number)
+            self._algorithm.tell(
+                candidate, reward, costs(self._space, candidate.architecture)
+            )
+
+    def reseed_rng(self) -> None:
+        """Randomness comes from the seed and the trial's number: nothing to do."""
+        self._independent.reseed_rng()
+
+    def _catch_up(self, study: optuna.Study, number: int) -> None:
+        """Learns the trials that this object has not seen.
+
+        At first, all that the study holds: their asks and tells are replayed. Later,
+        trials that other processes have finished since.
+        """
+        trials = [t for t in study.get_trials(deepcopy=False) if t.number != number]
+        if self._study_name is None:
+            self._study_name = study.study_name
+            known = self._readable(study, trials)
+            ended = [trial for trial in known if trial.told is not None]
+            replay = Replay(self._make)
+            replay.follow(known, known, ended)
+            self._algorithm = replay.algorithm
+            self._told = {trial.number for trial in ended}
+            self._candidates = {
+                trial.number: replay.candidate(trial)
+                for trial in known
+                if trial.state == "running"
+            }
+            return
+        if self._study_name != study.study_name:
+            raise UserError(
+                f"LayerNASSampler: it belongs to study {self._study_name!r}; expected "
+                f"another sampler for study {study.study_name!r}"
+            )
+        new = [t for t in trials if t.state.is_finished()]
+        if len(new) == len(self._told):
+            return
+        for trial in self._readable(study, new):
+            if trial.number not in self._told:
+                candidate = self._candidates.pop(trial.number, None) or Candidate(
+                    trial.architecture, trial.number, trial.layer
+                )
+                self._told.add(trial.number)
+                self._algorithm.tell(candidate, trial.reward, trial.costs)
+
+    def _readable(
+        self, study: optuna.Study, trials: Sequence[optuna.trial.FrozenTrial]
+    ) -> list[Trial]:
+        """The trials that have an architecture, with rewards to be maximized."""
+        known = []
+        for stored in trials:
+            with contextlib.suppress(UserError):
+                trial = read_trial(self._space, stored, _sign(study))
+                known.append(trial)
+        return known
+
+    def _spare(self, study: optuna.Study, number: int) -> Architecture:
+        """For a trial that the algorithm has nothing for: any inside the budgets.
+
+        Optuna must be given something. When nothing is left to try at all, the study
+        is stopped after this trial.
+        """
+        if self._algorithm.finished:
+            with contextlib.suppress(RuntimeError):  # not inside `optimize`
+                study.stop()
+        return self._budgeted.sample(np.random.default_rng((self._seed, number)))
+
+    def _note(
+        self, study: optuna.Study, trial: optuna.trial.FrozenTrial, key: str, value: Any
+    ) -> None:
+        study._storage.set_trial_user_attr(trial._trial_id, key, value)
+
+
+def _sign(study: optuna.Study) -> int:
+    return 1 if study.direction == optuna.study.StudyDirection.MAXIMIZE else -1

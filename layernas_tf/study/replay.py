@@ -1,0 +1,131 @@
+"""Replay: an algorithm is brought to the state that the trials of a study give.
+
+An algorithm's state is a function of its asks and tells in their order. A trial's
+number says its place among the asks, `asked_after` how many tells came before it,
+`told` its place among the tells; so the trials are enough to do everything again, for
+parallel trials as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from layernas_tf.algorithms.base import Algorithm, Candidate, Recalls
+from layernas_tf.study.trial import Trial
+
+FIRST_CHECKED = 100
+"""So many asks are computed again, though the study says what they proposed."""
+
+CHECKED_EVERY = 1000
+"""Of the later ones, each so many-th."""
+
+
+class Replay:
+    """An algorithm that follows the asks and tells of a study.
+
+    Attributes:
+      algorithm: In the state that they give.
+      exact: Whether it proposed again what the study says it did. If not (another
+        version of it), it was told all results without having asked.
+      told: Tells that it has received.
+      idle: For each ask since the newest trial that had nothing to propose, the tells
+        that came before it.
+    """
+
+    def __init__(self, make_algorithm: Callable[[], Algorithm]):
+        self._make = make_algorithm
+        self._begin(exact=True)
+
+    def _begin(self, *, exact: bool) -> None:
+        self.algorithm = self._make()
+        self.exact = exact
+        self.told = 0
+        self.idle: list[int] = []
+        self._running: dict[int, Candidate] = {}
+
+    def ask(self, number: int) -> Candidate | None:
+        """The algorithm's next candidate."""
+        if self.idle and self.idle[-1] == self.told:
+            return None  # nothing has been told since it last had nothing
+        candidate = self.algorithm.ask(number)
+        if candidate is None:
+            self.idle.append(self.told)
+        else:
+            self._running[number] = candidate
+        return candidate
+
+    def tell(self, trial: Trial) -> None:
+        """Tells the algorithm how a trial ended."""
+        candidate = self.candidate(trial)
+        self._running.pop(trial.number, None)
+        self.told += 1
+        self.algorithm.tell(candidate, trial.reward, trial.costs)
+
+    def candidate(self, trial: Trial) -> Candidate:
+        """What the algorithm proposed for a running trial, or would have."""
+        return self._running.get(trial.number) or Candidate(
+            trial.architecture, trial.number, trial.layer
+        )
+
+    def follow(
+        self, trials: Sequence[Trial], asked: Sequence[Trial], ended: Sequence[Trial]
+    ) -> None:
+        """Does what has happened to the study.
+
+        Args:
+          trials: All that the study has now, by number.
+          asked: Those of them that are new.
+          ended: Those that have ended and were new or running before.
+        """
+        ended = sorted(ended, key=lambda trial: trial.told)
+        if len(asked) < len(trials):
+            places = list(range(self.told, self.told + len(ended)))
+            if not self.exact:
+                self._tell_all(ended)
+                return
+            if [trial.told for trial in ended] == places and self._do(asked, ended):
+                return
+            ended = sorted(
+                (trial for trial in trials if trial.told is not None),
+                key=lambda trial: trial.told,
+            )
+        self._begin(exact=True)
+        if not self._do(trials, ended, check_last=True):
+            self._begin(exact=False)
+            self._tell_all(ended)
+
+    def _tell_all(self, ended: Sequence[Trial]) -> None:
+        for trial in ended:
+            self.tell(trial)
+
+    def _do(
+        self, asked: Sequence[Trial], ended: Sequence[Trial], check_last: bool = False
+    ) -> bool:
+        """Does asks and tells in their order; False if they cannot have been so."""
+        start = self.told
+        last = asked[-1].number if asked and check_last else None
+        for trial in asked:
+            if trial.asked_after is None:
+                continue  # not asked for: another program of Optuna added it
+            known = len(self.idle)
+            if list(trial.idle_after[:known]) != self.idle:
+                return False  # this had nothing to propose when the others did not ask
+            for after in trial.idle_after[known:]:
+                self._tell_all(ended[self.told - start : after - start])
+                if self.algorithm.ask(trial.number) is not None:
+                    return False
+            self._tell_all(ended[self.told - start : trial.asked_after - start])
+            candidate = self._ask_again(trial, check=trial.number == last)
+            if candidate is None or candidate.architecture != trial.architecture:
+                return False
+            self._running[trial.number] = candidate
+            self.idle = []
+        self._tell_all(ended[self.told - start :])
+        return True
+
+    def _ask_again(self, trial: Trial, *, check: bool) -> Candidate | None:
+        number = trial.number
+        check = check or number < FIRST_CHECKED or number % CHECKED_EVERY == 0
+        if not check and isinstance(self.algorithm, Recalls):
+            return self.algorithm.recall(trial.architecture, number)
+        return self.algorithm.ask(number)

@@ -1,0 +1,80 @@
+"""What goes wrong in a study's database, in one line that says what to do."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from layernas_tf.core.errors import UserError
+
+_ADVICE = (
+    ("not a database", "is corrupt"),
+    ("malformed", "is corrupt"),
+    ("readonly", "cannot be written: it is read-only"),
+    ("disk is full", "cannot be written: the disk is full"),
+    ("disk I/O error", "cannot be written: the disk is full or fails"),
+    ("unable to open", "cannot be opened"),
+    ("locked", "is locked by another program"),
+)
+
+
+@contextlib.contextmanager
+def storage_errors(url: str, *, opening: bool = False) -> Iterator[None]:
+    """Turns what goes wrong in a database into one line that says what to do."""
+    import optuna
+    import sqlalchemy.exc
+
+    try:
+        yield
+    except (
+        sqlalchemy.exc.SQLAlchemyError,
+        optuna.exceptions.StorageInternalError,
+    ) as error:
+        raise UserError(_message(error, url)) from None
+    except (ImportError, RuntimeError) as error:
+        if not opening:
+            raise
+        # A missing driver; a file of another version of Optuna.
+        raise UserError(f"study storage {_shown(url)}: {error}") from None
+
+
+def made_meanwhile(error: BaseException) -> bool:
+    """Whether another program made what this one was about to make.
+
+    Databases disagree on the kind of this error: SQLite calls a table that is
+    there an operational error, PostgreSQL a programming error.
+    """
+    import optuna
+    import sqlalchemy.exc
+
+    if isinstance(error, optuna.exceptions.StorageInternalError):
+        error = error.__cause__ or error
+    return isinstance(error, sqlalchemy.exc.IntegrityError) or (
+        "already exists" in str(error)
+    )
+
+
+def _message(error: BaseException, url: str) -> str:
+    cause = error.__cause__ if error.__cause__ is not None else error
+    text = " ".join(str(getattr(cause, "orig", None) or cause).split())
+    for words, advice in _ADVICE:
+        if words in text:
+            if advice == "is corrupt":
+                advice += "; restore a copy of it, or start again in a new --workdir"
+            elif "disk" in advice or "read-only" in advice:
+                advice += "; the same command continues when this is mended"
+            return f"study {_shown(url)} {advice} ({text})"
+    return f"study {_shown(url)}: {text}"
+
+
+def _shown(url: str) -> str:
+    """The URL without its password; of an SQLite file, the path."""
+    import sqlalchemy
+
+    try:
+        parsed = sqlalchemy.engine.make_url(url)
+    except sqlalchemy.exc.ArgumentError:
+        return "storage"
+    if parsed.drivername.startswith("sqlite"):
+        return repr(parsed.database)
+    return parsed.render_as_string(hide_password=True)

@@ -1,0 +1,312 @@
+"""The study behind a search: every ask and tell in Optuna's storage, to be replayed.
+
+An algorithm's state is a function of its asks and tells in their order, so the order is
+what a study must hold: see `layernas_tf.study.replay`. Trials that were running when
+the process ended are pending again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from layernas_tf.algorithms.base import Algorithm, Candidate
+from layernas_tf.core.errors import UserError
+from layernas_tf.space.budget import Budget
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.study.replay import Replay
+from layernas_tf.study.storage import (
+    Storage,
+    open_storage,
+)
+from layernas_tf.study.trial import (
+    Decoder,
+    Trial,
+    costs,
+    distributions,
+    template,
+)
+from layernas_tf.workers.executor import Outcome
+
+if TYPE_CHECKING:
+    import sqlalchemy
+
+STALE_SECONDS = 60.0
+"""After so long without a word of its driver, a trial is another driver's."""
+
+_KEYS = ("asked_after", "idle_after", "layer", "told", "result", "driver")
+"""Attributes that are read; the others are for those who look at the study."""
+
+
+class Study:
+    """Asks and tells of one algorithm, recorded. Made by `open_study`.
+
+    Several drivers may work on one study: each asks and tells under the study's lock,
+    and first does the asks and tells of the others with its own algorithm. So all of
+    them have the same state at the same place of the same history.
+
+    Attributes:
+      space: What is searched.
+      budgets: What the answer may cost.
+      trials: By number.
+      pending: What this driver has to evaluate again, as whoever did has died.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        space: SearchSpace,
+        budgets: Sequence[Budget],
+        make_algorithm: Callable[[], Algorithm],
+        driver: str = "",
+    ):
+        self.space = space
+        self.budgets = tuple(budgets)
+        self.trials: list[Trial] = []
+        self.pending: list[Candidate] = []
+        self._storage = storage
+        self._replay = Replay(make_algorithm)
+        self._driver = driver
+        self._distributions = distributions(space)
+        self._decoder: Decoder | None = None
+        self._ids: list[int] = []  # in the database, by number
+        self._newest = 0  # of these
+        self._mine: set[int] = set()  # numbers of this driver's running trials
+        self._others: set[int] = set()  # and of the other drivers'
+        self._news: list[Trial] = []
+        with storage.transaction() as connection:
+            self._catch_up(connection)
+            self._adopt(connection)
+        self._news = []
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """In the state that the trials give."""
+        return self._replay.algorithm
+
+    @property
+    def exact(self) -> bool:
+        """Whether the algorithm proposed again what the study says it did.
+
+        If not (another version of it), what the trials found is known to it all the
+        same.
+        """
+        return self._replay.exact
+
+    def ask(self, most: int | None = None) -> Candidate | None:
+        """The next candidate, recorded; None as `Algorithm.ask` says.
+
+        What has to be evaluated again comes first.
+
+        Args:
+          most: Trials that the study is to have; None for any number.
+        """
+        with self._storage.transaction() as connection:
+            self._catch_up(connection)
+            if self._storage.shared:
+                self._adopt(connection)
+            while self.pending:
+                candidate = self.pending.pop(0)
+                if self.trials[candidate.number].state == "running":
+                    return candidate
+            if most is not None and len(self.trials) >= most:
+                return None
+            candidate = self._propose()
+            if candidate is None:
+                return None
+            trial = Trial(
+                number=candidate.number,
+                architecture=candidate.architecture,
+                costs=costs(self.space, candidate.architecture),
+                asked_after=self._replay.told,
+                idle_after=tuple(self._replay.idle),
+                layer=candidate.layer,
+            )
+            driver = {"driver": self._driver} if self._storage.shared else {}
+            row = template(self.space, self._distributions, self.budgets, trial, driver)
+            self._newest = self._storage.insert(connection, trial.number, row)
+        self._replay.idle = []
+        self._mine.add(trial.number)
+        self._ids.append(self._newest)
+        self.trials.append(trial)
+        return candidate
+
+    def tell(self, outcome: Outcome) -> Trial | None:
+        """Records how a candidate ended and tells the algorithm.
+
+        A reward that is no finite number fails the trial.
+
+        Returns:
+          The trial; None if another driver, which took this one for dead, has finished
+          it already, and that stays.
+        """
+        number, evaluation = outcome.candidate.number, outcome.evaluation
+        reward, reason = None, outcome.reason or "unknown"
+        if evaluation is not None:
+            reward, reason = float(evaluation.reward), ""
+            if not math.isfinite(reward):
+                reward, reason = None, f"the reward is {reward}"
+        metrics = dict(evaluation.metrics) if evaluation is not None else {}
+        with self._storage.transaction() as connection:
+            self._catch_up(connection)
+            self._mine.discard(number)
+            if self.trials[number].state != "running":
+                return None
+            trial = dataclasses.replace(
+                self.trials[number],
+                state="failed" if reward is None else "complete",
+                told=self._replay.told,
+                reward=reward,
+                metrics=metrics,
+                seconds=outcome.seconds,
+                reason=reason,
+            )
+            result = {
+                "seconds": trial.seconds,
+                "metrics": {name: float(value) for name, value in metrics.items()},
+                "reason": trial.reason,
+            }
+            attributes = {"result": result, "told": trial.told}
+            self._storage.finish(connection, self._ids[number], attributes, reward)
+        self._others.discard(number)
+        self.trials[number] = trial
+        self._replay.tell(trial)
+        return trial
+
+    def news(self) -> list[Trial]:
+        """Trials that other drivers have finished since this was called last."""
+        news, self._news = self._news, []
+        return news
+
+    @property
+    def shared(self) -> bool:
+        """Whether other drivers may work on the study."""
+        return self._storage.shared
+
+    @property
+    def others_running(self) -> int:
+        """Trials that other drivers were evaluating at the last ask or tell."""
+        return len(self._others)
+
+    def beat(self) -> None:
+        """Tells the other drivers that this one lives."""
+        ids = [self._ids[number] for number in tuple(self._mine)]
+        if ids:
+            self._storage.beat(ids)
+
+    def _propose(self) -> Candidate | None:
+        while True:
+            candidate = self._replay.ask(len(self.trials))
+            if candidate is None or self.exact:
+                return candidate
+            # An algorithm that was only told may ask for what is being evaluated.
+            running = {self.trials[n].architecture for n in self._mine | self._others}
+            if candidate.architecture not in running:
+                return candidate
+
+    def _catch_up(self, connection: sqlalchemy.Connection) -> None:
+        """Does what other drivers have done since."""
+        storage = self._storage
+        if not storage.shared and self._newest:
+            if storage.stored.newest(connection) != self._newest:
+                raise UserError(
+                    f"the study got a trial after number {len(self.trials) - 1}: "
+                    "another program is writing to it; expected one at a time"
+                )
+            return
+        if self._decoder is None:
+            choices = storage.stored.choices(connection)
+            if not choices:
+                return  # no trial yet
+            self._decoder = Decoder(self.space, choices)
+        running = [self._ids[number] for number in self._others | self._mine]
+        asked, ended = [], []
+        for entry in storage.stored.read(connection, self._newest, _KEYS, running):
+            trial = self._decoder.trial(entry)
+            if trial.number == len(self.trials):
+                asked.append(trial)
+                self.trials.append(trial)
+                self._ids.append(entry.id)
+            elif trial.number < len(self.trials):
+                self.trials[trial.number] = trial
+            else:
+                raise UserError(
+                    f"the study has no trial {len(self.trials)}: it was removed, or "
+                    "another program is writing to it"
+                )
+            self._newest = max(self._newest, entry.id)
+            if trial.state == "running":
+                self._others.add(trial.number)
+            else:
+                self._others.discard(trial.number)
+                self._mine.discard(trial.number)
+                ended.append(trial)
+        if asked or ended:
+            self._news += ended
+            self._replay.follow(self.trials, asked, ended)
+
+    def _adopt(self, connection: sqlalchemy.Connection) -> None:
+        """Takes the running trials of drivers that are dead, and its own of before."""
+        dead = set(self._others)
+        if dead and self._storage.shared:
+            stale = self._storage.stale(connection, STALE_SECONDS)
+            drivers = self._decoder.drivers
+            dead = {
+                number
+                for number in dead
+                if self._ids[number] in stale or drivers.get(number) == self._driver
+            }
+        for number in sorted(dead):
+            self._others.discard(number)
+            self._mine.add(number)
+            self.pending.append(self._replay.candidate(self.trials[number]))
+            if self._storage.shared:
+                trial = self._ids[number]
+                self._storage.note(connection, trial, {"driver": self._driver})
+                self._storage.beat([trial], connection)
+
+
+def open_study(
+    url: str,
+    name: str,
+    space: SearchSpace,
+    budgets: Sequence[Budget],
+    make_algorithm: Callable[[], Algorithm],
+    *,
+    driver: str = "",
+    settings: Mapping[str, Any] | None = None,
+) -> Study:
+    """Loads a study and rebuilds its algorithm, or makes the study.
+
+    Args:
+      url: Of the storage; `sqlite_url` makes that of a file.
+      name: Of the study in the storage.
+      space: What is searched; a study of another space is refused.
+      budgets: What the answer may cost.
+      make_algorithm: Makes the algorithm in its first state.
+      driver: If other drivers may work on the study at the same time, a name for this
+        one: the same when the same one is started again.
+      settings: By flag name, what all drivers of the study must agree on.
+
+    Raises:
+      UserError: The storage cannot be reached, read or written, or is of another
+        space or other settings.
+    """
+    storage = open_storage(url, name, shared=bool(driver))
+    given = json.loads(json.dumps(settings or {}))
+    about = {"space": space.name, "budgets": list(map(str, budgets)), **given}
+    noted = storage.settle(about)
+    different = [
+        f"--{key} is {noted[key]!r} there, {value!r} here"
+        for key, value in given.items()
+        if noted[key] != value
+    ]
+    if different:
+        raise UserError(
+            f"study {name!r} is another search: {'; '.join(different)}. Give the same "
+            "flags to join it, or another --study"
+        )
+    return Study(storage, space, budgets, make_algorithm, driver)

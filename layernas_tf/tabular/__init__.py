@@ -1,0 +1,1 @@
+"""What a benchmark table is."""

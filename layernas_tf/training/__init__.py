@@ -1,0 +1,1 @@
+"""One network to weights: recipes, segments, checkpoints, devices, inheritance."""

@@ -1,0 +1,97 @@
+"""Where a training stands after an epoch, in one file: whole, or as it was before."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import zipfile
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from layernas_tf.core.errors import UserError
+from layernas_tf.core.workdir import writing
+
+if TYPE_CHECKING:
+    import keras
+
+Epoch = Mapping[str, float]
+"""An epoch's figures by name."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """The file that holds the state of one training.
+
+    Attributes:
+      path: The file, `.npz`.
+      about: What is trained, and how, JSON-ready; only the same training goes on.
+    """
+
+    path: pathlib.Path
+    about: Mapping[str, Any]
+
+    def save(
+        self, history: Sequence[Epoch], variables: Sequence[keras.Variable]
+    ) -> None:
+        """Writes the state.
+
+        Args:
+          history: An entry for each finished epoch.
+          variables: Weights, statistics, seeds, and the optimizer's slots.
+        """
+        import keras
+
+        arrays = {
+            f"v{number}": keras.ops.convert_to_numpy(variable)
+            for number, variable in enumerate(variables)
+        }
+        with writing(self.path) as temporary:
+            np.savez(
+                temporary,
+                about=json.dumps(self.about),
+                history=json.dumps(list(history)),
+                **arrays,
+            )
+
+    def load(self, variables: Sequence[keras.Variable]) -> list[Epoch]:
+        """Sets the variables to what was saved; returns the finished epochs' figures.
+
+        Without a file nothing is changed, and no epoch is finished.
+
+        Raises:
+          UserError: The file is of another training, or no checkpoint.
+        """
+        if not self.path.exists():
+            return []
+        about = json.loads(json.dumps(self.about))
+        try:
+            with np.load(self.path, allow_pickle=False) as archive:
+                stored = json.loads(str(archive["about"]))
+                history = json.loads(str(archive["history"]))
+                if stored == about:
+                    arrays = [archive[f"v{number}"] for number in range(len(variables))]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise UserError(f"{str(self.path)!r} is no checkpoint: {error}") from None
+        if stored != about:
+            raise UserError(
+                f"{str(self.path)!r} is of another training "
+                f"({_difference(stored, about)}): expected the same flags to go on, or "
+                "another --workdir"
+            )
+        for variable, array in zip(variables, arrays, strict=True):
+            variable.assign(array)
+        return history
+
+
+def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    different = []
+    for name in sorted({*before, *now}):
+        one, two = before.get(name), now.get(name)
+        if isinstance(one, dict) and isinstance(two, dict) and one != two:
+            different.append(_difference(one, two))
+        elif one != two:
+            different.append(f"{name} was {one}, is {two}")
+    return "; ".join(different)

@@ -1,0 +1,165 @@
+"""Recipes: how a network is trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from layernas_tf.core.errors import UserError
+from layernas_tf.datasets.augment import AUGMENTATIONS
+from layernas_tf.datasets.randaugment import LARGEST_MAGNITUDE
+from layernas_tf.datasets.split import Dataset
+
+OPTIMIZERS = ("sgd", "rmsprop", "adamw")
+SCHEDULES = ("cosine", "constant")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How a network is trained.
+
+    Attributes:
+      epochs: Rounds through the training images.
+      batch_size: Images per step.
+      optimizer: `sgd` (Nesterov momentum 0.9), `rmsprop` (momentum 0.9, as MobileNets
+        were trained) or `adamw`.
+      learning_rate: At the peak of the schedule.
+      weight_decay: Decoupled, on kernels only: per step the share
+        `learning_rate * weight_decay` of a weight goes.
+      schedule: `cosine` falls to zero, `constant` stays, both after a linear warm-up.
+      warmup_epochs: Length of the warm-up; a fraction is allowed.
+      label_smoothing: Share of the label's weight that is spread over all classes.
+      augment: One of `datasets.augment.AUGMENTATIONS`.
+      randaugment: Magnitude of RandAugment, 0 (none) to 10.
+      mixup: Alpha of mixup; 0 is none.
+      ema: Momentum of the moving average of the weights, which is what a training ends
+        with; 0 is none. The average looks back over a tenth of the steps at most.
+      mixed_precision: Whether to compute in bfloat16, with float32 weights.
+    """
+
+    epochs: int
+    batch_size: int = 64
+    optimizer: str = "adamw"
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.01
+    schedule: str = "cosine"
+    warmup_epochs: float = 0.0
+    label_smoothing: float = 0.0
+    augment: str = "none"
+    randaugment: float = 0.0
+    mixup: float = 0.0
+    ema: float = 0.0
+    mixed_precision: bool = False
+
+    def __post_init__(self):
+        for name, known in (
+            ("optimizer", OPTIMIZERS),
+            ("schedule", SCHEDULES),
+            ("augment", AUGMENTATIONS),
+        ):
+            if getattr(self, name) not in known:
+                raise UserError(
+                    f"recipe: {name} must be one of {', '.join(known)}, got "
+                    f"{getattr(self, name)!r}"
+                )
+        for name, low, high in (
+            ("epochs", 1, math.inf),
+            ("batch_size", 2, math.inf),
+            ("learning_rate", 0, math.inf),
+            ("weight_decay", 0, math.inf),
+            ("warmup_epochs", 0, self.epochs),
+            ("label_smoothing", 0, 0.99),
+            ("randaugment", 0, LARGEST_MAGNITUDE),
+            ("mixup", 0, math.inf),
+            ("ema", 0, 0.99999),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high or not math.isfinite(value):
+                raise UserError(
+                    f"recipe: {name} must be a number from {low} to {high}, got {value}"
+                )
+
+    def steps_per_epoch(self, images: int) -> int:
+        """Whole batches in a round; one where there are fewer images than that."""
+        return max(1, images // self.batch_size)
+
+    def warmup_steps(self, steps: int) -> int:
+        """Steps of the warm-up in a training of so many steps."""
+        return round(self.warmup_epochs / self.epochs * steps)
+
+    def first_rate(self, steps: int) -> float:
+        """The learning rate that the warm-up starts from."""
+        return self.learning_rate / (self.warmup_steps(steps) + 1)
+
+    def learning_rate_at(self, step: int, steps: int) -> float:
+        """The learning rate of a step, counted from 0, of a training of `steps`."""
+        warmup = self.warmup_steps(steps)
+        if step < warmup:
+            first = self.first_rate(steps)
+            return first + (self.learning_rate - first) * step / warmup
+        if self.schedule == "constant":
+            return self.learning_rate
+        done = min(1.0, (step - warmup) / max(1, steps - warmup))
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def default_recipe(dataset: Dataset, *, proxy: bool) -> Recipe:
+    """A recipe that suits the size of a data set.
+
+    Args:
+      dataset: Its number of training images settles epochs and batch size.
+      proxy: Whether to train briefly, to tell candidates apart, or to the end.
+    """
+    size = dataset.train.size
+    if size >= _MANY_IMAGES and dataset.mirrors and dataset.shape[0] >= _PHOTO_SIDE:
+        return _imagenet_recipe(proxy)
+    batch_size = 16 if size < 500 else 64 if size < 20_000 else 128
+    # Small data sets need a number of steps, large ones have it in a single epoch.
+    steps = 18 if proxy else 120
+    epochs = math.ceil(steps / max(1, size // batch_size) - 0.25)
+    if proxy:
+        epochs = max(1, epochs)
+        return Recipe(epochs, batch_size, warmup_epochs=0.3 * epochs)
+    epochs = max(8, epochs)
+    return Recipe(
+        epochs,
+        batch_size,
+        warmup_epochs=0.1 * epochs,
+        label_smoothing=0.1,
+        augment="shift_flip" if dataset.mirrors else "shift",
+    )
+
+
+_MANY_IMAGES = 200_000
+_PHOTO_SIDE = 96
+"""Pixels: smaller images are hurt by random crops and long trainings."""
+
+
+def _imagenet_recipe(proxy: bool) -> Recipe:
+    """As EfficientNet was trained on ImageNet, but for RandAugment and the schedule.
+
+    Source: M. Tan, Q. V. Le: EfficientNet, arXiv 1905.11946, section 5.2, and its code
+    (github.com/tensorflow/tpu, models/official/efficientnet): RMSProp of momentum 0.9
+    and a rate of 0.016 per 256 images, that is 0.064 per 1024, 350 epochs, 5 of them
+    warm-up, label smoothing 0.1, average of weights 0.9999. There the rate falls by
+    steps.
+
+    The published weight decay of 1e-5 is a part of the loss. Here it is decoupled, and
+    about as strong: RMSProp divides small gradients by the root of its epsilon, 0.03,
+    and momentum adds up ten of them.
+    """
+    shared = Recipe(
+        epochs=5,
+        batch_size=256,
+        optimizer="rmsprop",
+        learning_rate=0.016,
+        weight_decay=3e-3,
+        warmup_epochs=0.5,
+        label_smoothing=0.1,
+        augment="crop_flip",
+    )
+    if proxy:
+        return shared
+    return dataclasses.replace(
+        shared, epochs=350, warmup_epochs=5, randaugment=9, ema=0.9999
+    )

@@ -1,0 +1,254 @@
+"""Training and inference of a network through its shared segments."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from layernas_tf.datasets.split import Dataset, Split
+from layernas_tf.training.optimizer import (
+    averaging_momentum,
+    decays,
+)
+from layernas_tf.training.recipe import Recipe
+from layernas_tf.training.scoring import (
+    gives_logits,
+    score,
+)
+from layernas_tf.training.segments import (
+    Piece,
+    Segment,
+    SegmentCache,
+    assign,
+    cut,
+    flatten,
+)
+from layernas_tf.training.train import (
+    TrainingResult,
+    check_finite,
+)
+
+
+@dataclasses.dataclass(eq=False)
+class _Network:
+    """A network as segments, with its weights outside of it."""
+
+    pieces: tuple[Piece, ...]
+    segments: list[Segment]
+    weights: tf.Tensor
+    sizes: list[int]
+    statistics: list[tf.Tensor]
+    others: list[list[tf.Tensor]]
+
+
+def _open(model: keras.Model, cache: SegmentCache) -> _Network | None:
+    pieces = cut(model)
+    if pieces is None:
+        return None
+    weights = [flatten(piece.trainable) for piece in pieces]
+    return _Network(
+        pieces,
+        [cache.get(piece) for piece in pieces],
+        tf.constant(np.concatenate(weights)),
+        [len(vector) for vector in weights],
+        [tf.constant(flatten(piece.statistics)) for piece in pieces],
+        [[tf.convert_to_tensor(v) for v in piece.others] for piece in pieces],
+    )
+
+
+def _close(network: _Network) -> None:
+    """Writes weights and statistics back into the Keras model."""
+    vectors = np.split(network.weights.numpy(), np.cumsum(network.sizes)[:-1])
+    for index, piece in enumerate(network.pieces):
+        assign(piece.trainable, vectors[index])
+        assign(piece.statistics, network.statistics[index].numpy())
+        for variable, value in zip(piece.others, network.others[index]):
+            variable.assign(value)
+
+
+def train_segments(
+    model: keras.Model,
+    dataset: Dataset,
+    recipe: Recipe,
+    seed: int,
+    cache: SegmentCache,
+) -> TrainingResult | None:
+    """As `training.train_model`; None where the network is no chain of segments."""
+    started = time.perf_counter()
+    network = _open(model, cache)
+    if network is None:
+        return None
+    logits = gives_logits(model)
+    loss_of = _loss(dataset.classes, recipe.label_smoothing, logits)
+    update = _UPDATES[recipe.optimizer]
+    per_epoch = recipe.steps_per_epoch(dataset.train.size)
+    steps = per_epoch * recipe.epochs
+    momentum = averaging_momentum(steps)
+    momenta = [tf.constant(_momenta(piece, momentum)) for piece in network.pieces]
+    decay = tf.constant(recipe.weight_decay * _decay_mask(network.pieces))
+    slots = (tf.zeros_like(network.weights), tf.zeros_like(network.weights))
+    batches = iter(
+        dataset.train.batches(
+            recipe.batch_size,
+            seed=seed,
+            augment=recipe.augment,
+            randaugment=recipe.randaugment,
+            repeat=True,
+        )
+    )
+    history = []
+    for epoch in range(recipe.epochs):
+        losses = []
+        for step in range(epoch * per_epoch, (epoch + 1) * per_epoch):
+            images, labels = next(batches)
+            gradient, loss = _backpropagate(network, images, labels, loss_of, momenta)
+            network.weights, *slots = update(
+                network.weights,
+                gradient,
+                *slots,
+                decay,
+                tf.constant(recipe.learning_rate_at(step, steps), tf.float32),
+                tf.constant(step + 1, tf.float32),
+            )
+            losses.append(loss)
+        history.append({"loss": float(tf.reduce_mean(losses))})
+        check_finite(history[-1]["loss"], epoch + 1)
+    _close(network)
+    outputs, labels = _predict(network, dataset.valid, 256)
+    scores = score(outputs, labels, logits)
+    history[-1] |= {"valid_accuracy": scores.accuracy, "valid_loss": scores.loss}
+    return TrainingResult(
+        valid_accuracy=scores.accuracy,
+        valid_loss=scores.loss,
+        train_loss=history[-1]["loss"],
+        train_seconds=time.perf_counter() - started,
+        history=tuple(history),
+    )
+
+
+def predict_segments(
+    model: keras.Model, split: Split, cache: SegmentCache, batch_size: int
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Outputs and labels of a split; None where the network is no chain of segments."""
+    network = _open(model, cache)
+    return (None, None) if network is None else _predict(network, split, batch_size)
+
+
+def _predict(
+    network: _Network, split: Split, batch_size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    outputs, labels = [], []
+    parts = tf.split(network.weights, network.sizes)
+    for x, label in split.batches(batch_size):
+        for segment, part, statistics, others in zip(
+            network.segments, parts, network.statistics, network.others
+        ):
+            x = segment.infer(x, part, statistics, others)
+        outputs.append(x.numpy())
+        labels.append(label.numpy())
+    return np.concatenate(outputs), np.concatenate(labels)
+
+
+def _backpropagate(
+    network: _Network,
+    images: tf.Tensor,
+    labels: tf.Tensor,
+    loss_of: tf.types.experimental.ConcreteFunction,
+    momenta: list[tf.Tensor],
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """One pass forth and back; averages the statistics on its way."""
+    parts = tf.split(network.weights, network.sizes)
+    x, batch_statistics = images, []
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(parts)
+        for index, segment in enumerate(network.segments):
+            x, statistics, network.others[index] = segment.train(
+                x, parts[index], network.others[index]
+            )
+            batch_statistics.append(statistics)
+        loss = loss_of(x, labels)
+    gradients = tape.gradient(
+        loss, parts, unconnected_gradients=tf.UnconnectedGradients.ZERO
+    )
+    network.statistics = [
+        new + momentum * (old - new)
+        for old, new, momentum in zip(network.statistics, batch_statistics, momenta)
+    ]
+    return tf.concat(gradients, 0), loss
+
+
+def _momenta(piece: Piece, momentum: float) -> np.ndarray:
+    # Moving mean and variance of each layer, in the order of `piece.statistics`.
+    values = [np.zeros(0, np.float32)]
+    for layer in piece.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            count = 2 * layer.moving_mean.shape[0]
+            values.append(np.full(count, min(momentum, layer.momentum), np.float32))
+    return np.concatenate(values)
+
+
+def _decay_mask(pieces: tuple[Piece, ...]) -> np.ndarray:
+    return np.concatenate(
+        [
+            np.full(int(np.prod(v.shape)), decays(v), np.float32)
+            for piece in pieces
+            for v in piece.trainable
+        ]
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def _loss(
+    classes: int, smoothing: float, logits: bool
+) -> tf.types.experimental.ConcreteFunction:
+    crossentropy = keras.losses.CategoricalCrossentropy(
+        from_logits=logits, label_smoothing=smoothing
+    )
+
+    def loss(outputs, labels):
+        return crossentropy(tf.one_hot(labels, classes), outputs)
+
+    return tf.function(loss, autograph=False, reduce_retracing=True)
+
+
+_VECTOR = tf.TensorSpec((None,), tf.float32)
+_SCALAR = tf.TensorSpec((), tf.float32)
+
+
+def _update(step):
+    # One trace serves networks of every size: all weights are one vector.
+    return tf.function(
+        step, autograph=False, input_signature=[_VECTOR] * 5 + [_SCALAR] * 2
+    )
+
+
+@_update
+def _adamw(weights, gradient, first, second, decay, rate, number):
+    weights = weights - weights * decay * rate
+    first = first + (gradient - first) * (1 - 0.9)
+    second = second + (gradient * gradient - second) * (1 - 0.999)
+    scale = rate * tf.sqrt(1 - tf.pow(0.999, number)) / (1 - tf.pow(0.9, number))
+    return weights - first * scale / (tf.sqrt(second) + 1e-7), first, second
+
+
+@_update
+def _sgd(weights, gradient, velocity, unused, decay, rate, number):
+    weights = weights - weights * decay * rate
+    velocity = 0.9 * velocity - rate * gradient
+    return weights + 0.9 * velocity - rate * gradient, velocity, unused
+
+
+@_update
+def _rmsprop(weights, gradient, square, velocity, decay, rate, number):
+    weights = weights - weights * decay * rate
+    square = 0.9 * square + 0.1 * gradient * gradient
+    velocity = 0.9 * velocity + rate * gradient * tf.math.rsqrt(square + 1e-3)
+    return weights - velocity, square, velocity
+
+
+_UPDATES = {"adamw": _adamw, "sgd": _sgd, "rmsprop": _rmsprop}

@@ -1,0 +1,283 @@
+"""Training and evaluating one network.
+
+Keras is imported when a function is called, so that recipes are cheap to handle.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import os
+import pathlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from layernas_tf.core.errors import UserError
+from layernas_tf.datasets.split import Dataset
+from layernas_tf.training.devices import (
+    agree_on_statistics,
+    compiled_by_xla,
+)
+from layernas_tf.training.optimizer import (
+    averaging_momentum,
+    make_optimizer,
+)
+from layernas_tf.training.recipe import (
+    Recipe,
+    default_recipe,
+)
+from layernas_tf.training.scoring import (
+    Scores,
+    compile_for_use,
+    evaluate_model,
+    gives_logits,
+)
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from layernas_tf.training.checkpoint import Checkpoint
+    from layernas_tf.training.segments import SegmentCache
+
+_SEGMENTED_IMAGES = 50_000
+"""Images seen in a training up to which shared pieces save more than they cost: a graph
+of the whole network takes half a minute of processor time to make, and then about a
+millisecond less per image."""
+
+__all__ = [
+    "Recipe",
+    "Scores",
+    "TrainingResult",
+    "default_recipe",
+    "evaluate_model",
+    "precision",
+    "save_model",
+    "train_model",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingResult:
+    """What came of a training.
+
+    Attributes:
+      valid_accuracy: Share of the validation images classified correctly.
+      valid_loss: Mean cross-entropy on them, without label smoothing.
+      train_loss: Mean loss of the last epoch.
+      train_seconds: Wall time, compilation and validation included.
+      history: For each epoch, figures by name.
+    """
+
+    valid_accuracy: float
+    valid_loss: float
+    train_loss: float
+    train_seconds: float
+    history: tuple[Mapping[str, float], ...]
+
+
+@contextlib.contextmanager
+def precision(recipe: Recipe) -> Iterator[None]:
+    """Within it, networks are built for the recipe's precision."""
+    import keras
+
+    before = keras.config.dtype_policy()
+    if recipe.mixed_precision:
+        keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def train_model(
+    model: keras.Model,
+    dataset: Dataset,
+    recipe: Recipe,
+    *,
+    seed: int,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    segments: SegmentCache | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> TrainingResult:
+    """Trains a network on `dataset.train` and validates it on `dataset.valid`.
+
+    Running statistics of batch normalization are averaged over the last tenth of the
+    steps, or as long as the layer says where that is less: the momentum of 0.999 that
+    MobileNetV3 is published with needs thousands of steps.
+
+    Args:
+      model: Takes float32 images in [0, 255], gives logits or probabilities. It ends
+        with the trained weights.
+      dataset: What to train on.
+      recipe: How.
+      seed: Of the order of the images and their augmentation; set Keras' own seed
+        before the model is built.
+      callbacks: For Keras' fit.
+      segments: Compiled pieces from other trainings: with it and without callbacks a
+        short training takes a fraction of the time (TensorFlow only); a long one
+        is left to Keras' fit, and so is one with a moving average of weights, mixup
+        or a checkpoint.
+      checkpoint: Where the state is kept after every epoch. If there is one already,
+        the training goes on from it, and ends as if nothing had come in between.
+
+    Raises:
+      FloatingPointError: The loss became NaN or infinite.
+    """
+    import keras
+
+    check_shape(model, dataset)
+    if (
+        segments is not None
+        and recipe.epochs * dataset.train.size <= _SEGMENTED_IMAGES
+        and not (callbacks or checkpoint or recipe.mixup or recipe.ema)
+        and keras.backend.backend() == "tensorflow"
+    ):
+        from layernas_tf.training.segment_training import train_segments
+
+        result = train_segments(model, dataset, recipe, seed, segments)
+        if result is not None:
+            compile_for_use(model)
+            return result
+    return _fit(model, dataset, recipe, seed, callbacks, checkpoint)
+
+
+def check_shape(model: keras.Model, dataset: Dataset) -> None:
+    """Raises `UserError` unless the network takes these images and has the classes."""
+    expected = (*dataset.shape, dataset.classes)
+    got = (*model.input_shape[1:], model.output_shape[-1])
+    if any(g is not None and g != e for g, e in zip(got, expected, strict=True)):
+        raise UserError(
+            f"the network takes images of {got[:-1]} and has {got[-1]} classes, the "
+            f"data set {dataset.name!r} has images of {expected[:-1]} and "
+            f"{expected[-1]} classes"
+        )
+
+
+def _fit(
+    model: keras.Model,
+    dataset: Dataset,
+    recipe: Recipe,
+    seed: int,
+    callbacks: Sequence[keras.callbacks.Callback],
+    checkpoint: Checkpoint | None,
+) -> TrainingResult:
+    import keras
+
+    started = time.perf_counter()
+    per_epoch = recipe.steps_per_epoch(dataset.train.size)
+    steps = per_epoch * recipe.epochs
+    optimizer = make_optimizer(model, recipe, steps)
+    # Slots made inside the first step would make TensorFlow trace it twice.
+    optimizer.build(model.trainable_variables)
+    state = [*model.variables, *optimizer.variables]
+    rows = checkpoint.load(state) if checkpoint else []
+    model.compile(
+        optimizer,
+        loss=keras.losses.CategoricalCrossentropy(
+            from_logits=gives_logits(model), label_smoothing=recipe.label_smoothing
+        ),
+        metrics=["accuracy"],
+        jit_compile=compiled_by_xla(),
+    )
+
+    def finish_epoch(epoch, logs):
+        agree_on_statistics(model)
+        rows.append({k.replace("val_", "valid_"): float(v) for k, v in logs.items()})
+        # Nobody should go on from weights that are no numbers.
+        if checkpoint and math.isfinite(logs["loss"]):
+            checkpoint.save(rows, state)
+
+    added = [
+        keras.callbacks.TerminateOnNaN(),
+        keras.callbacks.LambdaCallback(on_epoch_end=finish_epoch),
+    ]
+    if recipe.ema:
+        added.append(keras.callbacks.SwapEMAWeights())  # while it is validated
+    with _statistics_momentum(model, averaging_momentum(steps)):
+        model.fit(
+            training_batches(dataset, recipe, seed, start=len(rows) * per_epoch),
+            epochs=recipe.epochs,
+            initial_epoch=len(rows),
+            steps_per_epoch=per_epoch,
+            validation_data=dataset.valid.batches(256).map(_one_hot(dataset.classes)),
+            callbacks=[*added, *callbacks],
+            shuffle=False,
+            verbose=0,
+        )
+    check_finite(rows[-1]["loss"], len(rows))
+    scores = evaluate_model(model, dataset.valid)
+    return TrainingResult(
+        valid_accuracy=scores.accuracy,
+        valid_loss=scores.loss,
+        train_loss=rows[-1]["loss"],
+        train_seconds=time.perf_counter() - started,
+        history=tuple(rows),
+    )
+
+
+def training_batches(
+    dataset: Dataset, recipe: Recipe, seed: int, start: int = 0
+) -> tf.data.Dataset:
+    """Batches for ever: augmented images and labels as probabilities, mixed or not."""
+    import tensorflow as tf
+
+    from layernas_tf.datasets.augment import mixup
+
+    batches = dataset.train.batches(
+        recipe.batch_size,
+        seed=seed,
+        augment=recipe.augment,
+        randaugment=recipe.randaugment,
+        repeat=True,
+        start=start,
+    ).map(_one_hot(dataset.classes))
+    if not recipe.mixup:
+        return batches
+
+    def mix(step, batch):
+        key = tf.stack([tf.constant(seed, tf.int64), step])
+        return mixup(*batch, key, recipe.mixup)
+
+    return batches.enumerate(start).map(mix, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def check_finite(loss: float, epoch: int) -> None:
+    """Raises `FloatingPointError` when the loss is NaN or infinite."""
+    if not math.isfinite(loss):
+        raise FloatingPointError(f"the loss became {loss} in epoch {epoch}")
+
+
+def save_model(model: keras.Model, path: str | os.PathLike[str]) -> None:
+    """Writes `.keras`, whole or not at all, without the optimizer's state."""
+    path = pathlib.Path(path)
+    partial = path.with_name(f".partial-{path.name}")
+    model.save(partial)
+    os.replace(partial, path)
+
+
+def _one_hot(classes: int) -> Any:
+    import tensorflow as tf
+
+    return lambda images, labels: (images, tf.one_hot(labels, classes))
+
+
+@contextlib.contextmanager
+def _statistics_momentum(model: keras.Model, momentum: float) -> Iterator[None]:
+    import keras
+
+    layers = [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    before = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.momentum = min(layer.momentum, momentum)
+    try:
+        yield
+    finally:
+        for layer, value in zip(layers, before):
+            layer.momentum = value

@@ -1,0 +1,136 @@
+"""The weights of the best trials so far: `weights/` in a search's workdir.
+
+One npz file a trial, at most `MOST` of them and the one of the last trial. A file of
+MobileNetV3-Small with 10 classes takes 6 MB (0.13 GB in all), the largest architecture
+of the largest space (MobileNetV3-Large, 1,000 classes) 46 MB (1 GB in all).
+
+What a trial finds is a function of the trials before it alone, so that an interrupted
+search goes on as an uninterrupted one. Hence a trial looks at those with lower numbers
+only, and removes what is not among the best of *them* before it trains. What it writes
+itself removes nothing: if the search is killed before its reward is on record, it is
+repeated among the same files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import pathlib
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+from layernas_tf.core.errors import UserError
+from layernas_tf.core.workdir import writing
+from layernas_tf.space.search_space import (
+    Architecture,
+    SearchSpace,
+)
+
+MOST = 20
+"""So many trials' weights are kept, the best by reward."""
+
+_NAME = re.compile(r"trial_(\d+)\.npz")
+_ABOUT = ("architecture", "reward", "lineage")
+
+
+@dataclasses.dataclass(frozen=True)
+class KeptWeights:
+    """A file of weights.
+
+    Attributes:
+      path: Where it is.
+      number: The trial's.
+      architecture: That the weights are of.
+      reward: The trial's.
+      lineage: How many trainings led to the weights: 1 if they started fresh.
+    """
+
+    path: pathlib.Path
+    number: int
+    architecture: Architecture
+    reward: float
+    lineage: int
+
+
+def keep(
+    folder: pathlib.Path,
+    number: int,
+    architecture: Architecture,
+    reward: float,
+    lineage: int,
+    weights: Mapping[str, np.ndarray],
+) -> bool:
+    """Writes a trial's weights, whole or not at all.
+
+    Args:
+      folder: Made if it is missing.
+      number: See `KeptWeights`, here and below.
+      architecture: The trial's.
+      reward: The trial's.
+      lineage: The trial's.
+      weights: By path in the network.
+
+    Returns:
+      False if they could not be written. A trial is worth more than its weights: it
+      counts, and nobody inherits from it.
+    """
+    try:
+        with writing(folder / f"trial_{number:05d}.npz") as temporary:
+            np.savez(
+                temporary,
+                architecture=np.array(architecture, np.int64),
+                reward=np.float64(reward),
+                lineage=np.int64(lineage),
+                **weights,
+            )
+    except UserError:
+        return False
+    return True
+
+
+def kept_before(
+    folder: pathlib.Path, space: SearchSpace, number: int
+) -> list[KeptWeights]:
+    """The best trials with lower numbers, best first; removes the files of the others.
+
+    A file that cannot be read, or is of another space, is passed over.
+    """
+    found = []
+    for path in sorted(folder.glob("trial_*.npz")):
+        match = _NAME.fullmatch(path.name)
+        if match and int(match[1]) < number:
+            about = _read_about(path, int(match[1]), space)
+            if about is not None:
+                found.append(about)
+    found.sort(key=lambda kept: (-kept.reward, kept.number))
+    for kept in found[MOST:]:
+        with contextlib.suppress(OSError):
+            kept.path.unlink()
+    return found[:MOST]
+
+
+def read_weights(kept: KeptWeights) -> dict[str, np.ndarray] | None:
+    """Weights by path in the network; None if the file is gone or damaged."""
+    try:
+        with np.load(kept.path, allow_pickle=False) as file:
+            weights = {name: file[name] for name in file.files if name not in _ABOUT}
+    except Exception:  # There is no end to what a damaged file may raise.
+        return None
+    floats = all(weight.dtype.kind == "f" for weight in weights.values())
+    return weights if floats else None
+
+
+def _read_about(
+    path: pathlib.Path, number: int, space: SearchSpace
+) -> KeptWeights | None:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            architecture = space.check(tuple(file["architecture"].tolist()))
+            reward, lineage = float(file["reward"]), int(file["lineage"])
+    except Exception:  # As above.
+        return None
+    if not np.isfinite(reward):
+        return None
+    return KeptWeights(path, number, architecture, reward, lineage)

@@ -1,0 +1,353 @@
+"""Evaluates candidates in many worker processes: on this machine or a Ray cluster.
+
+Each worker is a Ray actor, that is a process of its own, which loads the data set once
+and then trains one candidate after the other, until it is renewed. A candidate whose
+worker is killed, whose node is lost or whose time is up is tried again by another one.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from layernas_tf.algorithms.base import Candidate
+from layernas_tf.core.errors import UserError
+from layernas_tf.evaluators.base import ONCE, Attempts, Evaluator, describe
+from layernas_tf.workers.executor import (
+    Outcome,
+    evaluate,
+)
+from layernas_tf.workers.limits import (
+    limit_gpu_memory,
+    limit_threads,
+)
+
+MOST_FAILED_STARTS = 3
+"""So many deaths in a row before a worker is ready, for each worker, end the search."""
+
+_STARTS = 3
+"""Attempts to start Ray here: on a busy machine it may miss its own 30 seconds."""
+
+_PATIENCE = 30.0
+"""Seconds without any worker until the user is told."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Resources:
+    """What the workers take.
+
+    Attributes:
+      workers: Their number.
+      cpus: Of each; None divides those that there are.
+      gpus: Of each, such as 0.5; None likewise.
+    """
+
+    workers: int
+    cpus: float | None = None
+    gpus: float | None = None
+
+
+@dataclasses.dataclass
+class _Worker:
+    """A worker and what it does.
+
+    Attributes:
+      actor: Ray's handle.
+      ref: Of the call under way: loading, or evaluating `candidate`.
+      candidate: What it evaluates.
+      since: When that began.
+      done: Its evaluations.
+    """
+
+    actor: Any
+    ref: Any
+    candidate: Candidate | None = None
+    since: float = 0.0
+    done: int = 0
+
+
+class _Process:
+    """What runs in a worker's process."""
+
+    def load(
+        self, make_evaluator: Callable[[], Evaluator], cpus: float, gpus: float
+    ) -> None:
+        limit_threads(cpus)
+        limit_gpu_memory(gpus)
+        self._evaluator = make_evaluator()
+
+    def evaluate(self, candidate: Candidate) -> Outcome:
+        return evaluate(self._evaluator, candidate)
+
+
+class RayWorkers:
+    """The executor; see `layernas_tf.workers.executor.Executor`."""
+
+    def __init__(
+        self,
+        make_evaluator: Callable[[], Evaluator],
+        resources: Resources,
+        *,
+        address: str = "",
+        attempts: Attempts = ONCE,
+        trials: int = 0,
+    ):
+        """Connects to Ray, or starts it on this machine, and starts the workers.
+
+        Args:
+          make_evaluator: Called once in each worker's process.
+          resources: What the workers take.
+          address: Of a Ray cluster, or `auto`; empty starts Ray on this machine.
+          attempts: What is done about a worker that dies or is too late.
+          trials: Evaluations after which a worker is renewed; 0 for never.
+
+        Raises:
+          UserError: The cluster cannot be reached, or this machine has less than one
+            worker takes.
+        """
+        connect(address)
+        import ray
+
+        self._ray = ray
+        self._attempts = attempts
+        self._trials = trials
+        self._queue: collections.deque[Candidate] = collections.deque()
+        self._failures: collections.Counter[int] = collections.Counter()
+        self._failed_starts = 0
+        self._waiting_since: float | None = time.monotonic()
+        try:
+            cpus, gpus = shares(ray.cluster_resources(), resources, local=not address)
+            self._arguments = (make_evaluator, cpus, gpus)
+            self._process = ray.remote(_Process).options(
+                num_cpus=cpus, num_gpus=gpus, max_restarts=0
+            )
+            self._workers = [self._start() for _ in range(resources.workers)]
+        except BaseException:
+            ray.shutdown()
+            raise
+
+    @property
+    def free(self) -> int:
+        """See `Executor`."""
+        return len(self._workers) - self.running
+
+    @property
+    def running(self) -> int:
+        """See `Executor`."""
+        busy = sum(worker.candidate is not None for worker in self._workers)
+        return busy + len(self._queue)
+
+    def submit(self, candidate: Candidate) -> None:
+        """See `Executor.submit`."""
+        self._queue.append(candidate)
+        self._assign()
+
+    def wait(self) -> list[Outcome]:
+        """See `Executor.wait`.
+
+        Raises:
+          UserError: Workers cannot start.
+        """
+        while True:
+            self._assign()
+            outcomes = self._collect()
+            if outcomes:
+                return outcomes
+
+    def close(self) -> None:
+        """See `Executor.close`."""
+        for worker in self._workers:
+            self._ray.kill(worker.actor)
+        self._queue.clear()
+        self._workers = []
+        self._ray.shutdown()
+
+    def _start(self) -> _Worker:
+        actor = self._process.remote()
+        return _Worker(actor, actor.load.remote(*self._arguments))
+
+    def _assign(self) -> None:
+        for worker in self._workers:
+            if self._queue and worker.ref is None:
+                worker.candidate = self._queue.popleft()
+                worker.since = time.monotonic()
+                worker.ref = worker.actor.evaluate.remote(worker.candidate)
+
+    def _collect(self) -> list[Outcome]:
+        """Waits a while for calls to end; what came of those that did."""
+        wait = self._ray.wait
+        refs = [worker.ref for worker in self._workers if worker.ref is not None]
+        done, _ = wait(refs, num_returns=1, timeout=self._until_deadline())
+        if done:
+            done, _ = wait(refs, num_returns=len(refs), timeout=0)
+        ended = set(done)
+        now = time.monotonic()
+        outcomes = []
+        for place, worker in enumerate(self._workers):
+            outcome = None
+            if worker.ref in ended:
+                outcome = self._result(place)
+            elif worker.candidate is not None and self._late(worker, now):
+                outcome = self._lost(place, self._attempts.too_late)
+            if outcome is not None:
+                outcomes.append(outcome)
+        self._warn(now)
+        return outcomes
+
+    def _until_deadline(self) -> float:
+        """How long to wait for calls, in seconds."""
+        timeout = self._attempts.timeout
+        if timeout is None:
+            return _PATIENCE
+        now = time.monotonic()
+        left = [
+            worker.since + timeout - now
+            for worker in self._workers
+            if worker.candidate is not None
+        ]
+        return min([_PATIENCE, *(max(0.0, seconds) for seconds in left)])
+
+    def _late(self, worker: _Worker, now: float) -> bool:
+        timeout = self._attempts.timeout
+        return timeout is not None and now - worker.since >= timeout
+
+    def _result(self, place: int) -> Outcome | None:
+        """What a call that ended gave; None after loading, or for another attempt."""
+        worker = self._workers[place]
+        loading = worker.candidate is None
+        try:
+            outcome = self._ray.get(worker.ref)
+        except self._ray.exceptions.RayTaskError as error:
+            if loading:
+                reason = _reason(error.cause)
+                raise UserError(f"a worker cannot start: {reason}") from None
+            return self._lost(place, _reason(error.cause))
+        except self._ray.exceptions.RayError as error:
+            reason = f"the worker was lost: {_reason(error)}"
+            if not loading:
+                return self._lost(place, reason)
+            self._failed_starts += 1
+            if self._failed_starts >= MOST_FAILED_STARTS * len(self._workers):
+                raise UserError(
+                    f"{self._failed_starts} workers in a row died while they started; "
+                    f"{reason}"
+                ) from None
+            self._renew(place)
+            return None
+        worker.ref, worker.candidate = None, None
+        self._failed_starts = 0
+        if loading:
+            return None
+        del self._failures[outcome.candidate.number]
+        worker.done += 1
+        if worker.done == self._trials:
+            self._renew(place)
+        return outcome
+
+    def _renew(self, place: int) -> None:
+        self._ray.kill(self._workers[place].actor)
+        self._workers[place] = self._start()
+
+    def _lost(self, place: int, reason: str) -> Outcome | None:
+        """Replaces a worker; its candidate is tried again, or else has failed."""
+        worker = self._workers[place]
+        candidate, seconds = worker.candidate, time.monotonic() - worker.since
+        self._renew(place)
+        self._failures[candidate.number] += 1
+        failed = self._attempts.failed(
+            candidate.number, self._failures[candidate.number], reason
+        )
+        if failed is None:
+            self._queue.appendleft(candidate)
+            return None
+        del self._failures[candidate.number]
+        return Outcome(candidate, None, seconds, failed)
+
+    def _warn(self, now: float) -> None:
+        """Tells the user once when no worker gets a place for long."""
+        if any(w.ref is None or w.candidate is not None for w in self._workers):
+            self._waiting_since = None
+        elif self._waiting_since is not None and now - self._waiting_since > _PATIENCE:
+            self._waiting_since = None
+            _, cpus, gpus = self._arguments
+            self._attempts.say(
+                f"Still no worker is ready: each waits for {cpus:g} CPUs and "
+                f"{gpus:g} GPUs of the Ray cluster, or loads the data set."
+            )
+
+
+def connect(address: str) -> None:
+    """Connects to a Ray cluster, or starts Ray on this machine for an empty address.
+
+    Raises:
+      UserError: It cannot be reached or started.
+    """
+    import ray
+
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    attempts = 1 if address else _STARTS
+    for attempt in range(attempts):
+        try:
+            ray.init(
+                address=address or "local",
+                include_dashboard=None if address else False,
+                configure_logging=False,
+                log_to_driver=False,
+            )
+            return
+        except Exception as error:  # of many types, by the stage that fails
+            ray.shutdown()
+            if attempt + 1 == attempts:
+                where = f"Ray cluster {address!r}" if address else "Ray on this machine"
+                text = _reason(error)
+                raise UserError(f"{where} cannot be used: {text}") from None
+
+
+def shares(
+    there: Mapping[str, float], resources: Resources, *, local: bool
+) -> tuple[float, float]:
+    """CPUs and GPUs of each worker.
+
+    Args:
+      there: CPUs and GPUs of the cluster.
+      resources: What the user wants.
+      local: Whether the cluster is this machine, which does not grow.
+
+    Raises:
+      UserError: This machine has not enough.
+    """
+    workers, cpus, gpus = resources.workers, resources.cpus, resources.gpus
+    if cpus is None:
+        share = there.get("CPU", 1.0) / workers
+        cpus = float(int(share)) if share >= 1 else int(100 * share) / 100
+    if gpus is None:
+        # So many workers on each GPU; a training uses one at most.
+        has = there.get("GPU", 0.0)
+        gpus = 1 / math.ceil(workers / has) if has else 0.0
+    if local:
+        for name, each in (("CPU", cpus), ("GPU", gpus)):
+            has = there.get(name, 0.0)
+            if each * workers > has + 1e-6:
+                raise UserError(
+                    f"--workers={workers} with {each:g} {name}s each need "
+                    f"{each * workers:g}, this machine has {has:g}; expected "
+                    f"fewer --workers or a smaller --{name.lower()}s_per_trial"
+                )
+    return cpus, gpus
+
+
+def _reason(error: BaseException) -> str:
+    """One line; of Ray's long explanations the sentence that says what happened."""
+    from ray.exceptions import RayError
+
+    if not isinstance(error, RayError):
+        return describe(error)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if line.startswith("The actor is dead because")]
+    text = (told or lines or [type(error).__name__])[0]
+    return text.partition(" Worker exit type")[0].partition(". ")[0].rstrip(".")[:300]

@@ -1,0 +1,322 @@
+"""Blocks of mobile networks: what each computes, costs, and is in Keras.
+
+A block is a frozen description. `operators(state)` lists what it runs on a tensor of
+that shape, from which the costs follow; `build(x, layers, name)` adds the same to a
+Keras graph, with `layers` the module `keras.layers` or `tf_keras.layers`.
+
+Convolutions of stride 2 are padded "same". `keras.applications` pads by hand instead
+and convolves "valid"; both put the same zeros in the same places at any image size.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from types import ModuleType
+from typing import Any, Protocol
+
+from layernas_tf.costs import operators as ops
+from layernas_tf.costs.operators import Operator
+from layernas_tf.space.search_space import State
+
+
+class Block(Protocol):
+    """What a layer's option stands for."""
+
+    def operators(self, state: State) -> tuple[State, tuple[Operator, ...]]:
+        """The state that goes out, and the operators in the order they run."""
+
+    def build(self, x: Any, layers: ModuleType, name: str) -> Any:
+        """Adds the block to a Keras graph; every layer's name starts with `name`."""
+
+
+def make_divisible(value: float, divisor: int = 8) -> int:
+    """Rounds a number of channels to a multiple, never down by more than 10 %.
+
+    The rule of the MobileNet papers' reference code.
+    """
+    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * value else rounded
+
+
+@dataclasses.dataclass(frozen=True)
+class Style:
+    """Details of training that a network's authors chose for all its blocks.
+
+    Attributes:
+      momentum: Of the moving averages of batch normalization.
+      initializer: Of kernels: `glorot_uniform` or `fan_out_normal` (EfficientNet's).
+    """
+
+    momentum: float = 0.999
+    initializer: str = "glorot_uniform"
+
+    @property
+    def kernel_initializer(self) -> str | dict[str, Any]:
+        """The initializer as a Keras layer takes it."""
+        if self.initializer == "fan_out_normal":
+            return {
+                "class_name": "VarianceScaling",
+                "config": {
+                    "scale": 2.0,
+                    "mode": "fan_out",
+                    "distribution": "truncated_normal",
+                },
+            }
+        return self.initializer
+
+
+MOBILENET = Style()
+
+
+@dataclasses.dataclass(frozen=True)
+class Identity:
+    """Nothing: a block that was dropped."""
+
+    def operators(self, state: State) -> tuple[State, tuple[Operator, ...]]:
+        return state, ()
+
+    def build(self, x: Any, layers: ModuleType, name: str) -> Any:
+        return x
+
+
+@dataclasses.dataclass(frozen=True)
+class Rescale:
+    """Pixels from [0, 255] to what the network was designed for.
+
+    Attributes:
+      scale: Factor, one number or one a channel.
+      offset: Added after it, likewise.
+    """
+
+    scale: float | tuple[float, ...] = 1 / 127.5
+    offset: float | tuple[float, ...] = -1.0
+
+    def operators(self, state: State) -> tuple[State, tuple[Operator, ...]]:
+        return state, (ops.rescale(state),)
+
+    def build(self, x: Any, layers: ModuleType, name: str) -> Any:
+        scale, offset = (
+            list(value) if isinstance(value, tuple) else value
+            for value in (self.scale, self.offset)
+        )
+        return layers.Rescaling(scale, offset, name=name)(x)
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvBlock:
+    """Convolution, batch normalization, activation.
+
+    Attributes:
+      filters: Output channels.
+      kernel: Edge of the kernel in pixels.
+      stride: Step in pixels.
+      activation: `relu`, `relu6`, `swish`, `hard_swish`, ... or `linear`.
+      style: See `Style`.
+    """
+
+    filters: int
+    kernel: int = 1
+    stride: int = 1
+    activation: str = "relu6"
+    style: Style = MOBILENET
+
+    def operators(self, state: State) -> tuple[State, tuple[Operator, ...]]:
+        convolution = ops.conv(state, self.filters, self.kernel, self.stride)
+        after = convolution.target
+        return after, (
+            convolution,
+            ops.batch_norm(after),
+            ops.activation(after, self.activation),
+        )
+
+    def build(self, x: Any, layers: ModuleType, name: str) -> Any:
+        x = layers.Conv2D(
+            self.filters,
+            self.kernel,
+            strides=self.stride,
+            padding="same",
+            use_bias=False,
+            kernel_initializer=self.style.kernel_initializer,
+            name=f"{name}_conv",
+        )(x)
+        return _normalize_and_activate(x, self.activation, self.style, layers, name)
+
+
+@dataclasses.dataclass(frozen=True)
+class SqueezeExcite:
+    """Channels weighted by a small network on their means (arXiv 1709.01507).
+
+    Attributes:
+      squeeze_input: Whether the inner channels are a quarter of the block's input, as
+        in EfficientNet, or of what is weighted (rounded to 8), as in MobileNetV3.
+      activation: Between the two convolutions.
+      gate: After them.
+    """
+
+    squeeze_input: bool = False
+    activation: str = "relu"
+    gate: str = "hard_sigmoid"
+
+    def filters(self, block_input: int, channels: int) -> int:
+        """Inner channels."""
+        if self.squeeze_input:
+            return max(1, block_input // 4)
+        return make_divisible(channels / 4)
+
+    def operators(self, state: State, filters: int, held: int) -> tuple[Operator, ...]:
+        """The operators; `held` as in `costs.operators.conv`, without `state`."""
+        kept = held + ops.elements(state)
+        pool = ops.global_pool(state, held=held)
+        reduce = ops.conv(pool.target, filters, bias=True, held=kept)
+        expand = ops.conv(reduce.target, state.channels, bias=True, held=kept)
+        return (
+            pool,
+            reduce,
+            ops.activation(reduce.target, self.activation, held=kept),
+            expand,
+            ops.activation(expand.target, self.gate, held=kept),
+            ops.scale_channels(state, held=held),
+        )
+
+    def build(
+        self, x: Any, filters: int, style: Style, layers: ModuleType, name: str
+    ) -> Any:
+        """Adds it to a Keras graph."""
+        gate = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_pool")(x)
+        for part, size, activation in (
+            ("reduce", filters, self.activation),
+            ("expand", x.shape[-1], self.gate),
+        ):
+            gate = layers.Conv2D(
+                size,
+                1,
+                kernel_initializer=style.kernel_initializer,
+                name=f"{name}_{part}",
+            )(gate)
+            gate = activate(gate, activation, layers, f"{name}_{part}_{activation}")
+        return layers.Multiply(name=f"{name}_scale")([x, gate])
+
+
+@dataclasses.dataclass(frozen=True)
+class InvertedBottleneck:
+    """Expand, depthwise convolution, squeeze-and-excite, project (arXiv 1801.04381).
+
+    The input is added to the output where their shapes agree.
+
+    Attributes:
+      filters: Output channels; None: as many as come in.
+      kernel: Edge of the depthwise kernel in pixels.
+      expansion: Inner channels as a multiple of the input's, rounded to 8; at 1 there
+        is no expanding convolution.
+      stride: Step in pixels.
+      activation: After the expanding and the depthwise convolution.
+      squeeze_excite: On the inner channels, or None.
+      drop_rate: Probability with which training leaves the block out of a sample
+        where there is a residual (stochastic depth, arXiv 1603.09382).
+      style: See `Style`.
+    """
+
+    filters: int | None = None
+    kernel: int = 3
+    expansion: float = 6
+    stride: int = 1
+    activation: str = "relu6"
+    squeeze_excite: SqueezeExcite | None = None
+    drop_rate: float = 0.0
+    style: Style = MOBILENET
+
+    def _residual(self, channels: int) -> bool:
+        return self.stride == 1 and self.filters in (None, channels)
+
+    def operators(self, state: State) -> tuple[State, tuple[Operator, ...]]:
+        shortcut = ops.elements(state) if self._residual(state.channels) else 0
+        inner, listed = state, []
+        if self.expansion != 1:
+            listed.append(
+                ops.conv(state, make_divisible(state.channels * self.expansion))
+            )
+            inner = listed[-1].target
+            listed += [
+                ops.batch_norm(inner),
+                ops.activation(inner, self.activation, held=shortcut),
+            ]
+        # Without an expansion the depthwise convolution itself reads the shortcut.
+        held = shortcut if self.expansion != 1 else 0
+        listed.append(ops.depthwise_conv(inner, self.kernel, self.stride, held=held))
+        inner = listed[-1].target
+        listed += [
+            ops.batch_norm(inner),
+            ops.activation(inner, self.activation, held=shortcut),
+        ]
+        if self.squeeze_excite:
+            squeezed = self.squeeze_excite.filters(state.channels, inner.channels)
+            listed += self.squeeze_excite.operators(inner, squeezed, shortcut)
+        filters = self.filters or state.channels
+        listed.append(ops.conv(inner, filters, held=shortcut))
+        after = listed[-1].target
+        listed.append(ops.batch_norm(after))
+        if shortcut:
+            listed.append(ops.add(after))
+        return after, tuple(listed)
+
+    def build(self, x: Any, layers: ModuleType, name: str) -> Any:
+        shortcut, channels = x, x.shape[-1]
+        initializer = self.style.kernel_initializer
+        if self.expansion != 1:
+            x = layers.Conv2D(
+                make_divisible(channels * self.expansion),
+                1,
+                use_bias=False,
+                kernel_initializer=initializer,
+                name=f"{name}_expand_conv",
+            )(x)
+            x = _normalize_and_activate(
+                x, self.activation, self.style, layers, f"{name}_expand"
+            )
+        x = layers.DepthwiseConv2D(
+            self.kernel,
+            strides=self.stride,
+            padding="same",
+            use_bias=False,
+            depthwise_initializer=initializer,
+            name=f"{name}_depthwise_conv",
+        )(x)
+        x = _normalize_and_activate(
+            x, self.activation, self.style, layers, f"{name}_depthwise"
+        )
+        if self.squeeze_excite:
+            squeezed = self.squeeze_excite.filters(channels, x.shape[-1])
+            x = self.squeeze_excite.build(x, squeezed, self.style, layers, f"{name}_se")
+        x = layers.Conv2D(
+            self.filters or channels,
+            1,
+            use_bias=False,
+            kernel_initializer=initializer,
+            name=f"{name}_project_conv",
+        )(x)
+        x = _normalize_and_activate(x, "linear", self.style, layers, f"{name}_project")
+        if not self._residual(channels):
+            return x
+        if self.drop_rate > 0:
+            x = layers.Dropout(
+                self.drop_rate, noise_shape=(None, 1, 1, 1), name=f"{name}_drop"
+            )(x)
+        return layers.Add(name=f"{name}_add")([x, shortcut])
+
+
+def activate(x: Any, activation: str, layers: ModuleType, name: str) -> Any:
+    """Adds an activation by its name to a Keras graph; `linear` adds nothing."""
+    if activation == "linear":
+        return x
+    if activation in ("relu", "relu6"):
+        return layers.ReLU(6.0 if activation == "relu6" else None, name=name)(x)
+    return layers.Activation(activation, name=name)(x)
+
+
+def _normalize_and_activate(
+    x: Any, activation: str, style: Style, layers: ModuleType, name: str
+) -> Any:
+    x = layers.BatchNormalization(
+        momentum=style.momentum, epsilon=1e-3, name=f"{name}_bn"
+    )(x)
+    return activate(x, activation, layers, f"{name}_{activation}")

@@ -1,0 +1,160 @@
+"""First and last blocks of mobile networks: from pixels, and to class probabilities."""
+
+from __future__ import annotations
+
+import dataclasses
+from types import ModuleType
+from typing import Any
+
+from layernas_tf.costs import operators as ops
+from layernas_tf.costs.operators import Operator
+from layernas_tf.space.search_space import State
+from search_spaces.blocks.blocks import (
+    MOBILENET,
+    Block,
+    ConvBlock,
+    Rescale,
+    Style,
+    activate,
+    make_divisible,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stem:
+    """Pixels in [0, 255] to the first feature map.
+
+    Attributes:
+      rescale: First of all, in a Keras layer named `rescale`.
+      convolution: Then.
+    """
+
+    rescale: Rescale
+    convolution: ConvBlock
+
+    def operators(self, state: State) -> tuple[State, tuple[Operator, ...]]:
+        return _chain((self.rescale, self.convolution), state)
+
+    def build(self, x: Any, layers: ModuleType, name: str) -> Any:
+        return self.convolution.build(
+            self.rescale.build(x, layers, "rescale"), layers, name
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvHead:
+    """1x1 convolution, mean over pixels, dropout, classifier.
+
+    The head of MobileNetV2 and EfficientNet.
+
+    Attributes:
+      convolution: The last one.
+      classes: Outputs.
+      dropout: Rate before the classifier.
+      initializer: Of the classifier's kernel.
+    """
+
+    convolution: ConvBlock
+    classes: int
+    dropout: float = 0.2
+    initializer: str = "glorot_uniform"
+
+    def operators(self, state: State) -> tuple[State, tuple[Operator, ...]]:
+        after, listed = self.convolution.operators(state)
+        pool = ops.global_pool(after)
+        classifier = ops.dense(pool.target, self.classes)
+        after = classifier.target
+        return after, (*listed, pool, classifier, ops.softmax(after))
+
+    def build(self, x: Any, layers: ModuleType, name: str) -> Any:
+        x = self.convolution.build(x, layers, name)
+        x = layers.GlobalAveragePooling2D(name=f"{name}_pool")(x)
+        x = _dropout(x, self.dropout, layers, name)
+        x = layers.Dense(
+            self.classes,
+            kernel_initializer=_DENSE_INITIALIZERS.get(
+                self.initializer, self.initializer
+            ),
+            name=f"{name}_logits",
+        )(x)
+        return _probabilities(x, layers)
+
+
+@dataclasses.dataclass(frozen=True)
+class MobileNetV3Head:
+    """The shortened head of MobileNetV3 (arXiv 1905.02244, section 5.1).
+
+    The mean over pixels comes before the widest 1x1 convolution, so that this one runs
+    on a single pixel.
+
+    Attributes:
+      filters: Channels of the convolution on the mean.
+      classes: Outputs.
+      dropout: Rate before the classifier.
+      activation: After both convolutions.
+      style: See `blocks.Style`.
+    """
+
+    filters: int
+    classes: int
+    dropout: float = 0.2
+    activation: str = "hard_swish"
+    style: Style = MOBILENET
+
+    def _convolution(self, channels: int) -> ConvBlock:
+        return ConvBlock(
+            make_divisible(6 * channels), activation=self.activation, style=self.style
+        )
+
+    def operators(self, state: State) -> tuple[State, tuple[Operator, ...]]:
+        after, listed = self._convolution(state.channels).operators(state)
+        pool = ops.global_pool(after)
+        widest = ops.conv(pool.target, self.filters, bias=True)
+        classifier = ops.conv(widest.target, self.classes, bias=True)
+        after = classifier.target
+        return after, (
+            *listed,
+            pool,
+            widest,
+            ops.activation(widest.target, self.activation),
+            classifier,
+            ops.global_pool(after),
+            ops.softmax(after),
+        )
+
+    def build(self, x: Any, layers: ModuleType, name: str) -> Any:
+        x = self._convolution(x.shape[-1]).build(x, layers, name)
+        x = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_pool")(x)
+        x = layers.Conv2D(self.filters, 1, name=f"{name}_widest")(x)
+        x = activate(x, self.activation, layers, f"{name}_widest_{self.activation}")
+        x = _dropout(x, self.dropout, layers, name)
+        x = layers.Conv2D(self.classes, 1, name=f"{name}_logits")(x)
+        # The mean of one pixel. Flattening it would compute its shape when it runs,
+        # and TFLite's delegates refuse models with tensors of unknown size.
+        x = layers.GlobalAveragePooling2D(name=f"{name}_flatten")(x)
+        return _probabilities(x, layers)
+
+
+_DENSE_INITIALIZERS = {
+    "fan_out_uniform": {
+        "class_name": "VarianceScaling",
+        "config": {"scale": 1 / 3, "mode": "fan_out", "distribution": "uniform"},
+    }
+}
+
+
+def _chain(blocks: tuple[Block, ...], state: State):
+    listed: tuple[Operator, ...] = ()
+    for block in blocks:
+        state, operators = block.operators(state)
+        listed += operators
+    return state, listed
+
+
+def _dropout(x: Any, rate: float, layers: ModuleType, name: str) -> Any:
+    return layers.Dropout(rate, name=f"{name}_dropout")(x) if rate > 0 else x
+
+
+def _probabilities(x: Any, layers: ModuleType) -> Any:
+    # In float32 whatever the precision policy: a softmax loses small probabilities.
+    return layers.Activation("softmax", dtype="float32", name="predictions")(x)

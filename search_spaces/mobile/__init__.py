@@ -1,0 +1,1 @@
+"""Published mobile networks and the choices around them."""

@@ -1,0 +1,128 @@
+"""The search space around EfficientNet-B0 (arXiv 1905.11946, table 1).
+
+Its default architecture is the published network, weight for weight that of
+`keras.applications.EfficientNetB0`, whose `Normalization` layer (a mean and a variance
+a channel, and a count, all kept as weights) is a `Rescaling` by constants here. Per
+block: kernel, expansion ratio, squeeze-and-excite; a stage's first block chooses the
+output filters, a repeated block may be dropped. `width` is the paper's width
+coefficient.
+"""
+
+from __future__ import annotations
+
+from layernas_tf.space.search_space import SearchSpace
+from search_spaces.arguments import check_arguments, image_state
+from search_spaces.blocks.blocks import (
+    ConvBlock,
+    Rescale,
+    SqueezeExcite,
+    Style,
+    make_divisible,
+)
+from search_spaces.blocks.builder import (
+    block_space,
+    fixed,
+)
+from search_spaces.blocks.heads import (
+    ConvHead,
+    Stem,
+)
+from search_spaces.mobile.stages import (
+    Stage,
+    bottleneck_layers,
+)
+
+_STAGES = (  # filters, kernel, stride of the first block, expansion ratio, blocks
+    (16, 3, 1, 1, 1),
+    (24, 3, 2, 6, 2),
+    (40, 5, 2, 6, 2),
+    (80, 3, 2, 6, 3),
+    (112, 5, 1, 6, 3),
+    (192, 5, 2, 6, 4),
+    (320, 3, 1, 6, 1),
+)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+"""Of red, green and blue in [0, 1] over ImageNet."""
+
+IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+"""Standard deviation of the same."""
+
+_STYLE = Style(momentum=0.99, initializer="fan_out_normal")
+
+
+def efficientnet_b0(
+    *,
+    resolution: int = 224,
+    classes: int = 1000,
+    channels: int = 3,
+    stem_stride: int | None = None,
+    width: float = 1.0,
+    dropout: float = 0.2,
+) -> SearchSpace:
+    """Makes the space.
+
+    Args:
+      resolution: Height and width of the images, in pixels.
+      classes: Outputs.
+      channels: Of the images; three are taken to be red, green and blue and normalized
+        as the published network does, other images are scaled to [-1, 1].
+      stem_stride: 2 as published, or 1; by default 1 for images under 64 pixels.
+      width: Multiplies all numbers of filters, which are then rounded to 8.
+      dropout: Rate before the classifier.
+
+    Raises:
+      UserError: An argument is out of range.
+    """
+    name = "efficientnet_b0"
+    arguments = check_arguments(
+        name,
+        resolution=resolution,
+        classes=classes,
+        channels=channels,
+        stem_stride=stem_stride,
+        width=width,
+        dropout=dropout,
+    )
+    stages = [
+        Stage(
+            make_divisible(filters * width),
+            kernel,
+            stride,
+            (expansion,) * blocks,
+            squeeze_excite=True,
+            activation="swish",
+        )
+        for filters, kernel, stride, expansion, blocks in _STAGES
+    ]
+    stem = ConvBlock(
+        make_divisible(32 * width), 3, arguments["stem_stride"], "swish", _STYLE
+    )
+    last = ConvBlock(make_divisible(1280 * width), activation="swish", style=_STYLE)
+    head = ConvHead(last, classes, dropout, initializer="fan_out_uniform")
+    squeeze_excite = SqueezeExcite(
+        squeeze_input=True, activation="swish", gate="sigmoid"
+    )
+    return block_space(
+        name,
+        image_state(arguments),
+        (
+            fixed("stem", Stem(_rescale(channels), stem), filters=stem.filters),
+            *bottleneck_layers(
+                stages, squeeze_excite=squeeze_excite, drop_rate=0.2, style=_STYLE
+            ),
+            fixed("head", head, filters=last.filters),
+        ),
+        arguments,
+    )
+
+
+def _rescale(channels: int) -> Rescale:
+    if channels != 3:
+        return Rescale()
+    return Rescale(
+        tuple(1 / (255 * deviation) for deviation in IMAGENET_DEVIATION),
+        tuple(
+            -mean / deviation
+            for mean, deviation in zip(IMAGENET_MEAN, IMAGENET_DEVIATION)
+        ),
+    )

@@ -1,0 +1,111 @@
+"""The search space around MobileNetV2 (arXiv 1801.04381, table 2).
+
+Its default architecture is the published network, weight for weight that of
+`keras.applications.MobileNetV2`; `width` is Keras' `alpha`. Per block: kernel,
+expansion ratio; a stage's first block chooses the output filters, a repeated block may
+be dropped.
+"""
+
+from __future__ import annotations
+
+from layernas_tf.space.search_space import SearchSpace
+from search_spaces.arguments import check_arguments, image_state
+from search_spaces.blocks.blocks import (
+    ConvBlock,
+    Rescale,
+    make_divisible,
+)
+from search_spaces.blocks.builder import (
+    block_space,
+    fixed,
+)
+from search_spaces.blocks.heads import (
+    ConvHead,
+    Stem,
+)
+from search_spaces.mobile.stages import (
+    Stage,
+    bottleneck_layers,
+)
+
+_STAGES = (  # filters, stride of the first block, expansion ratio, blocks
+    (16, 1, 1, 1),
+    (24, 2, 6, 2),
+    (32, 2, 6, 3),
+    (64, 2, 6, 4),
+    (96, 1, 6, 3),
+    (160, 2, 6, 3),
+    (320, 1, 6, 1),
+)
+
+
+def mobilenet_v2(
+    *,
+    resolution: int = 224,
+    classes: int = 1000,
+    channels: int = 3,
+    stem_stride: int | None = None,
+    width: float = 1.0,
+    dropout: float = 0.2,
+) -> SearchSpace:
+    """Makes the space.
+
+    Args:
+      resolution: Height and width of the images, in pixels.
+      classes: Outputs.
+      channels: Of the images.
+      stem_stride: 2 as published, or 1; by default 1 for images under 64 pixels.
+      width: Multiplies all numbers of filters (the last convolution's only if above
+        1), which are then rounded to 8.
+      dropout: Rate before the classifier.
+
+    Raises:
+      UserError: An argument is out of range.
+    """
+    return _space(
+        "mobilenet_v2", resolution, classes, channels, stem_stride, width, dropout
+    )
+
+
+def mobilenet_v2_1_4(
+    *,
+    resolution: int = 224,
+    classes: int = 1000,
+    channels: int = 3,
+    stem_stride: int | None = None,
+    width: float = 1.4,
+    dropout: float = 0.2,
+) -> SearchSpace:
+    """The same around MobileNetV2 of width 1.4; arguments as `mobilenet_v2`."""
+    return _space(
+        "mobilenet_v2_1.4", resolution, classes, channels, stem_stride, width, dropout
+    )
+
+
+def _space(name, resolution, classes, channels, stem_stride, width, dropout):
+    arguments = check_arguments(
+        name,
+        resolution=resolution,
+        classes=classes,
+        channels=channels,
+        stem_stride=stem_stride,
+        width=width,
+        dropout=dropout,
+    )
+    stages = [
+        # Keras drops the fraction before it rounds to 8.
+        Stage(make_divisible(int(filters * width)), 3, stride, (expansion,) * blocks)
+        for filters, stride, expansion, blocks in _STAGES
+    ]
+    stem = ConvBlock(make_divisible(32 * width), 3, arguments["stem_stride"])
+    last = ConvBlock(make_divisible(1280 * width) if width > 1 else 1280)
+    return block_space(
+        name,
+        image_state(arguments),
+        (
+            fixed("stem", Stem(Rescale(), stem), filters=stem.filters),
+            *bottleneck_layers(stages),
+            fixed("head", ConvHead(last, classes, dropout), filters=last.filters),
+        ),
+        arguments,
+    )

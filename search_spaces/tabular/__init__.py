@@ -1,0 +1,1 @@
+"""The spaces of published benchmark tables, and readers of the tables."""

@@ -1,0 +1,117 @@
+"""The benchmark tables by name: which file each reads and which space it is of."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from layernas_tf.core.errors import UserError
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.tabular.table import (
+    Table,
+    read_macro_json,
+    read_nats_archive,
+    read_nats_csv,
+)
+from search_spaces.tabular.burger import burger_table
+from search_spaces.tabular.macro_bench import (
+    channel_bench_macro_mobilenet,
+    channel_bench_macro_resnet,
+    nas_bench_macro,
+)
+from search_spaces.tabular.nats_bench import nats_bench_size
+from search_spaces.tabular.synthetic import parse_synthetic
+
+BENCHMARKS = (
+    "nats_sss",
+    "nas_bench_macro",
+    "channel_bench_macro",
+    "synthetic",
+    "burger",
+)
+"""The names that `load_table` knows."""
+
+_NATS_ARGUMENTS = {
+    "cifar10": {"resolution": 32, "classes": 10},
+    "cifar100": {"resolution": 32, "classes": 100},
+    "imagenet16": {"resolution": 16, "classes": 120},
+}
+
+
+def load_table(
+    benchmark: str,
+    path: str | None = None,
+    dataset: str | None = None,
+    *,
+    signal_hp: int = 90,
+) -> Table:
+    """Loads a benchmark table.
+
+    Args:
+      benchmark: One of `BENCHMARKS`.
+      path: `nats_sss`: a CSV file, or the folder of an official archive (see
+        `layernas_tf.tabular.table.read_nats_archive` for whom to trust). The macro
+        benchmarks: the JSON file of their repository; of Channel-Bench-Macro either
+        file. The others have none.
+      dataset: `nats_sss`: `cifar10` (the default), `cifar100` or `imagenet16`. The
+        macro benchmarks: `cifar10`. `synthetic`: the arguments of
+        `search_spaces.tabular.synthetic.synthetic`, such as `layers=20,options=4`.
+      signal_hp: `nats_sss`: the epochs after which the validation accuracy is taken
+        as the signal, 12 (archive only) or 90.
+
+    Raises:
+      UserError: There is no such benchmark or dataset, or the file is not its table.
+    """
+    if benchmark not in BENCHMARKS:
+        raise UserError(
+            f"no benchmark {benchmark!r}: expected one of {', '.join(BENCHMARKS)}"
+        )
+    if signal_hp not in (12, 90):
+        raise UserError(f"signal_hp must be 12 or 90, got {signal_hp}")
+    if signal_hp != 90 and benchmark != "nats_sss":
+        raise UserError(f"signal_hp=12 is of nats_sss only, not of {benchmark!r}")
+    if benchmark == "synthetic":
+        return parse_synthetic(dataset or "")
+    if benchmark == "burger":
+        return burger_table()
+    dataset = dataset or "cifar10"
+    known = tuple(_NATS_ARGUMENTS) if benchmark == "nats_sss" else ("cifar10",)
+    if dataset not in known:
+        raise UserError(
+            f"benchmark {benchmark!r} has no dataset {dataset!r}: expected one of "
+            f"{', '.join(known)}"
+        )
+    if not path or not os.path.exists(path):
+        raise UserError(
+            f"benchmark {benchmark!r}: "
+            + (f"no file {path!r}" if path else "no table given")
+            + ", expected the path of its public table"
+        )
+    if benchmark == "nats_sss":
+        space = nats_bench_size(**_NATS_ARGUMENTS[dataset])
+        if os.path.isdir(path):
+            return read_nats_archive(path, space, dataset, signal_hp)
+        if signal_hp != 90:
+            raise UserError(
+                f"{path}: a CSV file has the 90-epoch accuracies only, expected an "
+                "archive folder for signal_hp=12"
+            )
+        return read_nats_csv(path, space, dataset)
+    if benchmark == "nas_bench_macro":
+        return read_macro_json(path, benchmark, lambda _: nas_bench_macro(), 0)
+    return read_macro_json(path, benchmark, _channel_space, 1)
+
+
+def _channel_space(records: Mapping[str, Any]) -> SearchSpace:
+    """Tells the two files of Channel-Bench-Macro apart by their widest network."""
+    spaces = channel_bench_macro_mobilenet(), channel_bench_macro_resnet()
+    widest = records.get("4444444")
+    params = widest.get("params") if isinstance(widest, dict) else None
+    sizes = [space.costs(space.default)["params"] for space in spaces]
+    if params not in sizes:
+        raise UserError(
+            f"channel_bench_macro: architecture '4444444' must have {sizes[0]:,.0f} "
+            f"params (MobileNet) or {sizes[1]:,.0f} (ResNet), got {params}"
+        )
+    return spaces[sizes.index(params)]

@@ -1,0 +1,260 @@
+"""Made-up benchmarks of any size where LayerNAS' assumption holds exactly, or less so.
+
+A reward is a sum of one term per layer, so the best architecture up to a layer extends
+a best one up to the layer before: the layerwise assumption (Fan et al., LayerNAS,
+arXiv 2304.11517, section 3). Terms between neighbouring layers (`interaction`) and
+noise take it away as far as asked. Costs are whole units and sums of independent
+layers, so buckets of one unit lose nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from layernas_tf.core.errors import UserError
+from layernas_tf.space.budget import Budget
+from layernas_tf.space.search_space import (
+    Architecture,
+    Layer,
+    Metric,
+    Option,
+    SearchSpace,
+    State,
+)
+from layernas_tf.tabular.table import (
+    Row,
+    all_architectures,
+)
+
+ENUMERABLE = 2**20
+"""The largest number of architectures whose noisy rewards `best` compares."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SyntheticTable:
+    """Seeded rewards of a chain; see `layernas_tf.tabular.table.Table`.
+
+    `valid` is the reward with its noise (the same at every query), `test` without.
+
+    Attributes:
+      benchmark: `synthetic`.
+      dataset: The arguments that made the table, as text.
+      space: `L` layers of `S` options; its cost is `cost`.
+      metric: `cost`.
+      unary: Reward of each option, float array `(L, S)`.
+      pair: Reward of each pair of options of neighbouring layers, `(L - 1, S, S)`.
+      noise: Standard deviation of the noise, in the rewards' unit.
+      seed: What everything was drawn from.
+    """
+
+    benchmark: str
+    dataset: str
+    space: SearchSpace
+    metric: str
+    unary: np.ndarray
+    pair: np.ndarray
+    noise: float
+    seed: int
+
+    def rewards(self, architectures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """`valid` and `test` of a batch, int array `(N, L)`: float arrays `(N,)`."""
+        layers = np.arange(len(self.unary))
+        test = self.unary[layers, architectures].sum(axis=1)
+        left, right = architectures[:, :-1], architectures[:, 1:]
+        test = test + self.pair[layers[:-1], left, right].sum(axis=1)
+        if not self.noise:
+            return test, test
+        return test + self.noise * _normal(self.seed, architectures), test
+
+    def query(self, architecture: Architecture) -> Row:
+        """The rewards of one architecture."""
+        architecture = self.space.check(architecture)
+        valid, test = self.rewards(np.array([architecture]))
+        return Row(architecture, float(valid[0]), float(test[0]))
+
+    def best(self, budgets: Sequence[Budget] = ()) -> Row:
+        """The best `valid` inside all budgets, exactly.
+
+        Without noise by dynamic programming over (option, cost), for any size; with
+        noise by comparing all architectures.
+
+        Raises:
+          UserError: None is inside, or a noisy table is too large to compare all.
+        """
+        low = max((budget.low for budget in budgets), default=0.0)
+        high = min((budget.high for budget in budgets), default=math.inf)
+        best = self._enumerated(low, high) if self.noise else self._solved(low, high)
+        if best is None:
+            raise UserError(
+                f"synthetic table {self.dataset}: no architecture is inside "
+                f"{' and '.join(map(str, budgets))}"
+            )
+        return self.query(best)
+
+    def _enumerated(self, low: float, high: float) -> Architecture | None:
+        if self.space.size > ENUMERABLE:
+            raise UserError(
+                f"synthetic table {self.dataset}: its best is known for noise=0 or up "
+                f"to {ENUMERABLE:,} architectures, it has {self.space.size:,} and noise"
+            )
+        architectures = all_architectures(self.space)
+        cost = self.space.chain.costs(architectures)[self.metric]
+        inside = (low <= cost) & (cost <= high)
+        if not inside.any():
+            return None
+        valid = np.where(inside, self.rewards(architectures)[0], -np.inf)
+        return tuple(architectures[int(np.argmax(valid))].tolist())
+
+    def _solved(self, low: float, high: float) -> Architecture | None:
+        costs = _costs(self.space)
+        count, options = costs.shape
+        totals = np.arange(int(costs.max(axis=1).sum()) + 1)
+        value = np.full((options, len(totals)), -np.inf)
+        value[np.arange(options), costs[0]] = self.unary[0]
+        came_from = []
+        for layer in range(1, count):
+            joined = value[:, None, :] + self.pair[layer - 1][:, :, None]
+            came_from.append(joined.argmax(axis=0))
+            reached = joined.max(axis=0)
+            value = np.full_like(value, -np.inf)
+            for option, cost in enumerate(costs[layer]):
+                value[option, cost:] = (
+                    reached[option, : len(totals) - cost] + self.unary[layer, option]
+                )
+        value[:, (totals < low) | (totals > high)] = -np.inf
+        option, total = np.unravel_index(int(value.argmax()), value.shape)
+        if value[option, total] == -np.inf:
+            return None
+        chosen = [int(option)]
+        for layer in reversed(range(1, count)):
+            total -= costs[layer, chosen[0]]
+            chosen.insert(0, int(came_from[layer - 1][chosen[0], total]))
+        return tuple(chosen)
+
+
+def synthetic(
+    layers: int = 10,
+    options: int = 5,
+    buckets: int = 60,
+    interaction: float = 0.0,
+    noise: float = 0.0,
+    seed: int = 0,
+) -> SyntheticTable:
+    """Draws a benchmark; the same arguments give the same one.
+
+    Dearer options tend to be better, with diminishing returns and exceptions, and not
+    every layer matters as much: as in networks.
+
+    Args:
+      layers: `L`, the number of layers.
+      options: `|S|`, the number of options of a layer.
+      buckets: `H`: the dearest architecture costs at most this many units.
+      interaction: Standard deviation of the terms between neighbours, where the terms
+        of a layer are about 1; at 0 the layerwise assumption holds.
+      noise: Standard deviation of the noise of `valid`.
+      seed: Any integer >= 0.
+
+    Raises:
+      UserError: An argument is out of range.
+    """
+    for name, value, least in (
+        ("layers", layers, 1),
+        ("options", options, 2),
+        ("buckets", buckets, layers),
+        ("interaction", interaction, 0),
+        ("noise", noise, 0),
+        ("seed", seed, 0),
+    ):
+        if not least <= value < math.inf:
+            raise UserError(f"synthetic: {name} must be at least {least}, got {value}")
+    rng = np.random.default_rng((seed, layers, options, buckets))
+    dearest = buckets // layers
+    costs = np.stack([_draw_costs(rng, options, dearest) for _ in range(layers)])
+    weight = rng.uniform(0.2, 1.8, (layers, 1))
+    unary = weight * np.sqrt(costs / dearest) + 0.3 * rng.normal(size=costs.shape)
+    pair = interaction * rng.normal(size=(layers - 1, options, options))
+    arguments = {
+        "layers": layers,
+        "options": options,
+        "buckets": buckets,
+        "interaction": interaction,
+        "noise": noise,
+        "seed": seed,
+    }
+    space = SearchSpace(
+        name="synthetic",
+        start=State(1, 1, 1),
+        layers=tuple(
+            Layer(
+                f"layer{index}",
+                tuple(Option.of(level=level) for level in range(options)),
+                options - 1,
+                functools.partial(_charge, tuple(row.tolist())),
+            )
+            for index, row in enumerate(costs)
+        ),
+        metrics=(Metric("cost", "sum", "units"),),
+        arguments=arguments,
+    )
+    text = ",".join(f"{name}={value:g}" for name, value in arguments.items())
+    return SyntheticTable("synthetic", text, space, "cost", unary, pair, noise, seed)
+
+
+def parse_synthetic(text: str) -> SyntheticTable:
+    """Makes the table of a text such as `layers=20,options=4,interaction=0.3`."""
+    kinds = {"layers": int, "options": int, "buckets": int, "seed": int}
+    kinds |= {"interaction": float, "noise": float}
+    arguments = {}
+    for word in filter(None, (word.strip() for word in text.split(","))):
+        name, _, value = word.partition("=")
+        try:
+            arguments[name] = kinds[name](value)
+        except (KeyError, ValueError):
+            raise UserError(
+                f"synthetic: cannot read {word!r} of {text!r}, expected numbers for "
+                f"{', '.join(kinds)}, such as layers=20,options=4"
+            ) from None
+    return synthetic(**arguments)
+
+
+def _charge(
+    costs: tuple[int, ...], state: State, option: Option
+) -> tuple[State, Mapping[str, float]]:
+    return state, {"cost": costs[option["level"]]}
+
+
+def _costs(space: SearchSpace) -> np.ndarray:
+    return np.stack([row[0] for row in space.chain.cost["cost"]]).astype(np.int64)
+
+
+def _draw_costs(rng: np.random.Generator, options: int, dearest: int) -> np.ndarray:
+    if options <= dearest:
+        rest = rng.choice(np.arange(1, dearest), options - 1, replace=False)
+    else:
+        rest = rng.integers(1, dearest + 1, options - 1)
+    return np.append(np.sort(rest), dearest)
+
+
+def _normal(seed: int, architectures: np.ndarray) -> np.ndarray:
+    """A standard normal number per architecture, a function of it and the seed."""
+    first = _hash(seed, 1, architectures)
+    second = _hash(seed, 2, architectures)
+    # Box-Muller; the shift keeps the logarithm's argument above zero.
+    radius = np.sqrt(-2 * np.log((first + 1.0) / 2**53))
+    return radius * np.cos(2 * np.pi * second / 2**53)
+
+
+def _hash(seed: int, stream: int, architectures: np.ndarray) -> np.ndarray:
+    """53 bits per architecture by chaining the mixer of splitmix64 over its options."""
+    word = np.full(len(architectures), (seed * 4 + stream) % 2**64, np.uint64)
+    for options in architectures.astype(np.uint64).T:
+        word = (word ^ (options + np.uint64(1))) + np.uint64(0x9E3779B97F4A7C15)
+        word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        word ^= word >> np.uint64(31)
+    return (word >> np.uint64(11)).astype(float)
