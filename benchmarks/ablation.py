@@ -21,10 +21,10 @@ from absl import flags
 
 from benchmarks.published_tables import CHECKPOINTS, TABLES, PublishedTable
 from layernas_tf.algorithms.registry import make_algorithm
-from layernas_tf.compare import budget_of, load
-from layernas_tf.core.errors import run_main
+from layernas_tf.comparison.compare import budget_of, load
+from layernas_tf.core.app import run_main
 from layernas_tf.space.completions import BudgetedChain
-from layernas_tf.space.search_space import Architecture
+from layernas_tf.space.types import Architecture
 
 SAMPLES = 100
 

@@ -20,21 +20,12 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from layernas_tf.core.errors import (
-    UserError,
-    run_main,
-)
+from layernas_tf.core.app import run_main
+from layernas_tf.core.errors import UserError
 from layernas_tf.costs.latency import LatencyTable, read_table, with_latency
-from layernas_tf.space.budget import (
-    LATENCY,
-    Budget,
-    format_cost,
-    parse_budget,
-)
-from layernas_tf.space.search_space import (
-    Architecture,
-    SearchSpace,
-)
+from layernas_tf.space.budget import LATENCY, Budget, format_cost, parse_budget
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Architecture
 
 _ROUNDS = 20
 """Turns of each network when latency is measured."""
@@ -186,10 +177,7 @@ def main(argv: Sequence[str]) -> None:
 def _train(network: Network, dataset, recipe, seed: int) -> dict[str, float]:
     import keras
 
-    from layernas_tf.training.train import (
-        evaluate_model,
-        train_model,
-    )
+    from layernas_tf.training.train import evaluate_model, train_model
 
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)

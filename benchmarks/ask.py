@@ -23,11 +23,8 @@ import numpy as np  # noqa: E402
 from absl import flags  # noqa: E402
 
 from layernas_tf.algorithms.layernas_bayes import LayerNASBayes
-from layernas_tf.algorithms.memorial_solver import (
-    UNITS,
-    MemorialSolver,
-)
-from layernas_tf.core.errors import run_main
+from layernas_tf.algorithms.memorial_solver import UNITS, MemorialSolver
+from layernas_tf.core.app import run_main
 from layernas_tf.space.budget import parse_budget
 from layernas_tf.space.completions import BudgetedChain
 from search_spaces.registry import get_space

@@ -17,7 +17,7 @@ import numpy as np
 from absl import flags
 
 from layernas_tf.algorithms.layernas import LayerNAS
-from layernas_tf.core.errors import run_main
+from layernas_tf.core.app import run_main
 from layernas_tf.space.budget import Budget
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.tabular.table import all_architectures

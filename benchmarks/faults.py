@@ -35,10 +35,8 @@ from collections.abc import Callable, Sequence
 from absl import flags
 
 from benchmarks.table_search import EVALUATIONS, open_table_study
-from layernas_tf.core.errors import (
-    UserError,
-    run_main,
-)
+from layernas_tf.core.app import run_main
+from layernas_tf.core.errors import UserError
 from layernas_tf.study.trial import Trial
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent

@@ -22,21 +22,13 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from layernas_tf.algorithms.base import Candidate
 from layernas_tf.algorithms.registry import make_algorithm
-from layernas_tf.core.errors import (
-    UserError,
-    run_main,
-)
-from layernas_tf.core.workdir import (
-    read_json,
-    write_json,
-)
+from layernas_tf.core.app import run_main
+from layernas_tf.core.errors import UserError
+from layernas_tf.core.files import read_json, write_json
 from layernas_tf.space.budget import parse_budget
-from layernas_tf.training.recipe import (
-    Recipe,
-    default_recipe,
-)
+from layernas_tf.space.candidate import Candidate
+from layernas_tf.training.recipe import Recipe, default_recipe
 
 _SPACE = flags.DEFINE_string("space", "mobilenet_v3_small", "As for the search.")
 _DATASET = flags.DEFINE_string("dataset", "digits", "As for the search.")
@@ -110,14 +102,8 @@ class Trainings:
     def _train(
         self, way: Way, candidate: Candidate, seed: int, folder: pathlib.Path
     ) -> dict[str, float]:
-        from layernas_tf.training.inherit import (
-            descend,
-            weights_of,
-        )
-        from layernas_tf.training.train import (
-            evaluate_model,
-            train_model,
-        )
+        from layernas_tf.training.inherit import descend, weights_of
+        from layernas_tf.training.train import evaluate_model, train_model
         from layernas_tf.training.weight_store import keep
 
         # TensorFlow's own seed is left alone: setting it throws compiled kernels away.

@@ -23,32 +23,17 @@ from absl import flags  # noqa: E402
 
 from layernas_tf.algorithms.base import Algorithm
 from layernas_tf.algorithms.registry import make_algorithm
-from layernas_tf.core.errors import (
-    UserError,
-    run_main,
-)
-from layernas_tf.pipeline.finals import (
-    Finalist,
-    Finals,
-    Training,
-)
+from layernas_tf.core.app import run_main
+from layernas_tf.core.errors import UserError
+from layernas_tf.pipeline.finals import Finalist, Finals, Training
 from layernas_tf.pipeline.results import report_data
 from layernas_tf.pipeline.trials_csv import TrialsCsv
 from layernas_tf.report import write_report
 from layernas_tf.space.budget import parse_budget
-from layernas_tf.study.storage import (
-    open_storage,
-    sqlite_url,
-)
-from layernas_tf.study.study import (
-    Study,
-    open_study,
-)
-from layernas_tf.study.trial import (
-    Trial,
-    distributions,
-    template,
-)
+from layernas_tf.study.optuna_trial import distributions, template
+from layernas_tf.study.storage import open_storage, sqlite_url
+from layernas_tf.study.study import Study, open_study
+from layernas_tf.study.trial import Trial
 from search_spaces.tabular.synthetic import synthetic
 
 _TABLE = synthetic(layers=12, options=8, buckets=600)

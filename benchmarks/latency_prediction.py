@@ -21,16 +21,12 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from layernas_tf.core.errors import (
-    UserError,
-    run_main,
-)
+from layernas_tf.core.app import run_main
+from layernas_tf.core.errors import UserError
 from layernas_tf.costs.latency import LatencyTable, read_table, with_latency
 from layernas_tf.space.budget import LATENCY
-from layernas_tf.space.search_space import (
-    Architecture,
-    SearchSpace,
-)
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Architecture
 
 
 def architectures(space: SearchSpace, number: int, seed: int) -> list[Architecture]:
@@ -51,7 +47,7 @@ def convert_all(
     """Has TensorFlow convert architectures of a space into these files."""
     import keras
 
-    from export.convert import convert
+    from export.conversion.convert import convert
     from search_spaces.registry import get_space
 
     space = get_space(name, **arguments)

@@ -19,10 +19,8 @@ from collections.abc import Sequence
 from absl import flags
 
 from layernas_tf.algorithms.layernas import LayerNAS
-from layernas_tf.core.errors import (
-    UserError,
-    run_main,
-)
+from layernas_tf.core.app import run_main
+from layernas_tf.core.errors import UserError
 from layernas_tf.datasets import Dataset, load_dataset
 from layernas_tf.evaluators.keras_evaluator import KerasEvaluator
 from layernas_tf.pipeline.config import SearchConfig

@@ -18,9 +18,9 @@ import numpy as np
 from absl import flags
 
 from layernas_tf.algorithms.reward_shaping import RewardShape
-from layernas_tf.compare import budget_of, compare, load, parse_algorithms
+from layernas_tf.comparison.compare import budget_of, compare, load, parse_algorithms
 from layernas_tf.comparison.runs import Job, Setting, read_run
-from layernas_tf.core.errors import run_main
+from layernas_tf.core.app import run_main
 
 CHECKPOINTS = (25, 50, 100, 200)
 

@@ -19,10 +19,8 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from layernas_tf.core.errors import (
-    UserError,
-    run_main,
-)
+from layernas_tf.core.app import run_main
+from layernas_tf.core.errors import UserError
 
 _FORMATS = ("float32", "int8", "qat_int8")
 
@@ -72,12 +70,9 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _row(network: Network, values: flags.FlagValues) -> dict[str, float]:
-    from export.conversion.exporter import export_winner
     from export.conversion.keras_model import load_keras_model
-    from export.quantization.quantize import (
-        Qat,
-        Tuning,
-    )
+    from export.exporter import export_winner
+    from export.quantization.quantize import Qat, Tuning
     from layernas_tf.datasets import load_dataset
     from search_spaces.architecture_files import load_architecture
 
@@ -126,10 +121,7 @@ def _train(space, architecture, dataset, path, values) -> None:
     import keras
 
     from layernas_tf.training.recipe import default_recipe
-    from layernas_tf.training.train import (
-        save_model,
-        train_model,
-    )
+    from layernas_tf.training.train import save_model, train_model
 
     recipe = default_recipe(dataset, proxy=False)
     if values.epochs:

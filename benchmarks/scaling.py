@@ -26,14 +26,9 @@ from absl import flags
 from layernas_tf.algorithms.registry import make_algorithm
 from layernas_tf.comparison.runs import write_atomically
 from layernas_tf.comparison.style import MATPLOTLIB_DASH, style_of
-from layernas_tf.core.errors import (
-    UserError,
-    run_main,
-)
-from layernas_tf.space.budget import (
-    inside,
-    parse_budget,
-)
+from layernas_tf.core.app import run_main
+from layernas_tf.core.errors import UserError
+from layernas_tf.space.budget import inside, parse_budget
 from search_spaces.tabular.synthetic import synthetic
 
 LENGTHS = (5, 6, 7, 8, 10, 14, 20, 28, 40)

@@ -17,11 +17,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from absl import flags
 
-from layernas_tf.core.errors import run_main
-from layernas_tf.space.search_space import (
-    Architecture,
-    SearchSpace,
-)
+from layernas_tf.core.app import run_main
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Architecture
 
 
 def architectures(space: SearchSpace, number: int) -> Iterator[Architecture]:
@@ -52,7 +50,7 @@ def size_ratios(space: SearchSpace, number: int) -> dict[str, np.ndarray]:
     """Predicted over real sizes of converted files, by the cost's name."""
     import keras
 
-    from export.convert import convert_all
+    from export.conversion.convert import convert_all
 
     ratios = {"model_bytes": [], "float32_bytes": []}
     rng = np.random.default_rng(0)

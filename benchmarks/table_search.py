@@ -18,34 +18,20 @@ from collections.abc import Callable, Sequence
 from absl import flags
 from rich.console import Console
 
-from layernas_tf.algorithms.base import Candidate
 from layernas_tf.algorithms.registry import make_algorithm
-from layernas_tf.core.errors import (
-    UserError,
-    run_main,
-)
-from layernas_tf.core.workdir import (
-    check_workdir,
-    lock_workdir,
-    open_workdir,
-    write_json,
-)
-from layernas_tf.evaluators.base import Attempts, Evaluation
+from layernas_tf.core.app import run_main
+from layernas_tf.core.errors import UserError
+from layernas_tf.core.files import write_json
+from layernas_tf.core.workdir import check_workdir, lock_workdir, open_workdir
+from layernas_tf.evaluators.base import Evaluation
 from layernas_tf.pipeline.loop import search
 from layernas_tf.pipeline.trials_csv import TrialsCsv
-from layernas_tf.space.budget import (
-    Budget,
-    parse_budget,
-)
+from layernas_tf.space.budget import Budget, parse_budget
+from layernas_tf.space.candidate import Candidate
 from layernas_tf.study.storage import sqlite_url
-from layernas_tf.study.study import (
-    Study,
-    open_study,
-)
-from layernas_tf.workers.executor import (
-    Executor,
-    InProcess,
-)
+from layernas_tf.study.study import Study, open_study
+from layernas_tf.workers.attempts import Attempts
+from layernas_tf.workers.executor import Executor, InProcess
 from search_spaces.tabular.synthetic import synthetic
 
 TABLE = synthetic(layers=8, options=4, buckets=40)
@@ -85,10 +71,7 @@ def make_executor(
     make = functools.partial(make_evaluator, str(folder / EVALUATIONS), seconds)
     if workers == 1:
         return InProcess(make())
-    from layernas_tf.workers.ray_workers import (
-        RayWorkers,
-        Resources,
-    )
+    from layernas_tf.workers.ray_workers import RayWorkers, Resources
 
     return RayWorkers(
         make,

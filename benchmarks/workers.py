@@ -25,35 +25,18 @@ from absl import flags
 from rich.console import Console
 
 from benchmarks.table_search import EVALUATIONS, make_evaluator, open_table_study
-from layernas_tf.algorithms.base import Candidate
-from layernas_tf.core.errors import run_main
+from layernas_tf.core.app import run_main
 from layernas_tf.pipeline.config import SearchConfig
-from layernas_tf.pipeline.evaluation import (
-    evaluator_of_process,
-    make_executor,
-)
+from layernas_tf.pipeline.evaluation import evaluator_of_process, make_executor
 from layernas_tf.pipeline.loop import search
-from layernas_tf.pipeline.task import (
-    Task,
-    load_task,
-)
+from layernas_tf.pipeline.task import Task, load_task
 from layernas_tf.pipeline.trials_csv import TrialsCsv
+from layernas_tf.space.candidate import Candidate
 from layernas_tf.study.storage import sqlite_url
-from layernas_tf.study.study import (
-    Study,
-    open_study,
-)
+from layernas_tf.study.study import Study, open_study
 from layernas_tf.workers.child_process import ChildProcess
-from layernas_tf.workers.executor import (
-    Executor,
-    InProcess,
-    Outcome,
-    evaluate,
-)
-from layernas_tf.workers.ray_workers import (
-    RayWorkers,
-    Resources,
-)
+from layernas_tf.workers.executor import Executor, InProcess, Outcome, evaluate
+from layernas_tf.workers.ray_workers import RayWorkers, Resources
 
 SLEEP = 0.05
 """Seconds of a trial that measures an executor."""

@@ -2,24 +2,10 @@
 
 import itertools
 
-from layernas_tf.space.search_space import (
-    Option,
-    State,
-)
-from search_spaces.blocks.blocks import (
-    ConvBlock,
-    InvertedBottleneck,
-    Rescale,
-)
-from search_spaces.blocks.builder import (
-    BlockLayer,
-    block_space,
-    fixed,
-)
-from search_spaces.blocks.heads import (
-    ConvHead,
-    Stem,
-)
+from layernas_tf.space.types import Option, State
+from search_spaces.blocks.blocks import ConvBlock, InvertedBottleneck, Rescale
+from search_spaces.blocks.builder import BlockLayer, block_space, fixed
+from search_spaces.blocks.heads import ConvHead, Stem
 
 
 def stage(name, stride):

@@ -16,10 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import optuna  # noqa: E402
 
 from layernas_tf.space.budget import parse_budget
-from layernas_tf.study.optuna_sampler import (
-    LayerNASSampler,
-    suggest,
-)
+from layernas_tf.study.optuna_sampler import LayerNASSampler, suggest
 from search_spaces.tabular.synthetic import synthetic
 
 

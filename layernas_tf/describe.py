@@ -13,10 +13,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from layernas_tf.core.errors import (
-    UserError,
-    run_main,
-)
+from layernas_tf.core.app import run_main
+from layernas_tf.core.errors import UserError
 from layernas_tf.costs.latency import read_table, with_latency
 from layernas_tf.report.wording import (
     axis_title,
@@ -26,12 +24,8 @@ from layernas_tf.report.wording import (
     shape_text,
 )
 from layernas_tf.space.budget import format_exactly
-from layernas_tf.space.search_space import (
-    Architecture,
-    Layer,
-    Option,
-    SearchSpace,
-)
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Architecture, Layer, Option
 
 _SPACE = flags.DEFINE_string(
     "space",

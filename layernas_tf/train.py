@@ -17,27 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from layernas_tf.core.errors import (
-    UserError,
-    run_main,
-)
-from layernas_tf.core.workdir import (
-    lock_workdir,
-    open_workdir,
-    write_json,
-)
+from layernas_tf.core.app import run_main
+from layernas_tf.core.errors import UserError
+from layernas_tf.core.files import write_json
+from layernas_tf.core.workdir import lock_workdir, open_workdir
 from layernas_tf.datasets.augment import AUGMENTATIONS
-from layernas_tf.training.recipe import (
-    OPTIMIZERS,
-    SCHEDULES,
-    Recipe,
-)
+from layernas_tf.training.recipe import OPTIMIZERS, SCHEDULES, Recipe
 
 if TYPE_CHECKING:
-    from layernas_tf.space.search_space import (
-        Architecture,
-        SearchSpace,
-    )
+    from layernas_tf.space.search_space import SearchSpace
+    from layernas_tf.space.types import Architecture
 
 _ARCHITECTURE = flags.DEFINE_string(
     "architecture", None, "File that a search wrote: winner/architecture.json."

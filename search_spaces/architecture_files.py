@@ -7,10 +7,8 @@ import os
 from typing import Any
 
 from layernas_tf.core.errors import UserError
-from layernas_tf.space.search_space import (
-    Architecture,
-    SearchSpace,
-)
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Architecture
 from search_spaces.registry import get_space, names
 
 FILE_NAME = "architecture.json"

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from layernas_tf.core.errors import UserError
-from layernas_tf.space.search_space import State
+from layernas_tf.space.types import State
 
 SMALL_IMAGE = 64
 """Pixels below which the stem keeps the resolution: five steps of stride 2 would

@@ -7,22 +7,13 @@ import importlib.util
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from layernas_tf.algorithms.base import Candidate
 from layernas_tf.algorithms.registry import NAMES, make_algorithm, takes_reward_shape
-from layernas_tf.algorithms.reward_shaping import (
-    KINDS,
-    RewardShape,
-)
+from layernas_tf.algorithms.reward_shaping import KINDS, RewardShape
 from layernas_tf.core.errors import UserError
-from layernas_tf.space.budget import (
-    Budget,
-    inside,
-)
-from layernas_tf.space.search_space import (
-    Layer,
-    Option,
-    SearchSpace,
-)
+from layernas_tf.space.budget import Budget, inside
+from layernas_tf.space.candidate import Candidate
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Layer, Option
 from tests.chains import everything, random_space
 
 # Optuna's Gaussian process needs PyTorch, which nothing else here does.

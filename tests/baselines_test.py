@@ -7,7 +7,7 @@ import random
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from layernas_tf.algorithms.base import Candidate, History
+from layernas_tf.algorithms.base import History
 from layernas_tf.algorithms.evolution import RegularizedEvolution
 from layernas_tf.algorithms.local_search import LocalSearch, neighbours_inside
 from layernas_tf.algorithms.optuna_search import OptunaSearch
@@ -17,11 +17,8 @@ from layernas_tf.algorithms.registry import make_algorithm
 from layernas_tf.algorithms.reward_shaping import RewardShape
 from layernas_tf.algorithms.untried import Untried
 from layernas_tf.core.errors import UserError
-from layernas_tf.space.budget import (
-    Budget,
-    inside,
-    parse_budget,
-)
+from layernas_tf.space.budget import Budget, inside, parse_budget
+from layernas_tf.space.candidate import Candidate
 from layernas_tf.space.completions import BudgetedChain
 from search_spaces.tabular.synthetic import synthetic
 from tests.chains import everything, random_space

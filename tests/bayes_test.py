@@ -11,22 +11,11 @@ from layernas_tf.algorithms.bayesian_regression import (
 )
 from layernas_tf.algorithms.layernas_bayes import LayerNASBayes
 from layernas_tf.algorithms.memorial_solver import MemorialSolver
-from layernas_tf.algorithms.reward_features import (
-    GROUPS,
-    Effects,
-)
-from layernas_tf.space.budget import (
-    Budget,
-    inside,
-)
+from layernas_tf.algorithms.reward_features import GROUPS, Effects
+from layernas_tf.space.budget import Budget, inside
 from layernas_tf.space.completions import BudgetedChain
-from layernas_tf.space.search_space import (
-    Layer,
-    Metric,
-    Option,
-    SearchSpace,
-    State,
-)
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Layer, Metric, Option, State
 from tests.chains import everything, random_space
 
 _LAW = settings(max_examples=20, deadline=None)

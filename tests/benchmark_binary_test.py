@@ -11,9 +11,9 @@ import unittest
 
 from absl.testing import absltest, parameterized
 
-from export.benchmark import host_latency
-from export.convert import convert
+from export.conversion.convert import convert
 from export.tflite import runtime
+from export.timing.host import host_latency
 from layernas_tf.core.errors import UserError
 from tests import classifier
 

@@ -1,18 +1,9 @@
 from absl.testing import absltest, parameterized
 
 from layernas_tf.core.errors import UserError
-from layernas_tf.space.budget import (
-    Budget,
-    format_cost,
-    parse_budget,
-)
-from layernas_tf.space.search_space import (
-    Layer,
-    Metric,
-    Option,
-    SearchSpace,
-    State,
-)
+from layernas_tf.space.budget import Budget, format_cost, parse_budget
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Layer, Metric, Option, State
 
 
 def _space():

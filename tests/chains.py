@@ -4,13 +4,8 @@ import itertools
 
 import numpy as np
 
-from layernas_tf.space.search_space import (
-    Layer,
-    Metric,
-    Option,
-    SearchSpace,
-    State,
-)
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Layer, Metric, Option, State
 
 
 def random_space(

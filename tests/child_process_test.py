@@ -13,9 +13,10 @@ import time
 
 from absl.testing import absltest
 
-from layernas_tf.algorithms.base import Candidate
 from layernas_tf.core.errors import UserError
-from layernas_tf.evaluators.base import ONCE, Attempts, Evaluation, TrialFailure
+from layernas_tf.evaluators.base import Evaluation, TrialFailure
+from layernas_tf.space.candidate import Candidate
+from layernas_tf.workers.attempts import ONCE, Attempts
 from layernas_tf.workers.child_process import ChildProcess
 from tests.worker_evaluator import evaluator_in
 

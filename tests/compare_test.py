@@ -19,7 +19,7 @@ from absl.testing import absltest, parameterized
 
 from layernas_tf import compare
 from layernas_tf.algorithms.reward_shaping import RewardShape
-from layernas_tf.compare import Plan
+from layernas_tf.comparison.compare import Plan
 from layernas_tf.comparison.curves import (
     Curves,
     checkpoints,

@@ -8,11 +8,7 @@ import tempfile
 from absl.testing import absltest, parameterized
 
 from layernas_tf.core.errors import UserError
-from layernas_tf.pipeline.config import (
-    SearchConfig,
-    check_resume,
-    save,
-)
+from layernas_tf.pipeline.config import SearchConfig, check_resume, save
 
 _STORAGE = "postgresql://me:secret@db.example:5432/nas"
 

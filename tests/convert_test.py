@@ -12,13 +12,10 @@ import numpy as np
 from absl.testing import absltest, parameterized
 
 from export import convert as conversion
-from export.conversion.exporter import export_winner
 from export.conversion.keras_model import load_keras_model
+from export.exporter import export_winner
 from export.tflite import runtime
-from export.tflite.verify import (
-    keras_outputs,
-    verify,
-)
+from export.tflite.verify import keras_outputs, verify
 from layernas_tf.core.errors import UserError
 from tests import classifier
 

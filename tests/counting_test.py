@@ -6,10 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layernas_tf.core.errors import UserError
-from layernas_tf.space.budget import (
-    Budget,
-    inside,
-)
+from layernas_tf.space.budget import Budget, inside
 from layernas_tf.space.completions import BudgetedChain
 from tests.chains import everything, random_space
 

@@ -12,10 +12,7 @@ import tempfile
 from absl.testing import absltest
 
 from layernas_tf.describe import layer_table, offer_text
-from layernas_tf.space.search_space import (
-    Layer,
-    Option,
-)
+from layernas_tf.space.types import Layer, Option
 from search_spaces.mobile.mobilenet_v3 import mobilenet_v3_small
 from search_spaces.tabular.burger import burger
 

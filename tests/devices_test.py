@@ -22,10 +22,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from layernas_tf.checkpoint import Checkpoint
-from layernas_tf.devices import all_devices
+from layernas_tf.training.checkpoint import Checkpoint
+from layernas_tf.training.devices import all_devices
 from layernas_tf.training.recipe import Recipe
-from layernas_tf.training import evaluate_model, train_model
+from layernas_tf.training.evaluate import evaluate_model
+from layernas_tf.training.train import train_model
 from tests import small_networks
 
 tf.config.set_logical_device_configuration(

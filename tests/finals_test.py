@@ -21,17 +21,9 @@ from layernas_tf.pipeline.finals import (
     choose_finalists,
     run_finals,
 )
-from layernas_tf.space.budget import (
-    inside,
-    parse_budget,
-)
-from layernas_tf.space.search_space import (
-    Layer,
-    Metric,
-    Option,
-    SearchSpace,
-    State,
-)
+from layernas_tf.space.budget import inside, parse_budget
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Layer, Metric, Option, State
 from layernas_tf.study.storage import sqlite_url
 from layernas_tf.study.study import open_study
 from layernas_tf.training.recipe import Recipe

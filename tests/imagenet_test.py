@@ -13,14 +13,14 @@ import numpy as np
 from absl.testing import absltest, parameterized
 from PIL import Image
 
-from layernas_tf.algorithms.base import Candidate
 from layernas_tf.core.errors import UserError
 from layernas_tf.datasets import folder as folders
 from layernas_tf.datasets import load_dataset
 from layernas_tf.datasets import tensorflow_datasets as tfds_loader
 from layernas_tf.datasets.stream import StreamSplit, decode_part
 from layernas_tf.evaluators.keras_evaluator import KerasEvaluator
-from layernas_tf.space.search_space import State
+from layernas_tf.space.candidate import Candidate
+from layernas_tf.space.types import State
 from layernas_tf.training.recipe import Recipe
 from tests import imagenet_files, small_networks
 

@@ -13,17 +13,14 @@ from absl.testing import absltest, parameterized
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from layernas_tf.algorithms.base import Candidate
 from layernas_tf.algorithms.layernas import LayerNAS
 from layernas_tf.core.errors import UserError
 from layernas_tf.evaluators.base import TrialFailure
 from layernas_tf.evaluators.keras_evaluator import KerasEvaluator
 from layernas_tf.pipeline import config as configuration
 from layernas_tf.pipeline.config import SearchConfig
-from layernas_tf.training import (
-    inherit,
-    weight_store,
-)
+from layernas_tf.space.candidate import Candidate
+from layernas_tf.training import inherit, weight_store
 from layernas_tf.training.recipe import Recipe
 from layernas_tf.workers.child_process import ChildProcess
 from tests import small_networks

@@ -12,10 +12,7 @@ import keras
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from search_spaces.mobile.efficientnet import (
-    IMAGENET_DEVIATION,
-    IMAGENET_MEAN,
-)
+from search_spaces.mobile.efficientnet import IMAGENET_DEVIATION, IMAGENET_MEAN
 from search_spaces.registry import get_space
 
 CLASSES = 10

@@ -8,10 +8,10 @@ import keras
 import tensorflow as tf
 from absl.testing import absltest, parameterized
 
-from layernas_tf.algorithms.base import Candidate
 from layernas_tf.core.errors import UserError
 from layernas_tf.evaluators.base import TrialFailure
 from layernas_tf.evaluators.keras_evaluator import KerasEvaluator
+from layernas_tf.space.candidate import Candidate
 from layernas_tf.training.train import Recipe
 from tests import small_networks
 

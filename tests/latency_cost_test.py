@@ -10,16 +10,8 @@ import numpy as np
 from absl.testing import absltest, parameterized
 
 from layernas_tf.core.errors import UserError
-from layernas_tf.costs.latency import (
-    check_same_table,
-    read_table,
-    with_latency,
-)
-from layernas_tf.space.budget import (
-    Budget,
-    inside,
-    parse_budget,
-)
+from layernas_tf.costs.latency import check_same_table, read_table, with_latency
+from layernas_tf.space.budget import Budget, inside, parse_budget
 from layernas_tf.space.completions import BudgetedChain
 from layernas_tf.space.search_space import SearchSpace
 from tests.small_blocks import small_space, table_of

@@ -14,17 +14,11 @@ from collections.abc import Mapping
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from export.convert import convert
-from export.latency_table import measure_table
+from export.conversion.convert import convert
 from export.tflite import runtime
-from export.timing.latency_fit import (
-    calibration_networks,
-    fit,
-)
-from export.timing.space_files import (
-    block_file,
-    network_file,
-)
+from export.timing.latency_fit import calibration_networks, fit
+from export.timing.latency_table import measure_table
+from export.timing.space_files import block_file, network_file
 from layernas_tf.core.errors import UserError
 from layernas_tf.costs.latency import read_table, with_latency
 from search_spaces.registry import get_space

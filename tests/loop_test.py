@@ -11,28 +11,18 @@ import tempfile
 from absl.testing import absltest, parameterized
 from rich.console import Console
 
-from layernas_tf.algorithms.base import Candidate
 from layernas_tf.algorithms.registry import make_algorithm
 from layernas_tf.core.errors import UserError
 from layernas_tf.evaluators.base import Evaluation
 from layernas_tf.pipeline.loop import search
 from layernas_tf.pipeline.progress import TimeLeft
 from layernas_tf.pipeline.trials_csv import TrialsCsv
-from layernas_tf.space.budget import (
-    inside,
-    parse_budget,
-)
+from layernas_tf.space.budget import inside, parse_budget
+from layernas_tf.space.candidate import Candidate
 from layernas_tf.study.storage import sqlite_url
 from layernas_tf.study.study import open_study
-from layernas_tf.workers.executor import (
-    InProcess,
-    Outcome,
-    evaluate,
-)
-from search_spaces.tabular.burger import (
-    burger,
-    burger_table,
-)
+from layernas_tf.workers.executor import InProcess, Outcome, evaluate
+from search_spaces.tabular.burger import burger, burger_table
 from search_spaces.tabular.synthetic import synthetic
 
 _TABLE = synthetic(layers=5, options=4, buckets=30)

@@ -12,15 +12,13 @@ from absl.testing import absltest, parameterized
 
 from layernas_tf.core.errors import UserError
 from layernas_tf.costs.keras_profiler import profile
-from layernas_tf.tabular.table import (
-    all_architectures,
-    macro_names,
-)
+from layernas_tf.tabular.table import all_architectures
 from search_spaces.tabular.macro_bench import (
     channel_bench_macro_mobilenet,
     channel_bench_macro_resnet,
     nas_bench_macro,
 )
+from search_spaces.tabular.readers import macro_names
 from tests.graph_madds import graph_madds
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent

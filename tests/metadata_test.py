@@ -14,17 +14,10 @@ import zipfile
 import numpy as np
 from absl.testing import absltest
 
-from export.convert import convert_all
+from export.conversion.convert import convert_all
 from export.tflite import runtime
-from export.tflite.flatbuffer import (
-    read_model,
-    schema,
-)
-from export.tflite.metadata import (
-    Metadata,
-    read_metadata,
-    with_metadata,
-)
+from export.tflite.flatbuffer import read_model, schema
+from export.tflite.metadata import Metadata, read_metadata, with_metadata
 from layernas_tf.core.errors import UserError
 from tests import classifier
 

@@ -14,10 +14,7 @@ from absl.testing import absltest, parameterized
 from layernas_tf.core.errors import UserError
 from layernas_tf.costs.keras_profiler import profile
 from layernas_tf.tabular.table import all_architectures
-from search_spaces.tabular.nats_bench import (
-    WIDTHS,
-    nats_bench_size,
-)
+from search_spaces.tabular.nats_bench import WIDTHS, nats_bench_size
 from tests.graph_madds import graph_madds
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent

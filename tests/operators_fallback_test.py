@@ -8,12 +8,9 @@ import unittest
 
 from absl.testing import absltest
 
-from export.convert import convert_all
+from export.conversion.convert import convert_all
 from export.tflite import runtime
-from export.tflite.delegate_support import (
-    Fallbacks,
-    fallbacks,
-)
+from export.tflite.delegate_support import Fallbacks, fallbacks
 from tests import classifier
 
 

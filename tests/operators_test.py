@@ -9,7 +9,7 @@ from absl.testing import absltest, parameterized
 
 from benchmarks.size_and_memory import peak_memory_ratios
 from layernas_tf.costs import operators as ops
-from layernas_tf.space.search_space import State
+from layernas_tf.space.types import State
 from search_spaces.blocks.blocks import (
     ConvBlock,
     Identity,
@@ -18,15 +18,8 @@ from search_spaces.blocks.blocks import (
     SqueezeExcite,
     make_divisible,
 )
-from search_spaces.blocks.builder import (
-    block_space,
-    fixed,
-)
-from search_spaces.blocks.heads import (
-    ConvHead,
-    MobileNetV3Head,
-    Stem,
-)
+from search_spaces.blocks.builder import block_space, fixed
+from search_spaces.blocks.heads import ConvHead, MobileNetV3Head, Stem
 from search_spaces.registry import get_space
 
 X = State(channels=8, height=10, width=6)

@@ -10,19 +10,11 @@ import numpy as np
 from absl.testing import absltest
 from PIL import Image
 
-from export.convert import convert_all
+from export.conversion.convert import convert_all
 from export.tflite import runtime
-from export.tflite.memory import (
-    arena_bytes,
-    peak_memory,
-)
+from export.tflite.memory import arena_bytes, peak_memory
 from export.timing.benchmark_output import OperatorTime
-from export.timing.profile import (
-    Profile,
-    draw,
-    profile,
-    single_operators,
-)
+from export.timing.profile import Profile, draw, profile, single_operators
 from layernas_tf.core.errors import UserError
 from tests import classifier
 

@@ -10,17 +10,14 @@ import tempfile
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from export.conversion.exporter import export_winner
+from export.exporter import export_winner
 from export.quantization import quantize
 from export.quantization.quantized_network import quantized_network
 from export.tflite import runtime
 from export.tflite.metadata import read_metadata
 from layernas_tf.core.errors import UserError
 from layernas_tf.datasets import load_dataset
-from layernas_tf.space.search_space import (
-    Option,
-    State,
-)
+from layernas_tf.space.types import Option, State
 from search_spaces.architecture_files import beside, load_architecture
 from search_spaces.blocks.blocks import (
     ConvBlock,
@@ -28,16 +25,8 @@ from search_spaces.blocks.blocks import (
     Rescale,
     SqueezeExcite,
 )
-from search_spaces.blocks.builder import (
-    BlockLayer,
-    block_space,
-    fixed,
-)
-from search_spaces.blocks.heads import (
-    ConvHead,
-    MobileNetV3Head,
-    Stem,
-)
+from search_spaces.blocks.builder import BlockLayer, block_space, fixed
+from search_spaces.blocks.heads import ConvHead, MobileNetV3Head, Stem
 
 _ACTIVATIONS = ("relu6", "hard_swish", "swish")
 

@@ -13,18 +13,13 @@ from rich.console import Console
 
 from layernas_tf.algorithms.registry import make_algorithm
 from layernas_tf.core.errors import UserError
-from layernas_tf.evaluators.base import Attempts
 from layernas_tf.pipeline.loop import search
 from layernas_tf.pipeline.trials_csv import TrialsCsv
 from layernas_tf.study.storage import sqlite_url
 from layernas_tf.study.study import open_study
+from layernas_tf.workers.attempts import Attempts
 from layernas_tf.workers.limits import gpu_memory_mib
-from layernas_tf.workers.ray_workers import (
-    RayWorkers,
-    Resources,
-    connect,
-    shares,
-)
+from layernas_tf.workers.ray_workers import RayWorkers, Resources, connect, shares
 from tests.worker_evaluator import TABLE, evaluator_in
 
 

@@ -19,9 +19,7 @@ from __future__ import annotations
 import dataclasses
 
 from layernas_tf.space import Option, State
-from search_spaces.blocks import ConvBlock, InvertedBottleneck, Rescale
-from search_spaces.builder import BlockLayer, block_space, fixed
-from search_spaces.heads import ConvHead, Stem
+from search_spaces.blocks import (BlockLayer, ConvBlock, ConvHead, InvertedBottleneck, Rescale, Stem, block_space, fixed)
 
 
 @dataclasses.dataclass

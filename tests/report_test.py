@@ -29,10 +29,7 @@ from layernas_tf.report import (
 from layernas_tf.report.effects import effects_by_attribute
 from layernas_tf.report.figures import DRAWN, improvements, pareto_front
 from layernas_tf.report.headline import headline
-from layernas_tf.space.budget import (
-    inside,
-    parse_budget,
-)
+from layernas_tf.space.budget import inside, parse_budget
 from search_spaces.mobile.mobilenet_v3 import mobilenet_v3_small
 from search_spaces.tabular.burger import burger
 

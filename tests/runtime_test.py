@@ -9,7 +9,7 @@ import unittest
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from export.convert import convert_all
+from export.conversion.convert import convert_all
 from export.tflite import runtime
 from layernas_tf.core.errors import UserError
 from tests import classifier

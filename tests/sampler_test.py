@@ -11,22 +11,10 @@ from absl.testing import absltest, parameterized
 
 from layernas_tf.algorithms.registry import make_algorithm
 from layernas_tf.core.errors import UserError
-from layernas_tf.space.budget import (
-    inside,
-    parse_budget,
-)
-from layernas_tf.study.optuna_sampler import (
-    LayerNASSampler,
-    suggest,
-)
-from layernas_tf.study.trial import (
-    from_params,
-    to_params,
-)
-from search_spaces.tabular.burger import (
-    burger,
-    burger_table,
-)
+from layernas_tf.space.budget import inside, parse_budget
+from layernas_tf.study.optuna_sampler import LayerNASSampler, suggest
+from layernas_tf.study.optuna_trial import from_params, to_params
+from search_spaces.tabular.burger import burger, burger_table
 from search_spaces.tabular.synthetic import synthetic
 
 _TABLE = synthetic(layers=6, options=4, buckets=36)

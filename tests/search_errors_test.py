@@ -16,15 +16,8 @@ from rich.console import Console
 
 from layernas_tf import search
 from layernas_tf.core.errors import UserError
-from layernas_tf.core.workdir import (
-    lock_workdir,
-    open_workdir,
-)
-from layernas_tf.pipeline.config import (
-    SearchConfig,
-    check_resume,
-    save,
-)
+from layernas_tf.core.workdir import lock_workdir, open_workdir
+from layernas_tf.pipeline.config import SearchConfig, check_resume, save
 from search_spaces.registry import get_space
 from tests.small_blocks import table_of
 

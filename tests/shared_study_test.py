@@ -19,17 +19,14 @@ from unittest import mock
 
 from absl.testing import absltest
 
-from layernas_tf.algorithms.base import Candidate
 from layernas_tf.algorithms.registry import make_algorithm
 from layernas_tf.core.errors import UserError
 from layernas_tf.evaluators.base import Evaluation
 from layernas_tf.space.budget import parse_budget
+from layernas_tf.space.candidate import Candidate
 from layernas_tf.study import study as studies
 from layernas_tf.study.storage import sqlite_url
-from layernas_tf.study.study import (
-    Study,
-    open_study,
-)
+from layernas_tf.study.study import Study, open_study
 from layernas_tf.workers.executor import evaluate
 from search_spaces.tabular.synthetic import synthetic
 from tests.postgres_server import postgres, programs

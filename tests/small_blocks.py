@@ -11,11 +11,8 @@ import numpy as np
 
 from layernas_tf.costs import operators as ops
 from layernas_tf.costs.latency import KIND
-from layernas_tf.space.search_space import (
-    Option,
-    SearchSpace,
-    State,
-)
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Option, State
 from search_spaces.blocks.blocks import (
     ConvBlock,
     Identity,
@@ -23,16 +20,8 @@ from search_spaces.blocks.blocks import (
     Rescale,
     SqueezeExcite,
 )
-from search_spaces.blocks.builder import (
-    BlockLayer,
-    block_space,
-    fixed,
-)
-from search_spaces.blocks.heads import (
-    ConvHead,
-    MobileNetV3Head,
-    Stem,
-)
+from search_spaces.blocks.builder import BlockLayer, block_space, fixed
+from search_spaces.blocks.heads import ConvHead, MobileNetV3Head, Stem
 
 V3 = {"activation": "hard_swish", "squeeze_excite": SqueezeExcite()}
 SWISH = {

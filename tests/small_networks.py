@@ -7,12 +7,8 @@ import dataclasses
 import numpy as np
 
 from layernas_tf.datasets.split import ArraySplit, Dataset
-from layernas_tf.space.search_space import (
-    Layer,
-    Option,
-    SearchSpace,
-    State,
-)
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Layer, Option, State
 
 CLASSES = 3
 

@@ -3,13 +3,8 @@ import json
 from absl.testing import absltest
 
 from layernas_tf.core.errors import UserError
-from layernas_tf.space.search_space import (
-    Layer,
-    Metric,
-    Option,
-    SearchSpace,
-    State,
-)
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Layer, Metric, Option, State
 
 
 def _widen(state, option):

@@ -12,10 +12,7 @@ from hypothesis import strategies as st
 from layernas_tf.core.errors import UserError
 from layernas_tf.space.budget import Budget
 from layernas_tf.tabular.table import all_architectures
-from search_spaces.tabular.synthetic import (
-    parse_synthetic,
-    synthetic,
-)
+from search_spaces.tabular.synthetic import parse_synthetic, synthetic
 
 
 def _compared(table, low, high):

@@ -18,15 +18,9 @@ import time
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from layernas_tf.algorithms.base import Candidate
 from layernas_tf.core.errors import UserError
-from layernas_tf.evaluators.table import TableEvaluator
 from layernas_tf.space.budget import parse_budget
-from layernas_tf.tabular.table import (
-    all_architectures,
-    macro_names,
-    nats_names,
-)
+from layernas_tf.tabular.table import all_architectures
 from search_spaces.tabular.load import load_table
 from search_spaces.tabular.macro_bench import (
     channel_bench_macro_mobilenet,
@@ -34,6 +28,7 @@ from search_spaces.tabular.macro_bench import (
     nas_bench_macro,
 )
 from search_spaces.tabular.nats_bench import nats_bench_size
+from search_spaces.tabular.readers import macro_names, nats_names
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TABLES = pathlib.Path(os.environ.get("LAYERNAS_TABLES") or ROOT.parent / "shared/data")
@@ -109,9 +104,9 @@ class TablesTest(parameterized.TestCase):
         self.assertEqual(table.space.size, 32768)
         for index in (0, 1, 284, 32767):
             architecture = tuple(int(digit) for digit in f"{index:05o}")
-            evaluation = TableEvaluator(table)(Candidate(architecture, 0))
-            self.assertAlmostEqual(evaluation.reward, index % 997 / 10)
-            self.assertAlmostEqual(evaluation.metrics["test"], index % 997 / 20)
+            row = table.query(architecture)
+            self.assertAlmostEqual(row.valid, index % 997 / 10)
+            self.assertAlmostEqual(row.test, index % 997 / 20)
 
     def test_best_is_the_best_valid_inside_every_budget(self):
         rng = np.random.default_rng(1)

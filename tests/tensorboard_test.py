@@ -13,10 +13,7 @@ from absl.testing import absltest
 from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
 from tensorboard.plugins.hparams import api_pb2, metadata
 
-from layernas_tf.pipeline.tensorboard import (
-    log_experiment,
-    log_trial,
-)
+from layernas_tf.pipeline.tensorboard import log_experiment, log_trial
 from search_spaces.tabular.burger import burger
 
 

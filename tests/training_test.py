@@ -16,10 +16,7 @@ from layernas_tf.training.checkpoint import Checkpoint
 from layernas_tf.training.optimizer import make_optimizer
 from layernas_tf.training.scoring import score
 from layernas_tf.training.segment_training import predict_segments
-from layernas_tf.training.segments import (
-    SegmentCache,
-    cut,
-)
+from layernas_tf.training.segments import SegmentCache, cut
 from layernas_tf.training.train import (
     Recipe,
     default_recipe,

@@ -9,12 +9,9 @@ import unittest
 import numpy as np
 from absl.testing import absltest
 
-from export.convert import convert
+from export.conversion.convert import convert
 from export.tflite import runtime
-from export.tflite.verify import (
-    keras_outputs,
-    verify,
-)
+from export.tflite.verify import keras_outputs, verify
 from layernas_tf.core.errors import UserError
 from tests import classifier
 

@@ -7,8 +7,8 @@ import pathlib
 import signal
 import time
 
-from layernas_tf.algorithms.base import Candidate
 from layernas_tf.evaluators.base import Evaluation
+from layernas_tf.space.candidate import Candidate
 from search_spaces.tabular.synthetic import synthetic
 
 TABLE = synthetic(layers=5, options=4, buckets=30)

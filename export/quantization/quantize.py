@@ -15,16 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from export.conversion.saved_model import (
-    convert_saved_model,
-    write_saved_model,
-)
+from export.conversion.saved_model import convert_saved_model, write_saved_model
 from export.tflite.quiet import captured_stderr
 from layernas_tf.core.errors import UserError
-from layernas_tf.space.search_space import (
-    Architecture,
-    SearchSpace,
-)
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Architecture
 from layernas_tf.training.recipe import default_recipe
 
 if TYPE_CHECKING:

@@ -22,15 +22,9 @@ from absl import flags
 from flatbuffers import number_types
 from flatbuffers.table import Table
 
-from export.tflite.flatbuffer import (
-    read_model,
-    schema,
-    write_model,
-)
-from layernas_tf.core.errors import (
-    UserError,
-    run_main,
-)
+from export.tflite.flatbuffer import read_model, schema, write_model
+from layernas_tf.core.app import run_main
+from layernas_tf.core.errors import UserError
 
 _NAME = b"TFLITE_METADATA"
 _IDENTIFIER = b"M001"

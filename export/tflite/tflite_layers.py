@@ -11,12 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from export.tflite.tflite_graph import (
-    RELU6,
-    SIGMOID,
-    Graph,
-    Tensor,
-)
+from export.tflite.tflite_graph import RELU6, SIGMOID, Graph, Tensor
 
 _FUSED = {"linear": 0, "relu": 1, "relu6": 3}
 _PADDING = {"same": 0, "valid": 1}

@@ -11,10 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from export.tflite import runtime as runtimes
-from export.tflite.delegate_support import (
-    Fallbacks,
-    fallbacks,
-)
+from export.tflite.delegate_support import Fallbacks, fallbacks
 from layernas_tf.core.errors import UserError
 
 if TYPE_CHECKING:

@@ -12,10 +12,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from export.timing.benchmark_output import (
-    BenchmarkOutput,
-    parse_output,
-)
+from export.timing.benchmark_output import BenchmarkOutput, parse_output
 from layernas_tf.core.errors import UserError
 
 DELEGATES = {

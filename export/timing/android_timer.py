@@ -10,16 +10,9 @@ import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
 
-from export.timing.android import (
-    WHERE,
-    Adb,
-    Device,
-)
+from export.timing.android import WHERE, Adb, Device
 from export.timing.benchmark_output import parse_output
-from export.timing.host_timer import (
-    NOTHING,
-    nothing,
-)
+from export.timing.host_timer import NOTHING, nothing
 from layernas_tf.core.errors import UserError
 
 _FOLDER = "/data/local/tmp"

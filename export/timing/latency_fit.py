@@ -14,10 +14,8 @@ import numpy as np
 
 from layernas_tf.space.budget import Budget
 from layernas_tf.space.completions import BudgetedChain
-from layernas_tf.space.search_space import (
-    Architecture,
-    SearchSpace,
-)
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Architecture
 
 _RANDOM = 6
 _SHARES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7)

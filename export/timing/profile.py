@@ -19,11 +19,7 @@ from typing import Any
 import numpy as np
 
 from export.tflite import runtime as runtimes
-from export.tflite.flatbuffer import (
-    read_model,
-    schema,
-    write_model,
-)
+from export.tflite.flatbuffer import read_model, schema, write_model
 from export.timing.benchmark_output import OperatorTime
 from layernas_tf.core.errors import UserError
 

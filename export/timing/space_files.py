@@ -12,18 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from export.conversion.saved_model import (
-    convert_saved_model,
-    write_saved_model,
-)
+from export.conversion.saved_model import convert_saved_model, write_saved_model
 from export.tflite.tflite_graph import Graph
 from export.tflite.tflite_layers import TfliteLayers
 from layernas_tf.core.errors import UserError
-from layernas_tf.space.search_space import (
-    Architecture,
-    SearchSpace,
-    State,
-)
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Architecture, State
 
 
 def check_blocks(space: SearchSpace) -> None:

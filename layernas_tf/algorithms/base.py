@@ -13,31 +13,10 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from layernas_tf.space.budget import (
-    Budget,
-    inside,
-)
-from layernas_tf.space.search_space import (
-    Architecture,
-    SearchSpace,
-)
-
-
-@dataclasses.dataclass(frozen=True)
-class Candidate:
-    """An architecture that an algorithm wants to be evaluated.
-
-    Attributes:
-      architecture: What to train.
-      number: The ask's number, counted from 0; also the trial's number.
-      layer: For LayerNAS, the layer whose option was just chosen.
-      parent: For LayerNAS, the kept candidate that this one is a child of.
-    """
-
-    architecture: Architecture
-    number: int
-    layer: int | None = None
-    parent: Architecture | None = None
+from layernas_tf.space.budget import Budget, inside
+from layernas_tf.space.candidate import Candidate
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Architecture
 
 
 class Algorithm(Protocol):

@@ -14,15 +14,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from layernas_tf.algorithms.base import Answer, Candidate, History
+from layernas_tf.algorithms.base import Answer, History
 from layernas_tf.algorithms.memorial_table import MemorialTable
 from layernas_tf.core.errors import UserError
 from layernas_tf.space.budget import Budget
+from layernas_tf.space.candidate import Candidate
 from layernas_tf.space.completions import BudgetedChain
-from layernas_tf.space.search_space import (
-    Architecture,
-    SearchSpace,
-)
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Architecture
 
 
 class LayerNAS:

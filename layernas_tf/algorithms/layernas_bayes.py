@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from layernas_tf.algorithms.base import Answer, Candidate, History
+from layernas_tf.algorithms.base import Answer, History
 from layernas_tf.algorithms.bayesian_regression import (
     Moments,
     Posterior,
@@ -29,16 +29,12 @@ from layernas_tf.algorithms.bayesian_regression import (
     posterior,
 )
 from layernas_tf.algorithms.memorial_solver import MemorialSolver
-from layernas_tf.algorithms.reward_features import (
-    GROUPS,
-    Effects,
-)
+from layernas_tf.algorithms.reward_features import GROUPS, Effects
 from layernas_tf.space.budget import Budget
+from layernas_tf.space.candidate import Candidate
 from layernas_tf.space.completions import BudgetedChain
-from layernas_tf.space.search_space import (
-    Architecture,
-    SearchSpace,
-)
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Architecture
 
 _SCALE = {
     "slope": 0.3,

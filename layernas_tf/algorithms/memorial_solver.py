@@ -17,7 +17,7 @@ import numpy as np
 from layernas_tf.algorithms.reward_features import Effects
 from layernas_tf.space.budget import inside
 from layernas_tf.space.completions import BudgetedChain
-from layernas_tf.space.search_space import Architecture
+from layernas_tf.space.types import Architecture
 
 UNITS = 512
 """Cost buckets between the cheapest architecture and the limit."""

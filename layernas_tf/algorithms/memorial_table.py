@@ -13,10 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from layernas_tf.core.errors import UserError
-from layernas_tf.space.search_space import (
-    Architecture,
-    SearchSpace,
-)
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Architecture
 
 
 @dataclasses.dataclass(frozen=True)

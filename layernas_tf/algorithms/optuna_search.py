@@ -6,16 +6,14 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from layernas_tf.algorithms.base import Answer, Candidate, History
+from layernas_tf.algorithms.base import Answer, History
 from layernas_tf.algorithms.untried import Untried
 from layernas_tf.core.errors import UserError
 from layernas_tf.space.budget import Budget
+from layernas_tf.space.candidate import Candidate
 from layernas_tf.space.completions import BudgetedChain
-from layernas_tf.space.search_space import (
-    Architecture,
-    Layer,
-    SearchSpace,
-)
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Architecture, Layer
 
 SAMPLERS = ("tpe", "nsga2", "gp")
 

@@ -20,11 +20,8 @@ from collections.abc import Hashable
 
 import numpy as np
 
-from layernas_tf.space.search_space import (
-    Architecture,
-    Layer,
-    SearchSpace,
-)
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Architecture, Layer
 
 GROUPS = ("slope", "bend", "layer slope", "layer bend", "neighbours")
 """Kinds of coefficients; the scale of each is learned from the data."""

@@ -13,7 +13,7 @@ import numpy as np
 from layernas_tf.algorithms.base import History
 from layernas_tf.space.budget import inside
 from layernas_tf.space.completions import BudgetedChain
-from layernas_tf.space.search_space import Architecture
+from layernas_tf.space.types import Architecture
 
 _DRAWS = 64
 

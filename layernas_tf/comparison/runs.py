@@ -17,10 +17,7 @@ import numpy as np
 from layernas_tf.algorithms.registry import make_algorithm, takes_reward_shape
 from layernas_tf.algorithms.reward_shaping import RewardShape
 from layernas_tf.core.errors import UserError
-from layernas_tf.space.budget import (
-    Budget,
-    inside,
-)
+from layernas_tf.space.budget import Budget, inside
 from layernas_tf.tabular.table import Table
 from layernas_tf.workers.child_process import end_with_parent
 

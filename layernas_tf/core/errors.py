@@ -2,51 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Sequence
-
-from absl import app, flags
-
 
 class UserError(ValueError):
     """Bad input: one line saying what is wrong, where, and what would be right."""
 
 
-def _parse_flags(argv: Sequence[str]) -> list[str]:
-    try:
-        rest = flags.FLAGS(list(argv))
-    except flags.Error as error:
-        _exit_with(f"{error} (--help lists the flags)")
-    if len(rest) > 1:
-        _exit_with(
-            f"unexpected argument {rest[1]!r}: options are given as --flag=value"
-        )
-    return rest
-
-
-def _exit_with(message: str) -> None:
-    print("error: " + " ".join(str(message).split()), file=sys.stderr)
-    sys.stderr.flush()
-    sys.exit(2)
-
-
-def run_main(main: Callable[[Sequence[str]], None]) -> None:
-    """Runs an absl binary; a `UserError` becomes one line on stderr and exit code 2.
-
-    TensorFlow's start-up chatter is switched off before anything imports it, unless
-    the user has set TF_CPP_MIN_LOG_LEVEL.
-    """
-    # 2 would still let through a line about CUDA wherever there is no GPU.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-    def guarded(argv: Sequence[str]) -> None:
-        try:
-            main(argv)
-        except UserError as error:
-            _exit_with(error)
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
-            sys.exit(130)
-
-    app.run(guarded, flags_parser=_parse_flags)
+def describe(error: BaseException) -> str:
+    """An exception as one line; of this package's own, the message says it all."""
+    text = " ".join(str(error).split())[:500]
+    if text and type(error).__module__.startswith("layernas_tf."):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

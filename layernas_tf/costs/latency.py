@@ -17,13 +17,8 @@ from typing import Any
 
 from layernas_tf.core.errors import UserError
 from layernas_tf.space.budget import LATENCY
-from layernas_tf.space.search_space import (
-    Layer,
-    Metric,
-    Option,
-    SearchSpace,
-    State,
-)
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Layer, Metric, Option, State
 
 KIND = "layernas_tf latency table"
 VERSION = 1

@@ -30,7 +30,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
-from layernas_tf.space.search_space import State
+from layernas_tf.space.types import State
 
 FUSED_ACTIVATIONS = ("linear", "relu", "relu6")
 """Activations that TFLite runs inside the operator before."""

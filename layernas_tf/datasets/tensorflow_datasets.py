@@ -18,12 +18,7 @@ from layernas_tf.datasets.split import (
     side_for,
     to_square,
 )
-from layernas_tf.datasets.stream import (
-    HELD_BYTES,
-    PHOTO_CROP,
-    StreamSplit,
-    stream_side,
-)
+from layernas_tf.datasets.stream import HELD_BYTES, PHOTO_CROP, StreamSplit, stream_side
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -11,20 +11,14 @@ import time
 
 import numpy as np
 
-from layernas_tf.algorithms.base import Candidate
 from layernas_tf.core.errors import UserError
 from layernas_tf.datasets.split import Dataset
 from layernas_tf.evaluators.base import Evaluation, TrialFailure
+from layernas_tf.space.candidate import Candidate
 from layernas_tf.space.search_space import SearchSpace
-from layernas_tf.training.inherit import (
-    descend,
-    weights_of,
-)
+from layernas_tf.training.inherit import descend, weights_of
 from layernas_tf.training.recipe import Recipe
-from layernas_tf.training.train import (
-    precision,
-    train_model,
-)
+from layernas_tf.training.train import precision, train_model
 from layernas_tf.training.weight_store import keep
 
 _KERNELS_KEPT = 10

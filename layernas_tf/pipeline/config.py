@@ -14,10 +14,7 @@ from typing import Any
 from absl import flags
 
 from layernas_tf.core.errors import UserError
-from layernas_tf.core.workdir import (
-    read_json,
-    write_json,
-)
+from layernas_tf.core.files import read_json, write_json
 
 _LONGEST = 1e6
 """Seconds that a trial may have, far more than any needs."""

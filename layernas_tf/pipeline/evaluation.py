@@ -10,17 +10,12 @@ import pathlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from layernas_tf.evaluators.base import Attempts, Evaluator
+from layernas_tf.evaluators.base import Evaluator
 from layernas_tf.pipeline.config import SearchConfig
-from layernas_tf.pipeline.task import (
-    Task,
-    load_task,
-)
+from layernas_tf.pipeline.task import Task, load_task
+from layernas_tf.workers.attempts import Attempts
 from layernas_tf.workers.child_process import ChildProcess
-from layernas_tf.workers.executor import (
-    Executor,
-    InProcess,
-)
+from layernas_tf.workers.executor import Executor, InProcess
 
 if TYPE_CHECKING:
     from layernas_tf.training.segments import SegmentCache
@@ -42,10 +37,7 @@ def make_executor(
     make = functools.partial(evaluator_of_process, trained, folder.resolve())
     attempts = Attempts(config.trial_timeout, config.trial_retries, say)
     if config.uses_ray:
-        from layernas_tf.workers.ray_workers import (
-            RayWorkers,
-            Resources,
-        )
+        from layernas_tf.workers.ray_workers import RayWorkers, Resources
 
         return RayWorkers(
             make,

@@ -14,17 +14,11 @@ import pathlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from layernas_tf.core.errors import UserError
-from layernas_tf.core.workdir import (
-    read_json,
-    write_json,
-)
-from layernas_tf.evaluators.base import describe
+from layernas_tf.core.errors import UserError, describe
+from layernas_tf.core.files import read_json, write_json
 from layernas_tf.space.budget import inside
-from layernas_tf.space.search_space import (
-    Architecture,
-    SearchSpace,
-)
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Architecture
 from layernas_tf.study.study import Study
 from layernas_tf.training.recipe import Recipe
 
@@ -209,11 +203,7 @@ class FinalTrainer:
     ) -> Training:
         import keras
 
-        from layernas_tf.training.train import (
-            precision,
-            save_model,
-            train_model,
-        )
+        from layernas_tf.training.train import precision, save_model, train_model
 
         try:
             keras.utils.set_random_seed(seed)

@@ -13,15 +13,9 @@ from rich.console import Console
 
 from layernas_tf.core.errors import UserError
 from layernas_tf.pipeline.progress import showing
-from layernas_tf.pipeline.tensorboard import (
-    log_experiment,
-    log_trial,
-)
+from layernas_tf.pipeline.tensorboard import log_experiment, log_trial
 from layernas_tf.pipeline.trials_csv import TrialsCsv
-from layernas_tf.space.budget import (
-    Budget,
-    inside,
-)
+from layernas_tf.space.budget import Budget, inside
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.study.study import Study
 from layernas_tf.study.trial import Trial

@@ -13,10 +13,7 @@ from layernas_tf.algorithms.layernas import LayerNAS
 from layernas_tf.algorithms.layernas_bayes import LayerNASBayes
 from layernas_tf.algorithms.memorial_table import table_of_trials
 from layernas_tf.costs.latency import LatencyTable
-from layernas_tf.pipeline.finals import (
-    Finals,
-    Training,
-)
+from layernas_tf.pipeline.finals import Finals, Training
 from layernas_tf.report import (
     ExportedFile,
     LayerEffects,
@@ -27,17 +24,9 @@ from layernas_tf.report import (
     TrainedNetwork,
 )
 from layernas_tf.report.wording import NONE, cost_text, share_text
-from layernas_tf.space.budget import (
-    LATENCY,
-    PEAK_MEMORY,
-    inside,
-)
-from layernas_tf.space.search_space import (
-    Architecture,
-    Metric,
-)
+from layernas_tf.space.budget import LATENCY, PEAK_MEMORY, inside
+from layernas_tf.space.types import Architecture, Metric
 from layernas_tf.study.study import Study
-from layernas_tf.study.trial import costs
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -74,7 +63,7 @@ def latency_notes(
     """What the winner takes here beside what the latency table says."""
     if table is None:
         return []
-    expected = costs(study.space, finals.winner.architecture)[LATENCY]
+    expected = study.space.costs(finals.winner.architecture)[LATENCY]
     text = f"The latency table gives the winner {expected:.3g} ms ({table})"
     for file in files:
         if file.format == f"TFLite {table.format}" and file.latency_ms is not None:
@@ -96,7 +85,7 @@ def memory_notes(
                 continue
             metric = Metric(PEAK_MEMORY, unit="bytes")
             taken = cost_text(file.arena_bytes, metric)
-            counted = costs(study.space, finals.winner.architecture)[PEAK_MEMORY]
+            counted = study.space.costs(finals.winner.architecture)[PEAK_MEMORY]
             text = (
                 f"The activations of {file.name} take {taken} in TFLite's interpreter; "
                 f"the search counted {cost_text(counted, metric)}"
@@ -116,7 +105,7 @@ def metrics_json(
 ) -> dict[str, Any]:
     """The content of winner/metrics.json; accuracies in 0..1, costs by metric."""
     winner = finals.winner
-    cost = costs(study.space, winner.architecture)
+    cost = study.space.costs(winner.architecture)
     return {
         "space": study.space.name,
         "dataset": config["dataset"],
@@ -129,7 +118,7 @@ def metrics_json(
         "costs": cost,
         **_accuracies(finals.winner_trainings),
         "default": {
-            "costs": costs(study.space, study.space.default),
+            "costs": study.space.costs(study.space.default),
             **_accuracies(finals.default_trainings),
         },
         "files": {
@@ -204,7 +193,7 @@ def _trained(study: Study, finals: Finals) -> tuple[TrainedNetwork, ...]:
         return TrainedNetwork(
             name=name,
             architecture=architecture,
-            costs=costs(study.space, architecture),
+            costs=study.space.costs(architecture),
             trial=finalist and finalist.trial,
             proxy_reward=finalist and finalist.proxy_reward,
             valid_accuracy=figures["valid_accuracy"],
@@ -226,7 +215,7 @@ def _trained(study: Study, finals: Finals) -> tuple[TrainedNetwork, ...]:
                 else TrainedNetwork(
                     name=name,
                     architecture=finalist.architecture,
-                    costs=costs(study.space, finalist.architecture),
+                    costs=study.space.costs(finalist.architecture),
                     trial=finalist.trial,
                     proxy_reward=finalist.proxy_reward,
                     valid_accuracy=training.valid_accuracy,
@@ -300,7 +289,7 @@ def network_table(study: Study, finals: Finals) -> Table:
     def row(
         name: str, architecture: Architecture, trainings: Sequence[Training]
     ) -> None:
-        cost = costs(study.space, architecture)
+        cost = study.space.costs(architecture)
         figures = _accuracies(trainings)
         table.add_row(
             name,

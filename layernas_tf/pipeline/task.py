@@ -7,14 +7,10 @@ from typing import TYPE_CHECKING
 
 from layernas_tf.algorithms.registry import NAMES as ALGORITHMS
 from layernas_tf.algorithms.registry import make_algorithm
-from layernas_tf.core.errors import UserError
+from layernas_tf.core.errors import UserError, describe
 from layernas_tf.costs.latency import LatencyTable, read_table, with_latency
-from layernas_tf.evaluators.base import describe
 from layernas_tf.pipeline.config import SearchConfig
-from layernas_tf.space.budget import (
-    Budget,
-    parse_budget,
-)
+from layernas_tf.space.budget import Budget, parse_budget
 from layernas_tf.space.search_space import SearchSpace
 
 if TYPE_CHECKING:

@@ -13,11 +13,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from layernas_tf.core.errors import UserError
-from layernas_tf.core.workdir import write_text
-from layernas_tf.space.budget import (
-    Budget,
-    inside,
-)
+from layernas_tf.core.files import write_text
+from layernas_tf.space.budget import Budget, inside
 from layernas_tf.space.search_space import SearchSpace
 
 if TYPE_CHECKING:

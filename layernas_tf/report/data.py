@@ -6,10 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 
 from layernas_tf.space.budget import Budget
-from layernas_tf.space.search_space import (
-    Architecture,
-    SearchSpace,
-)
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Architecture
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,11 +11,7 @@ from layernas_tf.report.heatmaps import GRADIENT, effects_figure
 from layernas_tf.report.page import chart
 from layernas_tf.report.tables import cell, table
 from layernas_tf.report.wording import NONE
-from layernas_tf.space.search_space import (
-    AttributeValue,
-    Layer,
-    Option,
-)
+from layernas_tf.space.types import AttributeValue, Layer, Option
 
 _ROW = 24
 """Height of a row of a heat map, in CSS pixels."""

@@ -22,10 +22,7 @@ from layernas_tf.report.style import (
     tame,
 )
 from layernas_tf.report.wording import axis_title, cost_text, metric_of, reward_text
-from layernas_tf.space.budget import (
-    Budget,
-    inside,
-)
+from layernas_tf.space.budget import Budget, inside
 
 DRAWN = 2500
 """The most trials that a figure draws; a browser stays quick with that many."""

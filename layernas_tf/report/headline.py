@@ -17,7 +17,7 @@ from layernas_tf.report.wording import (
     share_text,
 )
 from layernas_tf.space.budget import inside
-from layernas_tf.space.search_space import Metric
+from layernas_tf.space.types import Metric
 
 
 def trained_network(data: ReportData, name: str) -> TrainedNetwork | None:

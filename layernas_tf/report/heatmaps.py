@@ -5,14 +5,7 @@ from __future__ import annotations
 import math
 
 from layernas_tf.report.data import MemorialTable, ReportData
-from layernas_tf.report.style import (
-    ORANGE,
-    Figure,
-    layout,
-    reward_title,
-    scaled,
-    tame,
-)
+from layernas_tf.report.style import ORANGE, Figure, layout, reward_title, scaled, tame
 from layernas_tf.report.wording import (
     axis_title,
     cost_text,

@@ -7,12 +7,7 @@ import os
 from layernas_tf.report import tables
 from layernas_tf.report.data import MemorialTable, ReportData
 from layernas_tf.report.effects import effects_html
-from layernas_tf.report.figures import (
-    DRAWN,
-    completed,
-    cost_figure,
-    trials_figure,
-)
+from layernas_tf.report.figures import DRAWN, completed, cost_figure, trials_figure
 from layernas_tf.report.headline import headline, lead_metric, tiles
 from layernas_tf.report.heatmaps import memorial_figure
 from layernas_tf.report.page import Section, chart, render, write_page

@@ -18,10 +18,7 @@ from layernas_tf.report.wording import (
     shown_metrics,
 )
 from layernas_tf.space.budget import inside
-from layernas_tf.space.search_space import (
-    Architecture,
-    Metric,
-)
+from layernas_tf.space.types import Architecture, Metric
 
 _MOST_REASONS = 20
 

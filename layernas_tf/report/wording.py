@@ -5,16 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from layernas_tf.report.data import ReportData
-from layernas_tf.space.budget import (
-    Budget,
-    format_cost,
-)
-from layernas_tf.space.search_space import (
-    Architecture,
-    Metric,
-    SearchSpace,
-    State,
-)
+from layernas_tf.space.budget import Budget, format_cost
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Architecture, Metric, State
 
 NONE = "–"
 """What stands where there is no figure."""

@@ -8,21 +8,15 @@ completion of any prefix is an exact dynamic program over them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from layernas_tf.core.errors import UserError
-
-if TYPE_CHECKING:
-    from layernas_tf.space.search_space import (
-        SearchSpace,
-        State,
-    )
+from layernas_tf.space.types import Layer, Metric, State
 
 
 class Chain:
-    """The transitions of a space, compiled.
+    """The transitions of a chain of layers, compiled.
 
     With `S_i` states that can reach layer `i` and `O_i` options there:
 
@@ -34,41 +28,58 @@ class Chain:
       cost: By metric name, for layer `i` a float array `(S_i, O_i)`.
     """
 
-    def __init__(self, space: SearchSpace):
-        self.metrics = tuple(metric.name for metric in space.metrics)
-        self.kinds = {metric.name: metric.kind for metric in space.metrics}
-        self.states: list[list[State]] = [[space.start]]
+    def __init__(
+        self,
+        start: State,
+        layers: Sequence[Layer],
+        metrics: Sequence[Metric],
+        name: str = "",
+    ):
+        """Compiles the chain.
+
+        Args:
+          start: The state that the first layer receives.
+          layers: In order.
+          metrics: The costs that every transition returns.
+          name: Of the search space, for errors.
+
+        Raises:
+          UserError: A transition returns no cost, or one that is no cost.
+        """
+        self.metrics = tuple(metric.name for metric in metrics)
+        self.kinds = {metric.name: metric.kind for metric in metrics}
+        self.states: list[list[State]] = [[start]]
         self.next_state: list[np.ndarray] = []
-        self.cost: dict[str, list[np.ndarray]] = {name: [] for name in self.metrics}
-        for layer in space.layers:
+        self.cost: dict[str, list[np.ndarray]] = {m: [] for m in self.metrics}
+        for layer in layers:
             index: dict[State, int] = {}
             shape = len(self.states[-1]), len(layer.options)
             following = np.empty(shape, np.int64)
-            costs = {name: np.empty(shape) for name in self.metrics}
+            costs = {m: np.empty(shape) for m in self.metrics}
             for s, state in enumerate(self.states[-1]):
                 for o, option in enumerate(layer.options):
                     after, cost = layer.transition(state, option)
                     following[s, o] = index.setdefault(after, len(index))
-                    for name in self.metrics:
+                    for metric in self.metrics:
                         try:
-                            costs[name][s, o] = cost[name]
+                            costs[metric][s, o] = cost[metric]
                         except KeyError:
                             raise UserError(
-                                f"space {space.name!r}: layer {layer.name!r} returned "
-                                f"no cost {name!r}, got {sorted(cost)}"
+                                f"space {name!r}: layer {layer.name!r} returned "
+                                f"no cost {metric!r}, got {sorted(cost)}"
                             ) from None
-                        if not 0 <= costs[name][s, o] < np.inf:
+                        if not 0 <= costs[metric][s, o] < np.inf:
                             raise UserError(
-                                f"space {space.name!r}: layer {layer.name!r}, option "
-                                f"{option.label}: {name} must be a finite number >= 0, "
-                                f"got {cost[name]}"
+                                f"space {name!r}: layer {layer.name!r}, option "
+                                f"{option.label}: {metric} must be a finite number >= "
+                                f"0, got {cost[metric]}"
                             )
             self.states.append(list(index))
             self.next_state.append(following)
-            for name in self.metrics:
-                self.cost[name].append(costs[name])
-        self._cheapest = {name: self._bounds(name, np.min) for name in self.metrics}
-        self._dearest = {name: self._bounds(name, np.max) for name in self.metrics}
+            for metric in self.metrics:
+                self.cost[metric].append(costs[metric])
+        self._cheapest = {m: self._bounds(m, np.min) for m in self.metrics}
+        self._dearest = {m: self._bounds(m, np.max) for m in self.metrics}
 
     def __len__(self) -> int:
         return len(self.next_state)

@@ -19,10 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from layernas_tf.core.errors import UserError
-from layernas_tf.space.budget import (
-    Budget,
-    format_cost,
-)
+from layernas_tf.space.budget import Budget, format_cost
 from layernas_tf.space.chain import Chain
 from layernas_tf.space.completion_tables import (
     Counts,
@@ -30,7 +27,7 @@ from layernas_tf.space.completion_tables import (
     exact_tables,
     rounded_tables,
 )
-from layernas_tf.space.search_space import Architecture
+from layernas_tf.space.types import Architecture
 
 EXACT_ENTRIES = 400_000
 """Distinct (state, cost) pairs up to which the table is kept exact."""

@@ -10,25 +10,23 @@ from typing import Any
 import numpy as np
 import optuna
 
-from layernas_tf.algorithms.base import Algorithm, Candidate
+from layernas_tf.algorithms.base import Algorithm
 from layernas_tf.algorithms.registry import make_algorithm
 from layernas_tf.core.errors import UserError
 from layernas_tf.space.budget import Budget
+from layernas_tf.space.candidate import Candidate
 from layernas_tf.space.completions import BudgetedChain
-from layernas_tf.space.search_space import (
-    Architecture,
-    SearchSpace,
-)
-from layernas_tf.study.replay import Replay
-from layernas_tf.study.trial import (
-    Trial,
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Architecture
+from layernas_tf.study.optuna_trial import (
     constraints,
-    costs,
     distributions,
     from_params,
     read_trial,
     to_params,
 )
+from layernas_tf.study.replay import Replay
+from layernas_tf.study.trial import Trial
 
 
 def suggest(
@@ -49,7 +47,7 @@ def suggest(
         for name, distribution in distributions(space).items()
     }
     architecture = from_params(space, params)
-    cost = costs(space, architecture)
+    cost = space.costs(architecture)
     for name, value in cost.items():
         trial.set_user_attr(name, value)
     for name, value in constraints(budgets, cost).items():
@@ -177,7 +175,7 @@ class LayerNASSampler(optuna.samplers.BaseSampler):
             self._note(study, trial, "told", len(self._told))
             self._told.add(trial.number)
             self._algorithm.tell(
-                candidate, reward, costs(self._space, candidate.architecture)
+                candidate, reward, self._space.costs(candidate.architecture)
             )
 
     def reseed_rng(self) -> None:

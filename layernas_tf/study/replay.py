@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from layernas_tf.algorithms.base import Algorithm, Candidate, Recalls
+from layernas_tf.algorithms.base import Algorithm, Recalls
+from layernas_tf.space.candidate import Candidate
 from layernas_tf.study.trial import Trial
 
 FIRST_CHECKED = 100

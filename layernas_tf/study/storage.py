@@ -16,15 +16,8 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from layernas_tf.study.storage_errors import (
-    made_meanwhile,
-    storage_errors,
-)
-from layernas_tf.study.trial_reader import (
-    IDS_AT_ONCE,
-    StoredTrials,
-    tables,
-)
+from layernas_tf.study.storage_errors import made_meanwhile, storage_errors
+from layernas_tf.study.trial_reader import IDS_AT_ONCE, StoredTrials, tables
 
 if TYPE_CHECKING:
     import optuna

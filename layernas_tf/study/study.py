@@ -13,22 +13,15 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from layernas_tf.algorithms.base import Algorithm, Candidate
+from layernas_tf.algorithms.base import Algorithm
 from layernas_tf.core.errors import UserError
 from layernas_tf.space.budget import Budget
+from layernas_tf.space.candidate import Candidate
 from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.study.optuna_trial import Decoder, distributions, template
 from layernas_tf.study.replay import Replay
-from layernas_tf.study.storage import (
-    Storage,
-    open_storage,
-)
-from layernas_tf.study.trial import (
-    Decoder,
-    Trial,
-    costs,
-    distributions,
-    template,
-)
+from layernas_tf.study.storage import Storage, open_storage
+from layernas_tf.study.trial import Trial
 from layernas_tf.workers.executor import Outcome
 
 if TYPE_CHECKING:
@@ -120,7 +113,7 @@ class Study:
             trial = Trial(
                 number=candidate.number,
                 architecture=candidate.architecture,
-                costs=costs(self.space, candidate.architecture),
+                costs=self.space.costs(candidate.architecture),
                 asked_after=self._replay.told,
                 idle_after=tuple(self._replay.idle),
                 layer=candidate.layer,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from layernas_tf.core.errors import UserError
-from layernas_tf.core.workdir import writing
+from layernas_tf.core.files import writing
 
 if TYPE_CHECKING:
     import keras

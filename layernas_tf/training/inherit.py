@@ -20,17 +20,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from layernas_tf.algorithms.base import Candidate
 from layernas_tf.core.errors import UserError
-from layernas_tf.space.search_space import (
-    Architecture,
-    SearchSpace,
-)
-from layernas_tf.training.weight_store import (
-    KeptWeights,
-    kept_before,
-    read_weights,
-)
+from layernas_tf.space.candidate import Candidate
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Architecture
+from layernas_tf.training.weight_store import KeptWeights, kept_before, read_weights
 
 if TYPE_CHECKING:
     import keras

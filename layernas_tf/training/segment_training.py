@@ -11,15 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from layernas_tf.datasets.split import Dataset, Split
-from layernas_tf.training.optimizer import (
-    averaging_momentum,
-    decays,
-)
+from layernas_tf.training.optimizer import averaging_momentum, decays
 from layernas_tf.training.recipe import Recipe
-from layernas_tf.training.scoring import (
-    gives_logits,
-    score,
-)
+from layernas_tf.training.result import TrainingResult, check_finite
+from layernas_tf.training.scoring import gives_logits, score
 from layernas_tf.training.segments import (
     Piece,
     Segment,
@@ -27,10 +22,6 @@ from layernas_tf.training.segments import (
     assign,
     cut,
     flatten,
-)
-from layernas_tf.training.train import (
-    TrainingResult,
-    check_finite,
 )
 
 

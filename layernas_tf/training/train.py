@@ -6,34 +6,21 @@ Keras is imported when a function is called, so that recipes are cheap to handle
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
 import os
 import pathlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from layernas_tf.core.errors import UserError
 from layernas_tf.datasets.split import Dataset
-from layernas_tf.training.devices import (
-    agree_on_statistics,
-    compiled_by_xla,
-)
-from layernas_tf.training.optimizer import (
-    averaging_momentum,
-    make_optimizer,
-)
-from layernas_tf.training.recipe import (
-    Recipe,
-    default_recipe,
-)
-from layernas_tf.training.scoring import (
-    Scores,
-    compile_for_use,
-    evaluate_model,
-    gives_logits,
-)
+from layernas_tf.training.devices import agree_on_statistics, compiled_by_xla
+from layernas_tf.training.evaluate import evaluate_model
+from layernas_tf.training.optimizer import averaging_momentum, make_optimizer
+from layernas_tf.training.recipe import Recipe, default_recipe
+from layernas_tf.training.result import TrainingResult, check_finite
+from layernas_tf.training.scoring import Scores, compile_for_use, gives_logits
 
 if TYPE_CHECKING:
     import keras
@@ -57,25 +44,6 @@ __all__ = [
     "save_model",
     "train_model",
 ]
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainingResult:
-    """What came of a training.
-
-    Attributes:
-      valid_accuracy: Share of the validation images classified correctly.
-      valid_loss: Mean cross-entropy on them, without label smoothing.
-      train_loss: Mean loss of the last epoch.
-      train_seconds: Wall time, compilation and validation included.
-      history: For each epoch, figures by name.
-    """
-
-    valid_accuracy: float
-    valid_loss: float
-    train_loss: float
-    train_seconds: float
-    history: tuple[Mapping[str, float], ...]
 
 
 @contextlib.contextmanager
@@ -242,12 +210,6 @@ def training_batches(
         return mixup(*batch, key, recipe.mixup)
 
     return batches.enumerate(start).map(mix, num_parallel_calls=tf.data.AUTOTUNE)
-
-
-def check_finite(loss: float, epoch: int) -> None:
-    """Raises `FloatingPointError` when the loss is NaN or infinite."""
-    if not math.isfinite(loss):
-        raise FloatingPointError(f"the loss became {loss} in epoch {epoch}")
 
 
 def save_model(model: keras.Model, path: str | os.PathLike[str]) -> None:

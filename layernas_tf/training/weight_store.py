@@ -22,11 +22,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from layernas_tf.core.errors import UserError
-from layernas_tf.core.workdir import writing
-from layernas_tf.space.search_space import (
-    Architecture,
-    SearchSpace,
-)
+from layernas_tf.core.files import writing
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Architecture
 
 MOST = 20
 """So many trials' weights are kept, the best by reward."""

@@ -17,15 +17,10 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from layernas_tf.algorithms.base import Candidate
-from layernas_tf.evaluators.base import (
-    ONCE,
-    Attempts,
-    Evaluation,
-    Evaluator,
-    TrialFailure,
-    describe,
-)
+from layernas_tf.core.errors import describe
+from layernas_tf.evaluators.base import Evaluation, Evaluator, TrialFailure
+from layernas_tf.space.candidate import Candidate
+from layernas_tf.workers.attempts import ONCE, Attempts
 
 
 class _Lost(Exception):

@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from layernas_tf.algorithms.base import Candidate
-from layernas_tf.evaluators.base import Evaluation, Evaluator, describe
+from layernas_tf.core.errors import describe
+from layernas_tf.evaluators.base import Evaluation, Evaluator
+from layernas_tf.space.candidate import Candidate
 
 
 @dataclasses.dataclass(frozen=True)

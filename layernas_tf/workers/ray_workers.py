@@ -15,17 +15,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from layernas_tf.algorithms.base import Candidate
-from layernas_tf.core.errors import UserError
-from layernas_tf.evaluators.base import ONCE, Attempts, Evaluator, describe
-from layernas_tf.workers.executor import (
-    Outcome,
-    evaluate,
-)
-from layernas_tf.workers.limits import (
-    limit_gpu_memory,
-    limit_threads,
-)
+from layernas_tf.core.errors import UserError, describe
+from layernas_tf.evaluators.base import Evaluator
+from layernas_tf.space.candidate import Candidate
+from layernas_tf.workers.attempts import ONCE, Attempts
+from layernas_tf.workers.executor import Outcome, evaluate
+from layernas_tf.workers.limits import limit_gpu_memory, limit_threads
 
 MOST_FAILED_STARTS = 3
 """So many deaths in a row before a worker is ready, for each worker, end the search."""

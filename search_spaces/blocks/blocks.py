@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from layernas_tf.costs import operators as ops
 from layernas_tf.costs.operators import Operator
-from layernas_tf.space.search_space import State
+from layernas_tf.space.types import State
 
 
 class Block(Protocol):

@@ -10,13 +10,8 @@ from types import ModuleType
 from typing import Any
 
 from layernas_tf.costs.operators import costs, elements
-from layernas_tf.space.search_space import (
-    Architecture,
-    Layer,
-    Option,
-    SearchSpace,
-    State,
-)
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Architecture, Layer, Option, State
 from search_spaces.blocks.blocks import Block
 
 

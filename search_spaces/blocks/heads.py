@@ -8,7 +8,7 @@ from typing import Any
 
 from layernas_tf.costs import operators as ops
 from layernas_tf.costs.operators import Operator
-from layernas_tf.space.search_space import State
+from layernas_tf.space.types import State
 from search_spaces.blocks.blocks import (
     MOBILENET,
     Block,

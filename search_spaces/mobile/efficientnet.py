@@ -19,18 +19,9 @@ from search_spaces.blocks.blocks import (
     Style,
     make_divisible,
 )
-from search_spaces.blocks.builder import (
-    block_space,
-    fixed,
-)
-from search_spaces.blocks.heads import (
-    ConvHead,
-    Stem,
-)
-from search_spaces.mobile.stages import (
-    Stage,
-    bottleneck_layers,
-)
+from search_spaces.blocks.builder import block_space, fixed
+from search_spaces.blocks.heads import ConvHead, Stem
+from search_spaces.mobile.stages import Stage, bottleneck_layers
 
 _STAGES = (  # filters, kernel, stride of the first block, expansion ratio, blocks
     (16, 3, 1, 1, 1),

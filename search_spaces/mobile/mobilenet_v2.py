@@ -10,23 +10,10 @@ from __future__ import annotations
 
 from layernas_tf.space.search_space import SearchSpace
 from search_spaces.arguments import check_arguments, image_state
-from search_spaces.blocks.blocks import (
-    ConvBlock,
-    Rescale,
-    make_divisible,
-)
-from search_spaces.blocks.builder import (
-    block_space,
-    fixed,
-)
-from search_spaces.blocks.heads import (
-    ConvHead,
-    Stem,
-)
-from search_spaces.mobile.stages import (
-    Stage,
-    bottleneck_layers,
-)
+from search_spaces.blocks.blocks import ConvBlock, Rescale, make_divisible
+from search_spaces.blocks.builder import block_space, fixed
+from search_spaces.blocks.heads import ConvHead, Stem
+from search_spaces.mobile.stages import Stage, bottleneck_layers
 
 _STAGES = (  # filters, stride of the first block, expansion ratio, blocks
     (16, 1, 1, 1),

@@ -20,18 +20,9 @@ from search_spaces.blocks.blocks import (
     SqueezeExcite,
     make_divisible,
 )
-from search_spaces.blocks.builder import (
-    block_space,
-    fixed,
-)
-from search_spaces.blocks.heads import (
-    MobileNetV3Head,
-    Stem,
-)
-from search_spaces.mobile.stages import (
-    Stage,
-    bottleneck_layers,
-)
+from search_spaces.blocks.builder import block_space, fixed
+from search_spaces.blocks.heads import MobileNetV3Head, Stem
+from search_spaces.mobile.stages import Stage, bottleneck_layers
 
 _SMALL = (
     Stage(16, 3, 2, (1,), True, "relu"),

@@ -14,7 +14,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 
-from layernas_tf.space.search_space import Option
+from layernas_tf.space.types import Option
 from search_spaces.blocks.blocks import (
     MOBILENET,
     Block,

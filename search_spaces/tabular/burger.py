@@ -17,17 +17,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from layernas_tf.space.search_space import (
-    Layer,
-    Metric,
-    Option,
-    SearchSpace,
-    State,
-)
-from layernas_tf.tabular.table import (
-    ArrayTable,
-    all_architectures,
-)
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Layer, Metric, Option, State
+from layernas_tf.tabular.table import ArrayTable, all_architectures
 
 BAND_DOLLARS = 2.0
 """Width of a price band."""

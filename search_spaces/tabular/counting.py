@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from layernas_tf.core.errors import UserError
 from layernas_tf.costs import operators as ops
 from layernas_tf.costs.operators import Operator
-from layernas_tf.space.search_space import State
+from layernas_tf.space.types import State
 
 
 def benchmark_image(

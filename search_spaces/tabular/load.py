@@ -8,12 +8,7 @@ from typing import Any
 
 from layernas_tf.core.errors import UserError
 from layernas_tf.space.search_space import SearchSpace
-from layernas_tf.tabular.table import (
-    Table,
-    read_macro_json,
-    read_nats_archive,
-    read_nats_csv,
-)
+from layernas_tf.tabular.table import Table
 from search_spaces.tabular.burger import burger_table
 from search_spaces.tabular.macro_bench import (
     channel_bench_macro_mobilenet,
@@ -21,6 +16,11 @@ from search_spaces.tabular.macro_bench import (
     nas_bench_macro,
 )
 from search_spaces.tabular.nats_bench import nats_bench_size
+from search_spaces.tabular.readers import (
+    read_macro_json,
+    read_nats_archive,
+    read_nats_csv,
+)
 from search_spaces.tabular.synthetic import parse_synthetic
 
 BENCHMARKS = (
@@ -51,7 +51,7 @@ def load_table(
     Args:
       benchmark: One of `BENCHMARKS`.
       path: `nats_sss`: a CSV file, or the folder of an official archive (see
-        `layernas_tf.tabular.table.read_nats_archive` for whom to trust). The macro
+        `search_spaces.tabular.readers.read_nats_archive` for whom to trust). The macro
         benchmarks: the JSON file of their repository; of Channel-Bench-Macro either
         file. The others have none.
       dataset: `nats_sss`: `cifar10` (the default), `cifar100` or `imagenet16`. The

@@ -24,19 +24,10 @@ from typing import Any
 
 from layernas_tf.costs import operators as ops
 from layernas_tf.costs.operators import Operator
-from layernas_tf.space.search_space import (
-    Architecture,
-    Layer,
-    Option,
-    SearchSpace,
-    State,
-)
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Architecture, Layer, Option, State
 from search_spaces.tabular import macro_bench_keras as networks
-from search_spaces.tabular.counting import (
-    benchmark_image,
-    padded_conv,
-    published_costs,
-)
+from search_spaces.tabular.counting import benchmark_image, padded_conv, published_costs
 
 Step = Callable[[State, Option], list[Operator]]
 """What a layer runs on a tensor, given its option."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-from layernas_tf.space.search_space import State
+from layernas_tf.space.types import State
 
 _BATCH_NORM = {"epsilon": 1e-5, "momentum": 0.9}  # PyTorch's defaults
 

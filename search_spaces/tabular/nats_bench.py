@@ -28,18 +28,9 @@ from typing import Any
 
 from layernas_tf.costs import operators as ops
 from layernas_tf.costs.operators import Operator
-from layernas_tf.space.search_space import (
-    Architecture,
-    Layer,
-    Option,
-    SearchSpace,
-    State,
-)
-from search_spaces.tabular.counting import (
-    benchmark_image,
-    padded_conv,
-    published_costs,
-)
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Architecture, Layer, Option, State
+from search_spaces.tabular.counting import benchmark_image, padded_conv, published_costs
 
 WIDTHS = (8, 16, 24, 32, 40, 48, 56, 64)
 """The channel counts of every layer."""

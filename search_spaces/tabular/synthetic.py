@@ -18,18 +18,9 @@ import numpy as np
 
 from layernas_tf.core.errors import UserError
 from layernas_tf.space.budget import Budget
-from layernas_tf.space.search_space import (
-    Architecture,
-    Layer,
-    Metric,
-    Option,
-    SearchSpace,
-    State,
-)
-from layernas_tf.tabular.table import (
-    Row,
-    all_architectures,
-)
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Architecture, Layer, Metric, Option, State
+from layernas_tf.tabular.table import Row, all_architectures
 
 ENUMERABLE = 2**20
 """The largest number of architectures whose noisy rewards `best` compares."""

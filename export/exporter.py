@@ -9,26 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from export.benchmark import host_latency
-from export.conversion.formats import (
-    FORMATS,
-    QAT_INT8,
-    check_formats,
-    check_input_type,
-)
-from export.conversion.keras_model import (
-    image_shape,
-    in_float32,
-)
-from export.convert import convert_all, described, write_file
+from export.conversion.convert import convert_all, described, write_file
+from export.conversion.formats import FORMATS, QAT_INT8, check_formats, check_input_type
+from export.conversion.keras_model import image_shape, in_float32
 from export.tflite import runtime as runtimes
 from export.tflite.delegate_support import Fallbacks
 from export.tflite.memory import arena_bytes
-from export.tflite.verify import (
-    RuntimeCheck,
-    keras_outputs,
-    verify,
-)
+from export.tflite.verify import RuntimeCheck, keras_outputs, verify
+from export.timing.host import host_latency
 from layernas_tf.core.errors import UserError
 
 if TYPE_CHECKING:

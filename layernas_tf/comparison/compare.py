@@ -1,0 +1,209 @@
+"""Algorithms on one benchmark table: the plan, the runs, the files."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Sequence
+
+from layernas_tf.algorithms.registry import NAMES
+from layernas_tf.comparison.curves import (
+    Curves,
+    Standing,
+    curves_csv,
+    default_targets,
+    paired_tests,
+    standing,
+    summary_csv,
+)
+from layernas_tf.comparison.runs import (
+    Job,
+    Setting,
+    check_algorithms,
+    claim_folder,
+    read_run,
+    run_all,
+    write_atomically,
+)
+from layernas_tf.core.errors import UserError
+from layernas_tf.space.budget import Budget, parse_budget
+from layernas_tf.tabular.table import Row, Table
+
+
+def load(setting: Setting) -> Table:
+    """The table of a setting."""
+    from search_spaces.tabular.load import load_table
+
+    return load_table(
+        setting.benchmark,
+        setting.table or None,
+        setting.dataset or None,
+        signal_hp=setting.signal_hp,
+    )
+
+
+def budget_of(text: str, table: Table) -> Budget:
+    """Reads a budget for the space of a table."""
+    return parse_budget(text, table.space)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How often and how long an algorithm searches.
+
+    Attributes:
+      runs: How many searches.
+      trials: Evaluations in each.
+    """
+
+    runs: int
+    trials: int
+
+
+def parse_algorithms(text: str, runs: int, trials: int) -> dict[str, Plan]:
+    """Reads `layernas,random,gp:10:100`: by algorithm, runs and trials.
+
+    Raises:
+      UserError: A name is unknown or there twice, or a number is not positive.
+    """
+    if runs < 1:
+        raise UserError(f"--runs: expected at least 1, got {runs}")
+    if trials < 1:
+        raise UserError(f"--trials: expected at least 1, got {trials}")
+    plans: dict[str, Plan] = {}
+    for word in filter(None, (word.strip() for word in text.split(","))):
+        name, *numbers = word.split(":")
+        if name not in NAMES:
+            raise UserError(
+                f"--algorithms: {name!r} is none, expected one of {', '.join(NAMES)}"
+            )
+        if name in plans:
+            raise UserError(f"--algorithms: {name!r} is there twice")
+        if len(numbers) > 2 or not all(n.isdecimal() and int(n) for n in numbers):
+            raise UserError(
+                f"--algorithms: {word!r}: expected '{name}', '{name}:RUNS' or "
+                f"'{name}:RUNS:TRIALS'"
+            )
+        plans[name] = Plan(*map(int, numbers), *(runs, trials)[len(numbers) :])
+    if not plans:
+        raise UserError(
+            f"--algorithms: expected one or more of {', '.join(NAMES)}, got none"
+        )
+    return plans
+
+
+def compare(
+    setting: Setting,
+    plans: dict[str, Plan],
+    out: str,
+    processes: int,
+    targets: Sequence[float] = (),
+    command: str = "",
+) -> list[Standing]:
+    """Runs what is not there yet and writes the outputs.
+
+    Args:
+      setting: Table, budgets, seed.
+      plans: By algorithm, how often and how long.
+      out: The folder.
+      processes: Runs at once.
+      targets: Search signals to which the trials are counted; by default some near
+        the best possible.
+      command: For the report: what makes it again.
+
+    Returns:
+      The standings, in the order of `plans`.
+
+    Raises:
+      UserError: Something is wrong with the table, the budgets or the folder.
+    """
+    if processes < 1:
+        raise UserError(f"--processes: expected at least 1, got {processes}")
+    table = load(setting)
+    budgets = [budget_of(text, table) for text in setting.budgets]
+    best = table.best(budgets)
+    check_algorithms(list(plans), table, budgets, setting.shape)
+    claim_folder(out, setting)
+    jobs = {
+        name: [Job(name, run, plan.trials) for run in range(plan.runs)]
+        for name, plan in plans.items()
+    }
+    every = [job for own in jobs.values() for job in own]
+    missing = [job for job in every if read_run(out, job) is None]
+    if missing:
+        _run_with_progress(setting, missing, len(every), out, processes)
+    curves = [
+        Curves.of(name, [read_run(out, job) for job in own])
+        for name, own in jobs.items()
+    ]
+    targets = targets or default_targets(best.valid)
+    standings = [standing(each, best.valid, targets) for each in curves]
+    _write_outputs(table, budgets, best, curves, standings, targets, out, command)
+    return standings
+
+
+def _run_with_progress(
+    setting: Setting, missing: list[Job], total: int, out: str, processes: int
+) -> None:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    left = {job.algorithm: 0 for job in missing}
+    for job in missing:
+        left[job.algorithm] += 1
+    if len(missing) < total:
+        console.print(f"{total - len(missing)} of {total} runs are there already")
+    started = time.monotonic()
+    with Progress(
+        TextColumn("{task.description:24}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as progress:
+        tasks = {name: progress.add_task(name, total=n) for name, n in left.items()}
+
+        def done(job: Job) -> None:
+            progress.advance(tasks[job.algorithm])
+            left[job.algorithm] -= 1
+            if not left[job.algorithm] and not console.is_terminal:
+                seconds = time.monotonic() - started
+                console.print(f"{job.algorithm}: done after {seconds:.0f} s")
+
+        run_all(setting, load, budget_of, missing, out, processes, done)
+
+
+def _write_outputs(
+    table: Table,
+    budgets: Sequence[Budget],
+    best: Row,
+    curves: Sequence[Curves],
+    standings: Sequence[Standing],
+    targets: Sequence[float],
+    out: str,
+    command: str,
+) -> None:
+    from layernas_tf.comparison.figure import write_figure
+    from layernas_tf.comparison.page import comparison_page
+
+    names = table.benchmark, table.dataset
+    write_atomically(os.path.join(out, "curves.csv"), curves_csv(*names, curves))
+    write_atomically(os.path.join(out, "summary.csv"), summary_csv(*names, curves))
+    title = f"{' '.join(filter(None, names))}, {' and '.join(map(str, budgets))}"
+    write_figure(os.path.join(out, "curves.png"), title, curves, best)
+    tests = paired_tests(curves)
+    write_atomically(
+        os.path.join(out, "report.html"),
+        comparison_page(title, curves, standings, tests, targets, best, command),
+    )

@@ -1,0 +1,124 @@
+"""The types of a search space: states, options, layers and metrics."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Architecture = tuple[int, ...]
+"""One option index per layer of a search space, and nothing else."""
+
+
+AttributeValue = int | float | bool | str
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """The tensor between two layers.
+
+    Attributes:
+      channels: Number of channels.
+      height: Rows, in pixels.
+      width: Columns, in pixels.
+    """
+
+    channels: int
+    height: int
+    width: int
+
+
+_LABELS = {"kernel": "k", "expansion": "e", "filters": "f"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """One choice at a layer, described by its attributes.
+
+    Attributes:
+      attributes: Pairs of name and value. Numbers are taken to be ordinal (a kernel
+        of 5 lies between 3 and 7), booleans and strings are not.
+    """
+
+    attributes: tuple[tuple[str, AttributeValue], ...]
+
+    @classmethod
+    def of(cls, **attributes: AttributeValue) -> Option:
+        """Makes an option: `Option.of(kernel=3, expansion=6, se=True)`."""
+        return cls(tuple(attributes.items()))
+
+    def __getitem__(self, name: str) -> AttributeValue:
+        for key, value in self.attributes:
+            if key == name:
+                return value
+        raise KeyError(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The attribute's value, or `default` where the option has none."""
+        return next((value for key, value in self.attributes if key == name), default)
+
+    @property
+    def label(self) -> str:
+        """A short text for tables and plots, such as `f24 k3 e6 se`."""
+        words = []
+        for key, value in self.attributes:
+            if value is True:
+                words.append(key)
+            elif value is False:
+                continue
+            elif isinstance(value, str):
+                words.append(value)
+            else:
+                words.append(f"{_LABELS.get(key, key + '=')}{value:.4g}")
+        return " ".join(words) or "-"
+
+
+Transition = Callable[[State, Option], tuple[State, Mapping[str, float]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """One decision of the chain.
+
+    A layer with a single option (a stem, a classifier) adds its cost and is skipped
+    by the algorithms.
+
+    Attributes:
+      name: Unique in the space.
+      options: What may be chosen here; at least one.
+      default: Index into `options` of the published network's choice.
+      transition: Applies an option to the state that comes in; gives the state that
+        goes out and the cost of the layer by metric name.
+      block: Where options are blocks of a network, makes the one that an option stands
+        for (`search_spaces.blocks.blocks.Block`), by which a latency table measures it.
+    """
+
+    name: str
+    options: tuple[Option, ...]
+    default: int
+    transition: Transition
+    block: Callable[[Option], Any] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """How the costs of the layers make the cost of the architecture.
+
+    Attributes:
+      name: Such as `madds`.
+      kind: `sum` (MAdds, bytes of weights) or `max` (peak activation memory).
+      unit: For reports, such as `bytes`.
+    """
+
+    name: str
+    kind: str = "sum"
+    unit: str = ""
+
+
+NETWORK_METRICS = (
+    Metric("madds", "sum", "MAdds"),
+    Metric("params", "sum", "params"),
+    Metric("model_bytes", "sum", "bytes"),
+    Metric("float32_bytes", "sum", "bytes"),
+    Metric("peak_memory_bytes", "max", "bytes"),
+)

@@ -1,0 +1,32 @@
+"""What a training hands back."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingResult:
+    """What came of a training.
+
+    Attributes:
+      valid_accuracy: Share of the validation images classified correctly.
+      valid_loss: Mean cross-entropy on them, without label smoothing.
+      train_loss: Mean loss of the last epoch.
+      train_seconds: Wall time, compilation and validation included.
+      history: For each epoch, figures by name.
+    """
+
+    valid_accuracy: float
+    valid_loss: float
+    train_loss: float
+    train_seconds: float
+    history: tuple[Mapping[str, float], ...]
+
+
+def check_finite(loss: float, epoch: int) -> None:
+    """Raises `FloatingPointError` when the loss is NaN or infinite."""
+    if not math.isfinite(loss):
+        raise FloatingPointError(f"the loss became {loss} in epoch {epoch}")
