@@ -2,10 +2,17 @@
 
 import itertools
 
-from layernas_tf.space.types import Option, State
-from search_spaces.blocks.blocks import ConvBlock, InvertedBottleneck, Rescale
-from search_spaces.blocks.builder import BlockLayer, block_space, fixed
-from search_spaces.blocks.heads import ConvHead, Stem
+from layernas_tf.space import Option, State
+from search_spaces.blocks import (
+    BlockLayer,
+    ConvBlock,
+    ConvHead,
+    InvertedBottleneck,
+    Rescale,
+    Stem,
+    block_space,
+    fixed,
+)
 
 
 def stage(name, stride):

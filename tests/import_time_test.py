@@ -11,17 +11,16 @@ from absl.testing import absltest, parameterized
 import layernas_tf
 import layernas_tf.algorithms
 import layernas_tf.costs
+import layernas_tf.space
 
 # TensorFlow takes seconds to import, the others are as slow or drag it in.
 _HEAVY = ("tensorflow", "tf_keras", "keras", "jax", "ray")
 
-_LIGHT_PACKAGES = (layernas_tf.algorithms, layernas_tf.costs)
+_LIGHT_PACKAGES = (layernas_tf.algorithms, layernas_tf.costs, layernas_tf.space)
 _LIGHT_MODULES = (
     "layernas_tf",
-    "layernas_tf.space.budget",
     "layernas_tf.compare",
     "layernas_tf.core.errors",
-    "layernas_tf.space.search_space",
     "layernas_tf.study.study",
 )
 

@@ -19,7 +19,16 @@ from __future__ import annotations
 import dataclasses
 
 from layernas_tf.space import Option, State
-from search_spaces.blocks import (BlockLayer, ConvBlock, ConvHead, InvertedBottleneck, Rescale, Stem, block_space, fixed)
+from search_spaces.blocks import (
+    BlockLayer,
+    ConvBlock,
+    ConvHead,
+    InvertedBottleneck,
+    Rescale,
+    Stem,
+    block_space,
+    fixed,
+)
 
 
 @dataclasses.dataclass
