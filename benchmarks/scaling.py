@@ -90,7 +90,7 @@ def evaluations_to_optimum(
             return None
         reward = table.query(candidate.architecture).valid
         _, costs = table.space.chain.walk(candidate.architecture)
-        algorithm.tell(candidate, reward, costs)
+        algorithm.tell(candidate, reward)
         if reward >= best - 1e-9 and inside(budgets, costs):
             return count
     return None

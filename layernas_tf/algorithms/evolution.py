@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from layernas_tf.algorithms.base import Answer, History
+import numpy as np
+
+from layernas_tf.algorithms.base import Algorithm
 from layernas_tf.algorithms.reward_shaping import RewardShape
-from layernas_tf.algorithms.untried import Untried
 from layernas_tf.space.budget import Budget
 from layernas_tf.space.candidate import Candidate
-from layernas_tf.space.completions import BudgetedChain
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture
 
@@ -19,7 +19,7 @@ _MUTATIONS = 32
 _PARENTS = 16
 
 
-class RegularizedEvolution:
+class RegularizedEvolution(Algorithm):
     """`pg.evolution.regularized_evolution` (Real et al., arXiv 1802.01548).
 
     PyGlove keeps the population, ages it and holds the tournaments. Ours are the first
@@ -61,12 +61,13 @@ class RegularizedEvolution:
         # It reports the end of its first population at INFO, where absl prints it.
         pg.logging.set_logger(logging.getLogger("pyglove"))
         pg.logging.get_logger().setLevel(logging.WARNING)
-        self.history = History(space, budgets, seed)
-        self._shape = shape
-        self._untried = Untried(
-            self.history,
-            BudgetedChain(space.chain, shape.proposal_budgets(budgets)),
+        super().__init__(
+            space,
+            budgets,
+            seed=seed,
+            proposal_budgets=shape.proposal_budgets(budgets),
         )
+        self._shape = shape
         self._population = population
         self._members = 0
         # One custom decision holds the whole architecture: PyGlove's own genes cost
@@ -77,18 +78,14 @@ class RegularizedEvolution:
         )
         self._evolution.setup(self._spec)
 
-    def ask(self, number: int | None = None) -> Candidate | None:
-        """See `Algorithm.ask`."""
-        number = self.history.next_number(number)
-        rng = self.history.rng(number)
+    def propose(self, number: int, rng: np.random.Generator) -> Candidate | None:
+        """See `Algorithm.propose`."""
         architecture = None
-        if self._members >= self._population and self.history.space.searched_layers:
+        if self._members >= self._population and self.space.searched_layers:
             architecture = self._child(int(rng.integers(2**63)))
         if architecture is None:
-            architecture = self._untried.sample(rng)
-        if architecture is None:
-            return None
-        return self.history.propose(architecture, number)
+            architecture = self.untried.sample(rng)
+        return None if architecture is None else Candidate(architecture, number)
 
     def _child(self, seed: int) -> Architecture | None:
         before = random.getstate()
@@ -96,7 +93,7 @@ class RegularizedEvolution:
         try:
             for _ in range(_PARENTS):
                 child = _read(self._evolution.propose().value)
-                if self._untried.allows(child):
+                if self.untried.allows(child):
                     return child
         finally:
             random.setstate(before)
@@ -105,13 +102,13 @@ class RegularizedEvolution:
     def _mutated(self, rng, previous_dna=None):
         """PyGlove's hook: a new gene given the parent's."""
         parent = _read(previous_dna.value)
-        space = self.history.space
+        space = self.space
         for _ in range(_MUTATIONS):
             layer = rng.choice(space.searched_layers)
             option = rng.randrange(len(space.layers[layer].options) - 1)
             option += option >= parent[layer]
             child = (*parent[:layer], option, *parent[layer + 1 :])
-            if self._untried.allows(child):
+            if self.untried.allows(child):
                 return self._gene(child)
         return self._gene(parent)
 
@@ -120,21 +117,14 @@ class RegularizedEvolution:
 
         return pg.DNA(" ".join(map(str, architecture)))
 
-    def tell(
-        self,
-        candidate: Candidate,
-        reward: float | None,
-        costs: Mapping[str, float] | None = None,
-    ) -> None:
-        """See `Algorithm.tell`."""
+    def learn(self, candidate: Candidate, reward: float | None) -> None:
+        """See `Algorithm.learn`."""
         architecture = candidate.architecture
-        new = self.history.record(candidate, reward)
-        reward = self.history.rewards[architecture]
-        if not new or reward is None:
+        if reward is None:
             return
-        if self._shape.rejects and not self._untried.fits(architecture):
+        if self._shape.rejects and not self.untried.fits(architecture):
             return
-        _, costs = self.history.space.chain.walk(architecture)
+        _, costs = self.space.chain.walk(architecture)
         gene = self._gene(architecture)
         gene.use_spec(self._spec)
         # PyGlove asks of every gene whether its own initializer has proposed it.
@@ -143,16 +133,6 @@ class RegularizedEvolution:
             gene, self._shape.shaped(reward, costs, self.history.budgets)
         )
         self._members += 1
-
-    @property
-    def finished(self) -> bool:
-        """See `Algorithm.finished`."""
-        return not self.history.pending and self._untried.exhausted()
-
-    @property
-    def best(self) -> Answer | None:
-        """See `Algorithm.best`."""
-        return self.history.best
 
 
 def _read(gene: str) -> Architecture:

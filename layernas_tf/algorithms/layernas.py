@@ -10,11 +10,12 @@ takes O(H * |S| * L) trainings instead of |S|^L.
 from __future__ import annotations
 
 import collections
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from layernas_tf.algorithms.base import Answer, History
+from layernas_tf.algorithms.base import Algorithm
+from layernas_tf.algorithms.history import Answer
 from layernas_tf.algorithms.memorial_table import MemorialTable
 from layernas_tf.core.errors import UserError
 from layernas_tf.space.budget import Budget
@@ -24,7 +25,7 @@ from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture
 
 
-class LayerNAS:
+class LayerNAS(Algorithm):
     """Layerwise search under budgets (Algorithm 1 of the paper, and the post's loop).
 
     Attributes:
@@ -75,9 +76,7 @@ class LayerNAS:
                 raise UserError(f"{name}: expected at least 1, got {value}")
         if not space.searched_layers:
             raise UserError(f"space {space.name!r}: no layer offers a choice")
-        self.space = space
-        self.history = History(space, budgets, seed)
-        self.budgeted = BudgetedChain(space.chain, budgets)
+        super().__init__(space, budgets, seed=seed)
         metric = budgets[0].metric if budgets else space.metrics[0].name
         self._ample = _ample(space, budgets, metric, reach)
         self._layers = space.searched_layers
@@ -99,45 +98,26 @@ class LayerNAS:
         self._waiting: dict[Architecture, set[int]] = {}
         self._depth = -1
         self._steps_here = 0
-        self._exhausted = False
 
-    def ask(self, number: int | None = None) -> Candidate | None:
-        """The next child to train; see `Algorithm.ask`."""
-        number = self.history.next_number(number)
-        rng = self.history.rng(number)
+    def propose(self, number: int, rng: np.random.Generator) -> Candidate | None:
+        """The next child to train; see `Algorithm.propose`."""
         while True:
             while self._queue:
                 depth, parent, child = self._queue.popleft()
                 if self.history.is_new(child):
                     self._waiting.setdefault(child, set()).add(depth)
-                    return self.history.propose(
-                        child, number, self._layers[depth], parent
-                    )
+                    return Candidate(child, number, self._layers[depth], parent)
                 if child in self.history.pending:
                     self._waiting.setdefault(child, set()).add(depth)
                 else:
                     self._keep(depth, child)
             if not self._step(rng):
-                self._exhausted = not self.history.pending
                 return None
 
-    def tell(
-        self,
-        candidate: Candidate,
-        reward: float | None,
-        costs: Mapping[str, float] | None = None,
-    ) -> None:
+    def learn(self, candidate: Candidate, reward: float | None) -> None:
         """Puts the candidate in its bucket if it beats what is there."""
-        if not self.history.record(candidate, reward):
-            return
-        self._exhausted = False
         for depth in sorted(self._waiting.pop(candidate.architecture, ())):
             self._keep(depth, candidate.architecture)
-
-    @property
-    def finished(self) -> bool:
-        """Whether every kept candidate has had all its searchable children."""
-        return self._exhausted and not self.history.pending
 
     @property
     def best(self) -> Answer | None:

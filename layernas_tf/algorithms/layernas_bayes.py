@@ -16,11 +16,11 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from layernas_tf.algorithms.base import Answer, History
+from layernas_tf.algorithms.base import Algorithm
 from layernas_tf.algorithms.bayesian_regression import (
     Moments,
     Posterior,
@@ -32,9 +32,7 @@ from layernas_tf.algorithms.memorial_solver import MemorialSolver
 from layernas_tf.algorithms.reward_features import GROUPS, Effects
 from layernas_tf.space.budget import Budget
 from layernas_tf.space.candidate import Candidate
-from layernas_tf.space.completions import BudgetedChain
 from layernas_tf.space.search_space import SearchSpace
-from layernas_tf.space.types import Architecture
 
 _SCALE = {
     "slope": 0.3,
@@ -73,8 +71,10 @@ class Effect:
     deviation: float
 
 
-class LayerNASBayes:
+class LayerNASBayes(Algorithm):
     """Thompson sampling of an additive reward, solved by the memorial table."""
+
+    pure_proposals = True
 
     def __init__(
         self,
@@ -103,10 +103,9 @@ class LayerNASBayes:
           neighbours: Whether neighbouring layers have terms of their own.
           learning: Whether noise and scales are learned from the data.
         """
-        self.space = space
-        self.history = History(space, budgets, seed)
+        super().__init__(space, budgets, seed=seed)
         self.effects = Effects(space)
-        self.solver = MemorialSolver(self.effects, BudgetedChain(space.chain, budgets))
+        self.solver = MemorialSolver(self.effects, self.budgeted)
         absent = ("slope", "bend") * (not shared) + ("neighbours",) * (not neighbours)
         self._first_prior = _prior(self.effects, capacity, absent)
         self._exploration = exploration
@@ -117,13 +116,10 @@ class LayerNASBayes:
         self._square = 0.0
         self._count = 0
         self._next_learning = _FIRST_LEARNING if learning else math.inf
-        self._exhausted = False
 
-    def ask(self, number: int | None = None) -> Candidate | None:
+    def propose(self, number: int, rng: np.random.Generator) -> Candidate | None:
         """The best untried architecture for a draw from the posterior."""
-        number = self.history.next_number(number)
         belief = self._posterior()
-        rng = self.history.rng(number)
         for attempt in range(_DRAWS):
             departure = belief.draw(rng) - belief.mean
             # A belief so sure that it only repeats itself is drawn from ever wider.
@@ -133,24 +129,11 @@ class LayerNASBayes:
             solutions = self.solver.solutions(self.effects.scores(weights[:-1]))
             for _, architecture in itertools.islice(solutions, most):
                 if self.history.is_new(architecture):
-                    return self.history.propose(architecture, number)
-        self._exhausted = True
+                    return Candidate(architecture, number)
         return None
 
-    def recall(self, architecture: Architecture, number: int) -> Candidate | None:
-        """See `Recalls`."""
-        return self.history.recall(architecture, number)
-
-    def tell(
-        self,
-        candidate: Candidate,
-        reward: float | None,
-        costs: Mapping[str, float] | None = None,
-    ) -> None:
+    def learn(self, candidate: Candidate, reward: float | None) -> None:
         """Adds a reward to the regression; a failed trial adds nothing."""
-        if not self.history.record(candidate, reward):
-            return
-        reward = self.history.rewards[candidate.architecture]
         if reward is None:
             return
         row = np.append(self.effects.row(candidate.architecture), 1.0)
@@ -163,16 +146,6 @@ class LayerNASBayes:
                 self._first_prior, self._prior, self._moments()[0], _LEARNING_STEPS
             )
             self._next_learning = int(self._count * _LEARNING_GROWTH) + 1
-
-    @property
-    def finished(self) -> bool:
-        """Whether every architecture inside the budgets has been told."""
-        return self._exhausted and not self.history.pending
-
-    @property
-    def best(self) -> Answer | None:
-        """The best told architecture inside the budgets."""
-        return self.history.best
 
     def learned_effects(self) -> list[Effect]:
         """What every option of every searched layer is believed to be worth."""

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from layernas_tf.algorithms.base import Answer, History
-from layernas_tf.algorithms.untried import Untried
+from layernas_tf.algorithms.base import Algorithm
 from layernas_tf.space.budget import Budget
 from layernas_tf.space.candidate import Candidate
-from layernas_tf.space.completions import BudgetedChain
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture
 
 
-class LocalSearch:
+class LocalSearch(Algorithm):
     """Climbs from random starts (White et al., arXiv 2005.02960, first improvement).
 
     A neighbour differs in the option of one layer. Neighbours inside the budgets are
@@ -27,33 +25,22 @@ class LocalSearch:
 
     def __init__(self, space: SearchSpace, budgets: Sequence[Budget], *, seed: int = 0):
         """Makes a search; raises `UserError` if nothing is inside the budgets."""
-        self.history = History(space, budgets, seed)
-        self._untried = Untried(self.history, BudgetedChain(space.chain, budgets))
+        super().__init__(space, budgets, seed=seed)
         self._current: Architecture | None = None
         self._neighbours: list[Architecture] = []
 
-    def ask(self, number: int | None = None) -> Candidate | None:
-        """See `Algorithm.ask`."""
-        number = self.history.next_number(number)
-        rng = self.history.rng(number)
+    def propose(self, number: int, rng: np.random.Generator) -> Candidate | None:
+        """See `Algorithm.propose`."""
         left = [a for a in self._neighbours if self.history.is_new(a)]
         architecture = (
-            left[rng.integers(len(left))] if left else self._untried.sample(rng)
+            left[rng.integers(len(left))] if left else self.untried.sample(rng)
         )
-        if architecture is None:
-            return None
-        return self.history.propose(architecture, number)
+        return None if architecture is None else Candidate(architecture, number)
 
-    def tell(
-        self,
-        candidate: Candidate,
-        reward: float | None,
-        costs: Mapping[str, float] | None = None,
-    ) -> None:
-        """See `Algorithm.tell`."""
-        self.history.record(candidate, reward)
+    def learn(self, candidate: Candidate, reward: float | None) -> None:
+        """See `Algorithm.learn`."""
         told = candidate.architecture
-        if self._untried.fits(told) and self._value(told) > self._value(self._current):
+        if self.untried.fits(told) and self._value(told) > self._value(self._current):
             self._climb_from(told)
         while self._current is not None:
             better = max(self._neighbours, key=self._value, default=self._current)
@@ -71,18 +58,8 @@ class LocalSearch:
     def _climb_from(self, architecture: Architecture) -> None:
         self._current = architecture
         self._neighbours = neighbours_inside(
-            self.history.space, self._untried.budgeted.budgets, architecture
+            self.space, self.budgeted.budgets, architecture
         )
-
-    @property
-    def finished(self) -> bool:
-        """See `Algorithm.finished`."""
-        return not self.history.pending and self._untried.exhausted()
-
-    @property
-    def best(self) -> Answer | None:
-        """See `Algorithm.best`."""
-        return self.history.best
 
 
 def neighbours_inside(

@@ -6,12 +6,12 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from layernas_tf.algorithms.base import Answer, History
-from layernas_tf.algorithms.untried import Untried
+import numpy as np
+
+from layernas_tf.algorithms.base import Algorithm
 from layernas_tf.core.errors import UserError
 from layernas_tf.space.budget import Budget
 from layernas_tf.space.candidate import Candidate
-from layernas_tf.space.completions import BudgetedChain
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture, Layer
 
@@ -24,7 +24,7 @@ _PROPOSALS = {"tpe": 1, "nsga2": 8, "gp": 1}
 """Proposals per ask before the last one is moved inside the budget."""
 
 
-class OptunaSearch:
+class OptunaSearch(Algorithm):
     """A search by one of Optuna's samplers, in an in-memory study.
 
     The cost of a proposal is known before it is trained. One outside the budget is
@@ -67,8 +67,7 @@ class OptunaSearch:
             )
         if sampler == "gp":
             _require_torch()
-        self.history = History(space, budgets, seed)
-        self._untried = Untried(self.history, BudgetedChain(space.chain, budgets))
+        super().__init__(space, budgets, seed=seed)
         self._kind = sampler
         self._distributions = {
             space.layers[i].name: _distribution(space.layers[i])
@@ -93,28 +92,26 @@ class OptunaSearch:
             return optuna.samplers.NSGAIISampler(seed=seed)
         return optuna.samplers.GPSampler(seed=seed)
 
-    def ask(self, number: int | None = None) -> Candidate | None:
-        """See `Algorithm.ask`."""
-        number = self.history.next_number(number)
-        rng = self.history.rng(number)
+    def propose(self, number: int, rng: np.random.Generator) -> Candidate | None:
+        """See `Algorithm.propose`."""
         self._study.sampler = self._sampler(int(rng.integers(2**32)))
         proposed = None
         if self._distributions and self._started >= _START[self._kind]:
             for _ in range(_PROPOSALS[self._kind]):
                 trial = self._study.ask(self._distributions)
                 proposed = self._architecture(trial.params)
-                if self._untried.allows(proposed):
+                if self.untried.allows(proposed):
                     self._trials[proposed] = trial
-                    return self.history.propose(proposed, number)
+                    return Candidate(proposed, number)
                 self._dismiss(proposed, trial)
         architecture = self._moved(proposed, rng) if proposed else None
         if architecture is None:
-            architecture = self._untried.sample(rng)
+            architecture = self.untried.sample(rng)
         if architecture is None:
             return None
         self._started += 1
         self._trials[architecture] = self._enqueued(architecture)
-        return self.history.propose(architecture, number)
+        return Candidate(architecture, number)
 
     def _dismiss(self, proposed: Architecture, trial) -> None:
         """Tells Optuna what is known of a proposal that is not worth a trial."""
@@ -124,7 +121,7 @@ class OptunaSearch:
         worst = min(
             (r for r in self.history.rewards.values() if r is not None), default=0.0
         )
-        if not self._untried.fits(proposed):
+        if not self.untried.fits(proposed):
             self._close(trial, proposed, worst if reward is None else reward)
         elif reward is not None and self._kind != "gp":
             self._close(trial, proposed, reward)
@@ -132,7 +129,7 @@ class OptunaSearch:
             self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
 
     def _close(self, trial, architecture: Architecture, reward: float) -> None:
-        _, costs = self.history.space.chain.walk(architecture)
+        _, costs = self.space.chain.walk(architecture)
         for budget in self.history.budgets:
             cost = costs[budget.metric]
             if not budget.holds(costs):
@@ -144,13 +141,13 @@ class OptunaSearch:
 
     def _moved(self, architecture: Architecture, rng) -> Architecture | None:
         """The first untried architecture inside on a walk of one-layer steps."""
-        space = self.history.space
+        space = self.space
         distance = self._overshoot(architecture)
         for _ in range(16 * len(space.searched_layers)):
             layer = space.searched_layers[rng.integers(len(space.searched_layers))]
             option = int(rng.integers(len(space.layers[layer].options)))
             step = (*architecture[:layer], option, *architecture[layer + 1 :])
-            if self._untried.allows(step):
+            if self.untried.allows(step):
                 return step
             # Never farther from the budget; on its inside the walk is free.
             if self._overshoot(step) <= distance:
@@ -158,7 +155,7 @@ class OptunaSearch:
         return None
 
     def _overshoot(self, architecture: Architecture) -> float:
-        _, costs = self.history.space.chain.walk(architecture)
+        _, costs = self.space.chain.walk(architecture)
         over = 0.0
         for budget in self.history.budgets:
             cost = costs[budget.metric]
@@ -167,13 +164,12 @@ class OptunaSearch:
 
     def _architecture(self, params: Mapping[str, int]) -> Architecture:
         return tuple(
-            int(params.get(layer.name, layer.default))
-            for layer in self.history.space.layers
+            int(params.get(layer.name, layer.default)) for layer in self.space.layers
         )
 
     def _enqueued(self, architecture: Architecture):
         """An Optuna trial of a given architecture."""
-        layers = self.history.space.layers
+        layers = self.space.layers
         params = {
             layer.name: option
             for layer, option in zip(layers, architecture)
@@ -189,21 +185,12 @@ class OptunaSearch:
             _ = trial.relative_params
         return trial
 
-    def tell(
-        self,
-        candidate: Candidate,
-        reward: float | None,
-        costs: Mapping[str, float] | None = None,
-    ) -> None:
-        """See `Algorithm.tell`."""
+    def learn(self, candidate: Candidate, reward: float | None) -> None:
+        """See `Algorithm.learn`."""
         import optuna
 
         architecture = candidate.architecture
-        new = self.history.record(candidate, reward)
-        reward = self.history.rewards[architecture]
         trial = self._trials.pop(architecture, None)
-        if not new:
-            return
         if reward is None:
             if trial is not None:
                 self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
@@ -213,16 +200,6 @@ class OptunaSearch:
             self._study.sampler = self._sampler(candidate.number)
             trial = self._enqueued(architecture)
         self._close(trial, architecture, reward)
-
-    @property
-    def finished(self) -> bool:
-        """See `Algorithm.finished`."""
-        return not self.history.pending and self._untried.exhausted()
-
-    @property
-    def best(self) -> Answer | None:
-        """See `Algorithm.best`."""
-        return self.history.best
 
 
 def _distribution(layer: Layer):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from layernas_tf.algorithms.base import Answer, History
+from layernas_tf.algorithms.base import Algorithm
 from layernas_tf.algorithms.reward_shaping import RewardShape
-from layernas_tf.algorithms.untried import Untried
 from layernas_tf.space.budget import Budget
 from layernas_tf.space.candidate import Candidate
-from layernas_tf.space.completions import BudgetedChain
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture
 
@@ -23,7 +21,7 @@ _MEMORY = 0.9
 _NEVER = -1e9
 
 
-class PPO:
+class PPO(Algorithm):
     """A categorical policy per layer, trained by PPO (Schulman et al., 1707.06347).
 
     The policy's logits are added to the logarithm of how many architectures inside the
@@ -61,10 +59,13 @@ class PPO:
         Raises:
           UserError: Nothing is inside the budgets.
         """
-        self.history = History(space, budgets, seed)
+        super().__init__(
+            space,
+            budgets,
+            seed=seed,
+            proposal_budgets=shape.proposal_budgets(budgets),
+        )
         self._shape = shape
-        self._budgeted = BudgetedChain(space.chain, shape.proposal_budgets(budgets))
-        self._untried = Untried(self.history, self._budgeted)
         self._batch_size = batch
         self._learning_rate = learning_rate
         self._entropy = entropy
@@ -79,23 +80,19 @@ class PPO:
         self._weight = 0.0
         self._batch: list[tuple[Architecture, float]] = []
 
-    def ask(self, number: int | None = None) -> Candidate | None:
-        """See `Algorithm.ask`."""
-        number = self.history.next_number(number)
-        rng = self.history.rng(number)
+    def propose(self, number: int, rng: np.random.Generator) -> Candidate | None:
+        """See `Algorithm.propose`."""
         for draw in range(_DRAWS):
             architecture = self._draw(rng, temperature=1 + draw / 4)
-            if architecture is not None and self._untried.allows(architecture):
-                return self.history.propose(architecture, number)
-        architecture = self._untried.sample(rng)
-        if architecture is None:
-            return None
-        return self.history.propose(architecture, number)
+            if architecture is not None and self.untried.allows(architecture):
+                return Candidate(architecture, number)
+        architecture = self.untried.sample(rng)
+        return None if architecture is None else Candidate(architecture, number)
 
     def _draw(self, rng, temperature: float) -> Architecture | None:
         architecture: list[int] = []
         row = 0
-        for layer in self.history.space.layers:
+        for layer in self.space.layers:
             if len(layer.options) == 1:
                 architecture.append(0)
                 continue
@@ -110,7 +107,7 @@ class PPO:
 
     def _offsets(self, prefix: Sequence[int]) -> np.ndarray | None:
         """Logarithm of each option's share of the architectures inside, `(O,)`."""
-        weights = self._budgeted.weights(prefix)
+        weights = self.budgeted.weights(prefix)
         total = weights.sum()
         if total <= 0:
             return None
@@ -118,19 +115,12 @@ class PPO:
             weights / total, out=np.full(len(weights), _NEVER), where=weights > 0
         )
 
-    def tell(
-        self,
-        candidate: Candidate,
-        reward: float | None,
-        costs: Mapping[str, float] | None = None,
-    ) -> None:
-        """See `Algorithm.tell`."""
-        architecture = candidate.architecture
-        new = self.history.record(candidate, reward)
-        reward = self.history.rewards[architecture]
-        if not new or reward is None:
+    def learn(self, candidate: Candidate, reward: float | None) -> None:
+        """See `Algorithm.learn`."""
+        if reward is None:
             return
-        _, costs = self.history.space.chain.walk(architecture)
+        architecture = candidate.architecture
+        _, costs = self.space.chain.walk(architecture)
         reward = self._shape.shaped(reward, costs, self.history.budgets)
         self._batch.append((architecture, reward))
         if len(self._batch) >= self._batch_size:
@@ -197,13 +187,3 @@ class PPO:
             for moment, beta in zip(self._moments, _BETAS)
         )
         self._logits += self._learning_rate * first / (np.sqrt(second) + 1e-8)
-
-    @property
-    def finished(self) -> bool:
-        """See `Algorithm.finished`."""
-        return not self.history.pending and self._untried.exhausted()
-
-    @property
-    def best(self) -> Answer | None:
-        """See `Algorithm.best`."""
-        return self.history.best

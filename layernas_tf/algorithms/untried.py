@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from layernas_tf.algorithms.base import History
+from layernas_tf.algorithms.history import History
 from layernas_tf.space.budget import inside
 from layernas_tf.space.completions import BudgetedChain
 from layernas_tf.space.types import Architecture
@@ -29,7 +29,6 @@ class Untried:
         self.budgeted = budgeted
         self._history = history
         self._chain = budgeted.chain
-        self._total = budgeted.count()
 
     def allows(self, architecture: Architecture) -> bool:
         """Whether an architecture is inside the budgets and was not tried."""
@@ -48,13 +47,6 @@ class Untried:
                 return architecture
         left = list(self._left())
         return left[rng.integers(len(left))] if left else None
-
-    def exhausted(self) -> bool:
-        """Whether everything inside the budgets was tried or is pending."""
-        tried = len(self._history.rewards) + len(self._history.pending)
-        if tried < self._total:
-            return False
-        return next(self._left(), None) is None
 
     def _left(self) -> Iterator[Architecture]:
         return (a for a in self._inside(()) if self._history.is_new(a))

@@ -112,7 +112,7 @@ def run_algorithm(
             break
         row = table.query(candidate.architecture)
         _, costs = table.space.chain.walk(candidate.architecture)
-        algorithm.tell(candidate, row.valid, costs)
+        algorithm.tell(candidate, row.valid)
         if inside(budgets, costs) and (best is None or row.valid > best.valid):
             best = row
         if best is not None:

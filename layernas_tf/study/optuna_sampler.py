@@ -174,9 +174,7 @@ class LayerNASSampler(optuna.samplers.BaseSampler):
                 reward = _sign(study) * float(values[0])
             self._note(study, trial, "told", len(self._told))
             self._told.add(trial.number)
-            self._algorithm.tell(
-                candidate, reward, self._space.costs(candidate.architecture)
-            )
+            self._algorithm.tell(candidate, reward)
 
     def reseed_rng(self) -> None:
         """Randomness comes from the seed and the trial's number: nothing to do."""
@@ -217,7 +215,7 @@ class LayerNASSampler(optuna.samplers.BaseSampler):
                     trial.architecture, trial.number, trial.layer
                 )
                 self._told.add(trial.number)
-                self._algorithm.tell(candidate, trial.reward, trial.costs)
+                self._algorithm.tell(candidate, trial.reward)
 
     def _readable(
         self, study: optuna.Study, trials: Sequence[optuna.trial.FrozenTrial]

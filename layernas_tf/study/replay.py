@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from layernas_tf.algorithms.base import Algorithm, Recalls
+from layernas_tf.algorithms.base import Algorithm
 from layernas_tf.space.candidate import Candidate
 from layernas_tf.study.trial import Trial
 
 FIRST_CHECKED = 100
-"""So many asks are computed again, though the study says what they proposed."""
+"""The first asks, which are always computed again and compared with the study."""
 
 CHECKED_EVERY = 1000
-"""Of the later ones, each so many-th."""
+"""After those, one ask in this many is computed again."""
 
 
 class Replay:
@@ -60,7 +60,7 @@ class Replay:
         candidate = self.candidate(trial)
         self._running.pop(trial.number, None)
         self.told += 1
-        self.algorithm.tell(candidate, trial.reward, trial.costs)
+        self.algorithm.tell(candidate, trial.reward)
 
     def candidate(self, trial: Trial) -> Candidate:
         """What the algorithm proposed for a running trial, or would have."""
@@ -127,6 +127,6 @@ class Replay:
     def _ask_again(self, trial: Trial, *, check: bool) -> Candidate | None:
         number = trial.number
         check = check or number < FIRST_CHECKED or number % CHECKED_EVERY == 0
-        if not check and isinstance(self.algorithm, Recalls):
+        if not check and self.algorithm.pure_proposals:
             return self.algorithm.recall(trial.architecture, number)
         return self.algorithm.ask(number)
