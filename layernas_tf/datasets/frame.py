@@ -1,0 +1,159 @@
+"""The frame that a picture is brought into: the size and colours of a network's input."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from layernas_tf.errors import UserError
+
+FITS = ("pad", "squash", "crop")
+"""`pad` shows the whole picture in its own proportions between two bars, `squash`
+stretches it to the frame, `crop` cuts its middle out in the frame's proportions."""
+
+BAR_COLOUR = 128
+"""Of each channel of the bars beside a padded picture: where networks have their zero."""
+
+BACKGROUND = 255
+"""Of each channel of what lies behind transparent pixels: white."""
+
+SMALLEST_SIDE = 32
+"""A frame is at least this high and wide unless a resolution is asked for, pixels."""
+
+LARGEST_SIDE = 224
+"""A frame is at most this high and wide unless a resolution is asked for, pixels."""
+
+MOST_STRETCHED = 1.25
+"""Proportions of a picture count as a square's up to here."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """What every picture becomes before a network sees it.
+
+    Example: `Frame(96, 160, 3).shape` is `(96, 160, 3)`.
+
+    Attributes:
+      height: Rows, in pixels.
+      width: Columns, in pixels.
+      channels: 1 (grey) or 3 (red, green, blue).
+      fit: One of `FITS`.
+      share: With the fit `crop`, the share of the largest central part that is kept:
+        0.875 is 224 of 256 pixels, as networks for ImageNet are evaluated.
+    """
+
+    height: int
+    width: int
+    channels: int
+    fit: str = "pad"
+    share: float = 1.0
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width, channels."""
+        return self.height, self.width, self.channels
+
+    def recipe(self) -> dict[str, Any]:
+        """What an app must do to a picture to feed it, JSON-ready, in order."""
+        return {
+            "orientation": "upright, as the picture's EXIF tag says",
+            "transparency": f"composited on {[BACKGROUND] * 3}",
+            "color": "RGB" if self.channels == 3 else "grey (ITU-R 601 luma)",
+            "fit": self.fit,
+            "fit_meaning": self._fit_meaning(),
+            "height": self.height,
+            "width": self.width,
+            "resampling": "bilinear, antialiased where it shrinks",
+            "pixel_range": [0, 255],
+        }
+
+    def sentence(self) -> str:
+        """The same in one line."""
+        colour = "RGB" if self.channels == 3 else "Grey"
+        return (
+            f"{colour} pixels from 0 to 255, {self.height} rows by {self.width} columns: "
+            f"the picture upright, {self._fit_meaning()}; bilinear, antialiased."
+        )
+
+    def _fit_meaning(self) -> str:
+        if self.fit == "pad":
+            return (
+                "scaled as a whole until it fits, centred, the rest filled with "
+                f"{BAR_COLOUR}"
+            )
+        if self.fit == "squash":
+            return "its whole area stretched to this size"
+        cut = "" if self.share == 1 else f", {self.share:g} of it"
+        return f"its largest central part of these proportions{cut}"
+
+
+def parse_resolution(text: str | int) -> tuple[int, int]:
+    """Height and width of `96` or `96x160`, in pixels.
+
+    Raises:
+      UserError: The text is neither, or a side is not at least 1 pixel.
+    """
+    parts = str(text).lower().split("x")
+    if len(parts) in (1, 2) and all(p.isascii() and p.isdigit() for p in parts):
+        height, width = int(parts[0]), int(parts[-1])
+        if 1 <= height <= _LARGEST and 1 <= width <= _LARGEST:
+            return height, width
+    raise UserError(
+        f"resolution: expected pixels from 1 to {_LARGEST:,} such as 96, or a height "
+        f"and a width such as 96x160, got {str(text)!r}"
+    )
+
+
+_LARGEST = 16_384
+
+
+def frame_for(
+    sizes: np.ndarray | Sequence[Sequence[int]],
+    channels: int,
+    resolution: tuple[int, int] | None = None,
+    fit: str = "pad",
+) -> Frame:
+    """The frame for pictures of these sizes.
+
+    Args:
+      sizes: (N, 2) heights and widths of all pictures, in pixels, at least one.
+      channels: Of the frame, 1 or 3.
+      resolution: Height and width that were asked for. None takes a square of as many
+        pixels as the median picture (with the fit `crop`, of its shorter side), between
+        `SMALLEST_SIDE` and `LARGEST_SIDE`.
+      fit: One of `FITS`.
+
+    Raises:
+      UserError: There is no such fit.
+    """
+    if fit not in FITS:
+        raise UserError(f"fit: expected one of {', '.join(FITS)}, got {fit!r}")
+    if resolution is not None:
+        return Frame(*resolution, channels, fit)
+    array = np.asarray(sizes, np.float64)
+    sides = array.min(axis=1) if fit == "crop" else np.sqrt(array.prod(axis=1))
+    side = math.ceil(round(float(np.median(sides)), 3))
+    side = min(max(side, SMALLEST_SIDE), LARGEST_SIDE)
+    return Frame(side, side, channels, fit)
+
+
+def proportions_note(sizes: np.ndarray, frame: Frame) -> str:
+    """A line for pictures that are mostly of one other shape than the frame's, or ""."""
+    ratios = sizes[:, 1] / sizes[:, 0]
+    median = float(np.median(ratios))
+    alike = np.abs(np.log(ratios / median)) < math.log(MOST_STRETCHED) / 2
+    stretch = abs(math.log(median / (frame.width / frame.height)))
+    if alike.mean() < 0.8 or stretch < math.log(MOST_STRETCHED):
+        return ""
+    area = frame.height * frame.width
+    height = max(8, 8 * round(math.sqrt(area / median) / 8))
+    width = max(8, 8 * round(math.sqrt(area * median) / 8))
+    return (
+        f"{alike.mean():.0%} of the pictures are about {median:.2f} times as wide as "
+        f"high, the network's input is {frame.width / frame.height:.2f}: "
+        f"--resolution={height}x{width} has about as many pixels and fits them better"
+    )

@@ -1,0 +1,340 @@
+"""The one reader of encoded pictures, for data in memory and streamed alike.
+
+A picture comes out as a viewer shows it: upright by its EXIF tag, transparent parts on
+white, 16 bits scaled to 8, of an animation the first frame. What a file is called does
+not matter. Pillow decodes; of a large JPEG no more pixels than are needed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import math
+import warnings
+
+import numpy as np
+from PIL import Image, ImageFile
+
+from layernas_tf.datasets.augment import ASPECT_RATIOS, SMALLEST_CROP
+from layernas_tf.datasets.frame import BACKGROUND, BAR_COLOUR, Frame
+
+FORMATS = (
+    "JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF",
+)  # fmt: skip
+"""Pillow's names of what is read. Not formats that run programs, such as PostScript."""
+
+MOST_PIXELS = 178_956_970
+"""A picture of more is refused unread: a small file can claim to be of any size."""
+
+_OVERSAMPLED = 2
+"""A JPEG is decoded to at least so many times the pixels, each way, that it ends with."""
+
+_PARTLY = ("JPEG", "MPO")
+"""Formats of which Pillow can decode a smaller version at less cost."""
+
+_ORIENTATION = 0x0112
+_TURNED = (5, 6, 7, 8)
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# Pictures of up to MOST_PIXELS are meant to be read, with nothing said.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+class ImageError(ValueError):
+    """A picture cannot be read; the text is the reason, in one line."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageFacts:
+    """What a picture turned out to be.
+
+    Attributes:
+      height: Of the upright picture, in pixels.
+      width: Likewise.
+      kind: Format and Pillow's mode, such as `PNG I;16`.
+      grey: Whether it shows no colour.
+      bits: Of a channel, 8 or 16.
+      low: The lowest value of a channel, as in the file.
+      high: The highest.
+    """
+
+    height: int
+    width: int
+    kind: str
+    grey: bool
+    bits: int
+    low: int
+    high: int
+
+
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    """Which part of the upright picture goes where in the frame, in pixels."""
+
+    source: tuple[float, float, float, float]  # left, top, right, bottom
+    place: tuple[int, int]  # left, top
+    size: tuple[int, int]  # width, height
+
+
+def read_image(
+    content: bytes, frame: Frame, key: tuple[int, int] | None = None
+) -> np.ndarray:
+    """Decodes a picture and brings it into a frame.
+
+    Args:
+      content: The encoded picture, in any of `FORMATS`.
+      frame: Size, channels and fit.
+      key: Draws a random part to show in place of the whole, stretched to the frame
+        (`augment.crop_box` describes it); None shows the picture as `frame.fit` says.
+
+    Returns:
+      Pixels of `frame.shape`, uint8.
+
+    Raises:
+      ImageError: The picture is damaged, cut short, or of no kind that is read.
+    """
+    image, size = _guarded(_open, content)
+    plan = plan_for(frame, size, key)
+    upright = _guarded(_load, image, plan, size)
+    return _guarded(_paint, upright, frame, plan, size)
+
+
+def inspect_image(content: bytes) -> ImageFacts:
+    """Decodes a picture as `read_image` does, and says what it is.
+
+    Raises:
+      ImageError: As `read_image`.
+    """
+    image, size = _guarded(_open, content)
+    plan = plan_for(_INSPECTED, size, None)
+    upright = _guarded(_load, image, plan, size)
+    kind = f"{image.format} {image.mode}"
+    wide = image.mode.startswith("I")
+    extrema = _guarded((image if wide else upright).getextrema)
+    pairs = extrema if isinstance(extrema[0], tuple) else (extrema,)
+    return ImageFacts(
+        height=size[1],
+        width=size[0],
+        kind=kind,
+        grey=upright.mode == "L" or _is_grey(upright),
+        bits=16 if wide else 8,
+        low=int(min(low for low, _ in pairs)),
+        high=int(max(high for _, high in pairs)),
+    )
+
+
+_INSPECTED = Frame(32, 32, 3)
+
+
+def fit_images(images: np.ndarray, frame: Frame) -> np.ndarray:
+    """Brings decoded pictures of one size into a frame, as `read_image` would.
+
+    Args:
+      images: (N, H, W, C), C as the frame's, uint8 or float32, pixels in [0, 255].
+      frame: Size and fit.
+
+    Returns:
+      (N, height, width, C) of the same type.
+    """
+    height, width = images.shape[1:3]
+    plan = plan_for(frame, (width, height), None)
+    whole = (0.0, 0.0, float(width), float(height))
+    if plan.size == (width, height) and plan.source == whole:
+        if frame.shape[:2] == (height, width):
+            return images
+    result = np.full((len(images), *frame.shape), BAR_COLOUR, images.dtype)
+    (left, top), (columns, rows) = plan.place, plan.size
+    target = result[:, top : top + rows, left : left + columns]
+    for index, image in enumerate(images):
+        for channel in range(images.shape[-1]):
+            plane = Image.fromarray(np.ascontiguousarray(image[..., channel]))
+            target[index, ..., channel] = _resized(plane, plan, (width, height))
+    return result
+
+
+def plan_for(frame: Frame, size: tuple[int, int], key: tuple[int, int] | None) -> _Plan:
+    """Which part of a picture of a size (width, height) goes where in the frame."""
+    width, height = size
+    whole = (0.0, 0.0, float(width), float(height))
+    everywhere = (0, 0), (frame.width, frame.height)
+    if key is not None:
+        part = _random_part(frame, size, key)
+        if part is not None:
+            return _Plan(part, *everywhere)
+    if frame.fit == "squash":
+        return _Plan(whole, *everywhere)
+    scales = frame.width / width, frame.height / height
+    if frame.fit == "pad":
+        columns = min(frame.width, max(1, round(width * min(scales))))
+        rows = min(frame.height, max(1, round(height * min(scales))))
+        left, top = (frame.width - columns) // 2, (frame.height - rows) // 2
+        return _Plan(whole, (left, top), (columns, rows))
+    columns, rows = (
+        frame.share * side / max(scales) for side in (frame.width, frame.height)
+    )
+    left, top = max(0.0, (width - columns) / 2), max(0.0, (height - rows) / 2)
+    right, bottom = min(width, left + columns), min(height, top + rows)
+    return _Plan((left, top, right, bottom), *everywhere)
+
+
+def _random_part(
+    frame: Frame, size: tuple[int, int], key: tuple[int, int]
+) -> tuple[float, float, float, float] | None:
+    """As `augment.crop_box`: by area and proportions; None where none fits."""
+    draws = np.random.default_rng([int(number) & (2**64 - 1) for number in key])
+    width, height = size
+    # In units in which the frame is a square, and so is what fills it unstretched.
+    across, down = (
+        (1.0, 1.0)
+        if frame.fit == "squash"
+        else (width / frame.width, height / frame.height)
+    )
+    for _ in range(10):
+        area = draws.uniform(SMALLEST_CROP, 1.0) * across * down
+        ratio = draws.uniform(*ASPECT_RATIOS)
+        columns = math.sqrt(area * ratio) / across * width
+        rows = math.sqrt(area / ratio) / down * height
+        left, top = draws.uniform(0, 1), draws.uniform(0, 1)
+        if columns <= width and rows <= height:
+            columns, rows = max(1.0, columns), max(1.0, rows)
+            left, top = left * (width - columns), top * (height - rows)
+            return left, top, left + columns, top + rows
+    return None
+
+
+def _guarded(function, *arguments):
+    """Calls one step of reading; whatever it raises becomes an `ImageError`."""
+    try:
+        return function(*arguments)
+    except ImageError:
+        raise
+    # A damaged file leads Pillow's decoders to errors of every kind.
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ImageError(lines[0]) from error
+
+
+def _open(content: bytes) -> tuple[ImageFile.ImageFile, tuple[int, int]]:
+    """The picture, not decoded yet, and its upright width and height."""
+    try:
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
+    except Image.UnidentifiedImageError:
+        raise ImageError(_what_else(content)) from None
+    except Image.DecompressionBombError:
+        raise ImageError(f"it claims more than {MOST_PIXELS:,} pixels") from None
+    width, height = image.size
+    if width * height > MOST_PIXELS:
+        raise ImageError(f"it claims {width:,} x {height:,} pixels")
+    if width < 1 or height < 1:
+        raise ImageError(f"it is empty, {width} x {height} pixels")
+    if image.format not in _PARTLY:
+        image.load()  # Tags may follow the pixels; a TIFF is upright after it.
+    turned = _orientation(image) in _TURNED
+    return image, image.size[::-1] if turned else image.size
+
+
+def _what_else(content: bytes) -> str:
+    """What a file is that Pillow does not know."""
+    head = content[:512].lstrip().lower()
+    if not content:
+        return "the file is empty"
+    if not any(content[:4096]):
+        return "the file holds nothing but zeros"
+    if head.startswith((b"<!doctype", b"<html", b"<?xml", b"<svg")):
+        return "no picture, but a web page or XML"
+    if head.startswith(b"version https://git-lfs"):
+        return "no picture, but a pointer of Git LFS: run `git lfs pull`"
+    if content[4:8] == b"ftyp" and content[8:12] in (b"heic", b"heix", b"mif1", b"msf1"):
+        return "a HEIC picture, which Pillow does not read: convert it to JPEG"
+    return "no picture that Pillow knows, or its first bytes are damaged"
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+        return int(value) if isinstance(value, (int, float)) else 1
+    # As viewers do: damaged tags leave the picture as it lies.
+    except Exception:
+        return 1
+
+
+def _load(image: ImageFile.ImageFile, plan: _Plan, size: tuple[int, int]):
+    """The decoded upright picture, in mode L or RGB; a JPEG perhaps smaller."""
+    orientation = _orientation(image)
+    if image.format in _PARTLY:
+        left, top, right, bottom = plan.source
+        wanted = [
+            math.ceil(_OVERSAMPLED * whole * part / max(1.0, extent))
+            for whole, part, extent in zip(size, plan.size, (right - left, bottom - top))
+        ]
+        if orientation in _TURNED:
+            wanted.reverse()
+        image.draft(None, (wanted[0], wanted[1]))
+        image.load()
+    flat = _flattened(image)
+    turn = _UPRIGHT.get(orientation)
+    return flat if turn is None else flat.transpose(turn)
+
+
+def _flattened(image: Image.Image) -> Image.Image:
+    """Any of Pillow's modes as 8-bit grey or RGB, transparent parts on white."""
+    mode = image.mode
+    if mode.startswith("I;16") or (mode == "I" and image.format in ("PNG", "PPM")):
+        wide = np.asarray(image).astype(np.int64)
+        grey = ((wide * 255 + 32767) // 65535).clip(0, 255).astype(np.uint8)
+        clear = image.info.get("transparency")
+        if isinstance(clear, int):
+            grey[wide == clear] = BACKGROUND
+        return Image.fromarray(grey)
+    if mode in ("I", "F"):
+        number = "integers" if mode == "I" else "floats"
+        raise ImageError(f"its pixels are 32-bit {number} of a scale it does not say")
+    if mode in ("La", "RGBa"):
+        image = image.convert({"La": "LA", "RGBa": "RGBA"}[mode])
+    if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
+        behind = Image.new("RGBA", image.size, (BACKGROUND,) * 4)
+        return Image.alpha_composite(behind, image.convert("RGBA")).convert("RGB")
+    return image.convert("L" if mode in ("1", "L") else "RGB")
+
+
+def _paint(
+    upright: Image.Image, frame: Frame, plan: _Plan, size: tuple[int, int]
+) -> np.ndarray:
+    part = np.asarray(
+        _resized(upright.convert("L" if frame.channels == 1 else "RGB"), plan, size)
+    )
+    part = part.reshape(part.shape[0], part.shape[1], frame.channels)
+    if part.shape == frame.shape:
+        return part
+    painted = np.full(frame.shape, BAR_COLOUR, np.uint8)
+    (left, top), (columns, rows) = plan.place, plan.size
+    painted[top : top + rows, left : left + columns] = part
+    return painted
+
+
+def _resized(image: Image.Image, plan: _Plan, size: tuple[int, int]) -> Image.Image:
+    """The plan's part of a picture; `size` is what the plan's pixels are counted in."""
+    across, down = image.width / size[0], image.height / size[1]
+    left, top, right, bottom = plan.source
+    box = (
+        max(0.0, left * across),
+        max(0.0, top * down),
+        min(image.width, right * across),
+        min(image.height, bottom * down),
+    )
+    if plan.size == image.size and box == (0.0, 0.0, *map(float, image.size)):
+        return image
+    return image.resize(plan.size, Image.Resampling.BILINEAR, box=box)
+
+
+def _is_grey(image: Image.Image) -> bool:
+    pixels = np.asarray(image.reduce(max(1, min(image.size) // 64)))
+    return bool((pixels[..., :1] == pixels).all())
