@@ -13,7 +13,9 @@ from PIL import Image
 
 from layernas_tf.core.errors import UserError
 from layernas_tf.datasets import load_dataset
-from layernas_tf.datasets.split import ArraySplit, hold_out, side_for, to_square
+from layernas_tf.datasets.frame import Frame, frame_for
+from layernas_tf.datasets.image_reader import fit_images
+from layernas_tf.datasets.split import ArraySplit, hold_out
 
 
 def arrays(**changes: np.ndarray) -> dict[str, np.ndarray]:
@@ -178,7 +180,7 @@ class FolderTest(DatasetTest):
             self.write(f"test/{class_name}", 2, (60, 40), ".jpg")
         dataset = load_dataset(f"folder:{self.folder}")
         self.assertEqual(dataset.class_names, ("cat", "dog"))
-        self.assertEqual(dataset.shape, (40, 40, 3))
+        self.assertEqual(dataset.shape, (45, 45, 3))
         self.assertEqual(
             [s.size for s in (dataset.train, dataset.valid, dataset.test)], [10, 2, 4]
         )
@@ -188,9 +190,8 @@ class FolderTest(DatasetTest):
     def test_without_test_folder_a_fifth_is_held_out_and_said(self):
         for class_name in ("a", "b", "c"):
             self.write(class_name, 10, (32, 32))
-        with self.assertLogs("absl", level="INFO") as logs:
-            dataset = load_dataset(f"folder:{self.folder}")
-        self.assertIn("6 of 30 images", logs.output[0])
+        dataset = load_dataset(f"folder:{self.folder}")
+        self.assertIn("6 of 30 images", dataset.check.notes[-1])
         self.assertEqual(dataset.test.size, 6)
         self.assertEqual(list(np.bincount(dataset.test.labels)), [2, 2, 2])
 
@@ -199,7 +200,7 @@ class FolderTest(DatasetTest):
         self.assert_refused(f"folder:{self.folder}", "at least 2 folders", "got 0")
         self.write("a", 4, (32, 32))
         (self.folder / "b").mkdir()
-        self.assert_refused(f"folder:{self.folder}", "0 of class 1")
+        self.assert_refused(f"folder:{self.folder}", "0 of 'b'")
 
     def test_an_unreadable_image_is_named(self):
         for class_name in ("a", "b"):
@@ -310,19 +311,24 @@ class SplitTest(parameterized.TestCase):
         self.assertBetween(falling.sum(), 16, 48)
 
     def test_the_central_square_is_resized(self):
-        image = np.zeros((40, 100, 3), np.uint8)
-        image[:, 30:70] = 200
-        square = to_square(image, 20)
+        images = np.zeros((1, 40, 100, 3), np.uint8)
+        images[:, :, 30:70] = 200
+        (square,) = fit_images(images, Frame(20, 20, 3, "crop"))
         self.assertEqual(square.shape, (20, 20, 3))
         self.assertEqual(square.dtype, np.uint8)
         self.assertTrue((square == 200).all())
 
     @parameterized.parameters(
-        ((8, 8), None, 32), ((40, 60), None, 40), ((500, 375), None, 224)
+        ((8, 8), "pad", 32),
+        ((40, 90), "pad", 60),
+        ((40, 90), "squash", 60),
+        ((40, 90), "crop", 40),
+        ((500, 375), "pad", 224),
     )
-    def test_the_side_is_that_of_the_images_within_bounds(self, size, asked, side):
-        self.assertEqual(side_for(np.array([size]), asked), side)
-        self.assertEqual(side_for(np.array([size]), 12), 12)
+    def test_the_side_is_that_of_the_images_within_bounds(self, size, fit, side):
+        frame = frame_for([size], 3, None, fit)
+        self.assertEqual(frame.shape, (side, side, 3))
+        self.assertEqual(frame_for([size], 1, (12, 20), fit).shape, (12, 20, 1))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 import zipfile
 import zlib
@@ -10,31 +9,16 @@ import zlib
 import numpy as np
 
 from layernas_tf.core.errors import UserError
+from layernas_tf.datasets.frame import frame_for
+from layernas_tf.datasets.image_reader import fit_images, with_channels
+from layernas_tf.datasets.options import Options
 from layernas_tf.datasets.split import (
     ArraySplit,
     Dataset,
+    check_limit,
     hold_out,
-    side_for,
     subset,
-    to_square,
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """How a data set is brought into the form that training needs.
-
-    Attributes:
-      resolution: Height and width of the images; None: see `split.side_for`.
-      valid_fraction: Share of the training images held out for validation.
-      seed: Draws the held-out images and the subset of `limit`.
-      limit: At most about this many training (with validation) and test images.
-    """
-
-    resolution: int | None
-    valid_fraction: float
-    seed: int
-    limit: int | None
 
 
 def make_dataset(
@@ -48,12 +32,21 @@ def make_dataset(
 ) -> Dataset:
     """Limits, resizes and parts images of one size that are checked already."""
     if options.limit is not None:
-        train = train.take(subset(train.labels, options.limit, options.seed))
+        check_limit(name, options.limit, len(class_names))
+        train = train.take(subset(train.labels, options.limit, options.seed, least=2))
         test = test.take(subset(test.labels, options.limit, options.seed))
-    sizes = np.array([train.images.shape[1:3]])
-    side = side_for(sizes, options.resolution)
-    train = ArraySplit(to_square(train.images, side), train.labels)
-    test = ArraySplit(to_square(test.images, side), test.labels)
+    frame = frame_for(
+        [train.images.shape[1:3]],
+        options.channels or train.images.shape[-1],
+        options.resolution,
+        options.fit,
+    )
+    train, test = (
+        ArraySplit(
+            fit_images(with_channels(split.images, frame.channels), frame), split.labels
+        )
+        for split in (train, test)
+    )
     stay, held = hold_out(train.labels, options.valid_fraction, options.seed)
     return Dataset(
         name=name,
@@ -64,6 +57,7 @@ def make_dataset(
         valid=train.take(held),
         test=test,
         mirrors=mirrors,
+        frame=frame,
     )
 
 

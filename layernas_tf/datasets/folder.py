@@ -2,119 +2,185 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import dataclasses
 import functools
+import json
+import os
 import pathlib
 from typing import TYPE_CHECKING
 
 import numpy as np
-from absl import logging
 
 from layernas_tf.core.errors import UserError
-from layernas_tf.datasets.arrays import Options, check_enough, make_dataset
+from layernas_tf.datasets.data_check import DataCheck, check_from_json
+from layernas_tf.datasets.folder_check import (
+    Progress,
+    check_folder,
+    readable_part,
+    stamp_of,
+)
+from layernas_tf.datasets.folder_listing import FolderListing, list_folder
+from layernas_tf.datasets.frame import Frame
+from layernas_tf.datasets.image_reader import ImageError, read_image
+from layernas_tf.datasets.options import Options
+from layernas_tf.datasets.picture_files import shown
 from layernas_tf.datasets.split import (
     ArraySplit,
     Dataset,
+    Split,
+    check_limit,
     hold_out,
-    side_for,
     subset,
-    to_square,
 )
-from layernas_tf.datasets.stream import HELD_BYTES, PHOTO_CROP, StreamSplit
+from layernas_tf.datasets.stream import HELD_BYTES, StreamSplit
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-SUFFIXES = (".jpg", ".jpeg", ".png")
 TEST_FRACTION = 0.2
+"""Share of each class that is held out as the test set where the folder has none."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Part:
+    """Files and labels of one split."""
+
+    files: np.ndarray
+    labels: np.ndarray
+
+    def at(self, indices: np.ndarray) -> _Part:
+        return _Part(self.files[indices], self.labels[indices])
 
 
 def load_folder(name: str, path: str, options: Options) -> Dataset:
-    """Images in DIR/train/CLASS/ and DIR/test/CLASS/, or in DIR/CLASS/.
+    """Images in DIR/train/CLASS/, DIR/val/CLASS/, DIR/test/CLASS/, or in DIR/CLASS/.
 
-    Without train and test folders a fifth of each class becomes the test set. Images
-    are cut to their central square and resized to one size, always in RGB. Folders
-    that would take more than `HELD_BYTES` are read anew in every round.
+    `folder_listing` says which folders and files count. Every file is decoded once
+    before anything else, unless `options.kept_check` has done so of the same files.
+    Without a test folder a fifth of each class becomes the test set, and without a
+    validation folder a share of the training images is held out. Images are brought
+    into one frame, in RGB unless `options.channels` says 1. Folders that would take
+    more than `HELD_BYTES` are read anew in every round.
+
+    Raises:
+      UserError: A file cannot be read (all such are named), a class has too few
+        images, or the folder is no data set.
     """
-    root = pathlib.Path(path)
-    if not root.is_dir():
-        raise UserError(f"{name}: no such folder: {path!r}")
-    if (root / "train").is_dir() and (root / "test").is_dir():
-        class_names = _class_names(name, root / "train")
-        extra = set(_class_names(name, root / "test")) - set(class_names)
-        if extra:
-            raise UserError(
-                f"{name}: test has the class {sorted(extra)[0]!r}, which train has not"
-            )
-        train = _list_images(name, root / "train", class_names)
-        test = _list_images(name, root / "test", class_names)
-    else:
-        class_names = _class_names(name, root)
-        files, labels = _list_images(name, root, class_names)
-        check_enough(name, labels, len(class_names))
-        stay, held = hold_out(labels, TEST_FRACTION, seed=0)
-        train, test = (files[stay], labels[stay]), (files[held], labels[held])
-        logging.info(
-            "%s: no train and test folders, so %d of %d images are held out as the "
-            "test set",
-            name,
-            len(held),
-            len(files),
-        )
-    check_enough(name, train[1], len(class_names))
-    if options.limit is not None:
-        train, test = (
-            tuple(
-                column[subset(labels, options.limit, options.seed)] for column in both
-            )
-            for both, labels in ((train, train[1]), (test, test[1]))
-        )
-    sizes = np.array([_read(name, file).shape[:2] for file in train[0][:256]])
-    side = side_for(sizes, options.resolution)
-    if len(train[0]) * side * side * 3 > HELD_BYTES:
-        return _stream(name, train, test, side, class_names, options)
-    return make_dataset(
-        name,
-        _read_all(name, *train, side),
-        _read_all(name, *test, side),
-        class_names,
-        options,
+    listing = list_folder(name, path)
+    check = check_listing(name, listing, options)
+    check.raise_problems(skip_unreadable=options.skip_unreadable)
+    train, valid, test, notes = _parts(name, readable_part(listing, check), options)
+    check = dataclasses.replace(check, notes=(*check.notes, *notes))
+    assert check.frame is not None  # there are readable pictures
+    frame = Frame(*check.frame, options.channels or 3, options.fit)
+    images = len(train.files) + len(valid.files)
+    read = _stream if images * int(np.prod(frame.shape)) > HELD_BYTES else _hold
+    return Dataset(
+        name=name,
+        classes=len(listing.class_names),
+        class_names=listing.class_names,
+        shape=frame.shape,
+        train=read(name, train, frame),
+        valid=read(name, valid, frame),
+        test=read(name, test, frame),
         mirrors=True,
+        frame=frame,
+        check=check,
     )
 
 
-def _stream(
+def check_listing(
     name: str,
-    train: tuple[np.ndarray, np.ndarray],
-    test: tuple[np.ndarray, np.ndarray],
-    side: int,
-    class_names: tuple[str, ...],
+    listing: FolderListing,
     options: Options,
-) -> Dataset:
+    progress: Progress | None = None,
+) -> DataCheck:
+    """The check that was kept of the same files, or a new one."""
+    if options.kept_check:
+        try:
+            text = pathlib.Path(options.kept_check).read_text(encoding="utf-8")
+            kept = check_from_json(json.loads(text))
+            if kept.stamp == stamp_of(listing, options.resolution, options.fit):
+                return kept
+        except (OSError, ValueError, TypeError, KeyError):
+            pass  # none, or of another version: the pictures are looked at again
+    return check_folder(
+        name,
+        listing,
+        resolution=options.resolution,
+        fit=options.fit,
+        progress=progress or options.progress,
+    )
+
+
+def _parts(
+    name: str, listing: FolderListing, options: Options
+) -> tuple[_Part, _Part, _Part, list[str]]:
+    """Files to train, validate and test on, and lines about what was held out."""
+    given = {
+        split: _Part(
+            # As bytes: names of files need not be text.
+            np.array([os.fsencode(file) for file in files.paths], object),
+            np.array(files.labels, np.int32),
+        )
+        for split, files in listing.splits.items()
+    }
+    train, valid, test = (given.get(split) for split in ("train", "valid", "test"))
+    notes = []
+    if test is None:
+        stay, held = hold_out(train.labels, TEST_FRACTION, seed=0)
+        notes.append(
+            f"no test folder, so {len(held):,} of {len(train.files):,} images are held "
+            "out as the test set"
+        )
+        train, test = train.at(stay), train.at(held)
+    if options.limit is not None:
+        least = 2 if valid is None else 1
+        check_limit(name, options.limit, len(listing.class_names), least)
+        train = train.at(subset(train.labels, options.limit, options.seed, least))
+        test = test.at(subset(test.labels, options.limit, options.seed))
+    if valid is None:
+        stay, held = hold_out(train.labels, options.valid_fraction, options.seed)
+        train, valid = train.at(stay), train.at(held)
+    elif options.limit is not None:
+        valid = valid.at(subset(valid.labels, options.limit, options.seed))
+    return train, valid, test, notes
+
+
+def _hold(name: str, part: _Part, frame: Frame) -> Split:
+    images = np.empty((len(part.files), *frame.shape), np.uint8)
+
+    def read(index: int) -> None:
+        images[index] = _read(name, part.files[index], frame)
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(read, range(len(images))):
+            pass  # to raise what a thread raised
+    return ArraySplit(images, part.labels)
+
+
+def _read(name: str, file: bytes, frame: Frame) -> np.ndarray:
+    try:
+        with open(file, "rb") as opened:
+            return read_image(opened.read(), frame)
+    except (OSError, ImageError) as error:
+        raise UserError(
+            f"{name}: cannot read the image {shown(os.fsdecode(file))}: {error}"
+        ) from error
+
+
+def _stream(name: str, part: _Part, frame: Frame) -> Split:
     import tensorflow as tf
 
-    stay, held = hold_out(train[1], options.valid_fraction, options.seed)
-
-    def part(files: np.ndarray, labels: np.ndarray) -> StreamSplit:
-        return StreamSplit(
-            size=len(files),
-            side=side,
-            channels=3,
-            crop=PHOTO_CROP,
-            records=functools.partial(
-                _records, tf.constant(files), tf.constant(labels)
-            ),
-            parse=_read_file,
-        )
-
-    return Dataset(
-        name=name,
-        classes=len(class_names),
-        class_names=class_names,
-        shape=(side, side, 3),
-        train=part(train[0][stay], train[1][stay]),
-        valid=part(train[0][held], train[1][held]),
-        test=part(*test),
-        mirrors=True,
+    del name  # the file's is in the message
+    return StreamSplit(
+        size=len(part.files),
+        frame=frame,
+        records=functools.partial(
+            _records, tf.constant(list(part.files)), tf.constant(part.labels)
+        ),
+        parse=_read_file,
     )
 
 
@@ -130,65 +196,7 @@ def _records(files: tf.Tensor, labels: tf.Tensor, key: tf.Tensor | None):
     )
 
 
-def _read_file(file: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _read_file(file: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, ...]:
     import tensorflow as tf
 
-    return tf.io.read_file(file), label
-
-
-def _class_names(name: str, root: pathlib.Path) -> tuple[str, ...]:
-    names = sorted(
-        folder.name
-        for folder in root.iterdir()
-        if folder.is_dir() and not folder.name.startswith(".")
-    )
-    if len(names) < 2:
-        raise UserError(
-            f"{name}: expected at least 2 folders, one per class, in {str(root)!r}, "
-            f"got {len(names)}"
-        )
-    return tuple(names)
-
-
-def _list_images(
-    name: str, root: pathlib.Path, class_names: tuple[str, ...]
-) -> tuple[np.ndarray, np.ndarray]:
-    files, labels = [], []
-    for label, class_name in enumerate(class_names):
-        folder = root / class_name
-        if not folder.is_dir():
-            continue
-        for file in sorted(folder.iterdir()):
-            if file.suffix.lower() in SUFFIXES and not file.name.startswith("."):
-                files.append(str(file))
-                labels.append(label)
-    if not files:
-        raise UserError(
-            f"{name}: no image ({', '.join(SUFFIXES)}) in the folders of {str(root)!r}"
-        )
-    return np.array(files), np.array(labels, np.int32)
-
-
-def _read(name: str, file: str) -> np.ndarray:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(file) as image:
-            return np.asarray(image.convert("RGB"))
-    except (
-        UnidentifiedImageError,
-        OSError,
-        SyntaxError,
-        ValueError,
-        Image.DecompressionBombError,
-    ) as error:
-        raise UserError(f"{name}: cannot read the image {file!r}: {error}") from error
-
-
-def _read_all(
-    name: str, files: np.ndarray, labels: np.ndarray, side: int
-) -> ArraySplit:
-    images = np.empty((len(files), side, side, 3), np.uint8)
-    for index, file in enumerate(files):
-        images[index] = to_square(_read(name, file), side)
-    return ArraySplit(images, labels)
+    return tf.io.read_file(file), label, file

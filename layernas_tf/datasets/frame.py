@@ -1,4 +1,4 @@
-"""The frame that a picture is brought into: the size and colours of a network's input."""
+"""The frame that a picture is brought into: a network's input."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from layernas_tf.errors import UserError
+from layernas_tf.core.errors import UserError
 
 FITS = ("pad", "squash", "crop")
 """`pad` shows the whole picture in its own proportions between two bars, `squash`
 stretches it to the frame, `crop` cuts its middle out in the frame's proportions."""
 
 BAR_COLOUR = 128
-"""Of each channel of the bars beside a padded picture: where networks have their zero."""
+"""Of the bars beside a padded picture, each channel: where networks have their zero."""
 
 BACKGROUND = 255
 """Of each channel of what lies behind transparent pixels: white."""
@@ -75,8 +75,9 @@ class Frame:
         """The same in one line."""
         colour = "RGB" if self.channels == 3 else "Grey"
         return (
-            f"{colour} pixels from 0 to 255, {self.height} rows by {self.width} columns: "
-            f"the picture upright, {self._fit_meaning()}; bilinear, antialiased."
+            f"{colour} pixels from 0 to 255, {self.height} rows by {self.width} "
+            f"columns: the picture upright, {self._fit_meaning()}; bilinear, "
+            "antialiased."
         )
 
     def _fit_meaning(self) -> str:
@@ -142,7 +143,7 @@ def frame_for(
 
 
 def proportions_note(sizes: np.ndarray, frame: Frame) -> str:
-    """A line for pictures that are mostly of one other shape than the frame's, or ""."""
+    """A line about pictures that are mostly of another shape than the frame, or ""."""
     ratios = sizes[:, 1] / sizes[:, 0]
     median = float(np.median(ratios))
     alike = np.abs(np.log(ratios / median)) < math.log(MOST_STRETCHED) / 2

@@ -8,6 +8,7 @@ not matter. Pillow decodes; of a large JPEG no more pixels than are needed.
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import io
 import math
 import warnings
@@ -15,19 +16,17 @@ import warnings
 import numpy as np
 from PIL import Image, ImageFile
 
-from layernas_tf.datasets.augment import ASPECT_RATIOS, SMALLEST_CROP
 from layernas_tf.datasets.frame import BACKGROUND, BAR_COLOUR, Frame
+from layernas_tf.datasets.placing import Placing, place_picture
 
-FORMATS = (
-    "JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF",
-)  # fmt: skip
+FORMATS = tuple("JPEG PNG WEBP BMP DIB TIFF GIF PPM JPEG2000 AVIF".split())
 """Pillow's names of what is read. Not formats that run programs, such as PostScript."""
 
 MOST_PIXELS = 178_956_970
 """A picture of more is refused unread: a small file can claim to be of any size."""
 
 _OVERSAMPLED = 2
-"""A JPEG is decoded to at least so many times the pixels, each way, that it ends with."""
+"""A JPEG is decoded to at least so many times the shown pixels, each way."""
 
 _PARTLY = ("JPEG", "MPO")
 """Formats of which Pillow can decode a smaller version at less cost."""
@@ -43,6 +42,9 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+for _plugin in "Avif Bmp Gif Jpeg Jpeg2K Mpo Png Ppm Tiff WebP".split():
+    importlib.import_module(f"PIL.{_plugin}ImagePlugin")  # makes its format known
 
 # Pictures of up to MOST_PIXELS are meant to be read, with nothing said.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -75,15 +77,6 @@ class ImageFacts:
     high: int
 
 
-@dataclasses.dataclass(frozen=True)
-class _Plan:
-    """Which part of the upright picture goes where in the frame, in pixels."""
-
-    source: tuple[float, float, float, float]  # left, top, right, bottom
-    place: tuple[int, int]  # left, top
-    size: tuple[int, int]  # width, height
-
-
 def read_image(
     content: bytes, frame: Frame, key: tuple[int, int] | None = None
 ) -> np.ndarray:
@@ -102,9 +95,9 @@ def read_image(
       ImageError: The picture is damaged, cut short, or of no kind that is read.
     """
     image, size = _guarded(_open, content)
-    plan = plan_for(frame, size, key)
-    upright = _guarded(_load, image, plan, size)
-    return _guarded(_paint, upright, frame, plan, size)
+    placing = place_picture(frame, size, key)
+    upright = _guarded(_load, image, placing, size)
+    return _guarded(_paint, upright, frame, placing, size)
 
 
 def inspect_image(content: bytes) -> ImageFacts:
@@ -114,8 +107,8 @@ def inspect_image(content: bytes) -> ImageFacts:
       ImageError: As `read_image`.
     """
     image, size = _guarded(_open, content)
-    plan = plan_for(_INSPECTED, size, None)
-    upright = _guarded(_load, image, plan, size)
+    placing = place_picture(_INSPECTED, size, None)
+    upright = _guarded(_load, image, placing, size)
     kind = f"{image.format} {image.mode}"
     wide = image.mode.startswith("I")
     extrema = _guarded((image if wide else upright).getextrema)
@@ -145,69 +138,39 @@ def fit_images(images: np.ndarray, frame: Frame) -> np.ndarray:
       (N, height, width, C) of the same type.
     """
     height, width = images.shape[1:3]
-    plan = plan_for(frame, (width, height), None)
+    placing = place_picture(frame, (width, height), None)
     whole = (0.0, 0.0, float(width), float(height))
-    if plan.size == (width, height) and plan.source == whole:
+    if placing.size == (width, height) and placing.source == whole:
         if frame.shape[:2] == (height, width):
             return images
     result = np.full((len(images), *frame.shape), BAR_COLOUR, images.dtype)
-    (left, top), (columns, rows) = plan.place, plan.size
+    (left, top), (columns, rows) = placing.place, placing.size
     target = result[:, top : top + rows, left : left + columns]
     for index, image in enumerate(images):
         for channel in range(images.shape[-1]):
-            plane = Image.fromarray(np.ascontiguousarray(image[..., channel]))
-            target[index, ..., channel] = _resized(plane, plan, (width, height))
+            placinge = Image.fromarray(np.ascontiguousarray(image[..., channel]))
+            target[index, ..., channel] = _resized(placinge, placing, (width, height))
     return result
 
 
-def plan_for(frame: Frame, size: tuple[int, int], key: tuple[int, int] | None) -> _Plan:
-    """Which part of a picture of a size (width, height) goes where in the frame."""
-    width, height = size
-    whole = (0.0, 0.0, float(width), float(height))
-    everywhere = (0, 0), (frame.width, frame.height)
-    if key is not None:
-        part = _random_part(frame, size, key)
-        if part is not None:
-            return _Plan(part, *everywhere)
-    if frame.fit == "squash":
-        return _Plan(whole, *everywhere)
-    scales = frame.width / width, frame.height / height
-    if frame.fit == "pad":
-        columns = min(frame.width, max(1, round(width * min(scales))))
-        rows = min(frame.height, max(1, round(height * min(scales))))
-        left, top = (frame.width - columns) // 2, (frame.height - rows) // 2
-        return _Plan(whole, (left, top), (columns, rows))
-    columns, rows = (
-        frame.share * side / max(scales) for side in (frame.width, frame.height)
-    )
-    left, top = max(0.0, (width - columns) / 2), max(0.0, (height - rows) / 2)
-    right, bottom = min(width, left + columns), min(height, top + rows)
-    return _Plan((left, top, right, bottom), *everywhere)
+def with_channels(images: np.ndarray, channels: int | None) -> np.ndarray:
+    """Decoded pictures in grey or RGB.
 
+    Args:
+      images: (N, H, W, 1 or 3), uint8 or float32.
+      channels: 1 makes grey as `read_image` does, 3 repeats grey; None keeps them.
 
-def _random_part(
-    frame: Frame, size: tuple[int, int], key: tuple[int, int]
-) -> tuple[float, float, float, float] | None:
-    """As `augment.crop_box`: by area and proportions; None where none fits."""
-    draws = np.random.default_rng([int(number) & (2**64 - 1) for number in key])
-    width, height = size
-    # In units in which the frame is a square, and so is what fills it unstretched.
-    across, down = (
-        (1.0, 1.0)
-        if frame.fit == "squash"
-        else (width / frame.width, height / frame.height)
-    )
-    for _ in range(10):
-        area = draws.uniform(SMALLEST_CROP, 1.0) * across * down
-        ratio = draws.uniform(*ASPECT_RATIOS)
-        columns = math.sqrt(area * ratio) / across * width
-        rows = math.sqrt(area / ratio) / down * height
-        left, top = draws.uniform(0, 1), draws.uniform(0, 1)
-        if columns <= width and rows <= height:
-            columns, rows = max(1.0, columns), max(1.0, rows)
-            left, top = left * (width - columns), top * (height - rows)
-            return left, top, left + columns, top + rows
-    return None
+    Returns:
+      (N, H, W, channels) of the same type.
+    """
+    if channels is None or images.shape[-1] == channels:
+        return images
+    if channels == 3:
+        return np.repeat(images, 3, axis=-1)
+    luma = images.astype(np.float32) @ np.array([[0.299], [0.587], [0.114]], np.float32)
+    if images.dtype == np.uint8:
+        luma = np.rint(luma)
+    return luma.astype(images.dtype)
 
 
 def _guarded(function, *arguments):
@@ -252,7 +215,12 @@ def _what_else(content: bytes) -> str:
         return "no picture, but a web page or XML"
     if head.startswith(b"version https://git-lfs"):
         return "no picture, but a pointer of Git LFS: run `git lfs pull`"
-    if content[4:8] == b"ftyp" and content[8:12] in (b"heic", b"heix", b"mif1", b"msf1"):
+    if content[4:8] == b"ftyp" and content[8:12] in (
+        b"heic",
+        b"heix",
+        b"mif1",
+        b"msf1",
+    ):
         return "a HEIC picture, which Pillow does not read: convert it to JPEG"
     return "no picture that Pillow knows, or its first bytes are damaged"
 
@@ -266,14 +234,16 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _load(image: ImageFile.ImageFile, plan: _Plan, size: tuple[int, int]):
+def _load(image: ImageFile.ImageFile, placing: Placing, size: tuple[int, int]):
     """The decoded upright picture, in mode L or RGB; a JPEG perhaps smaller."""
     orientation = _orientation(image)
     if image.format in _PARTLY:
-        left, top, right, bottom = plan.source
+        left, top, right, bottom = placing.source
         wanted = [
             math.ceil(_OVERSAMPLED * whole * part / max(1.0, extent))
-            for whole, part, extent in zip(size, plan.size, (right - left, bottom - top))
+            for whole, part, extent in zip(
+                size, placing.size, (right - left, bottom - top)
+            )
         ]
         if orientation in _TURNED:
             wanted.reverse()
@@ -306,33 +276,39 @@ def _flattened(image: Image.Image) -> Image.Image:
 
 
 def _paint(
-    upright: Image.Image, frame: Frame, plan: _Plan, size: tuple[int, int]
+    upright: Image.Image, frame: Frame, placing: Placing, size: tuple[int, int]
 ) -> np.ndarray:
     part = np.asarray(
-        _resized(upright.convert("L" if frame.channels == 1 else "RGB"), plan, size)
+        _resized(upright.convert("L" if frame.channels == 1 else "RGB"), placing, size)
     )
     part = part.reshape(part.shape[0], part.shape[1], frame.channels)
     if part.shape == frame.shape:
         return part
     painted = np.full(frame.shape, BAR_COLOUR, np.uint8)
-    (left, top), (columns, rows) = plan.place, plan.size
+    (left, top), (columns, rows) = placing.place, placing.size
     painted[top : top + rows, left : left + columns] = part
     return painted
 
 
-def _resized(image: Image.Image, plan: _Plan, size: tuple[int, int]) -> Image.Image:
-    """The plan's part of a picture; `size` is what the plan's pixels are counted in."""
+def _resized(
+    image: Image.Image, placing: Placing, size: tuple[int, int]
+) -> Image.Image:
+    """The placed part of a picture; `size` is what the placing is counted in."""
     across, down = image.width / size[0], image.height / size[1]
-    left, top, right, bottom = plan.source
+    left, top, right, bottom = placing.source
+    # Whole pixels, cut out before: resizing would look beyond the edges of the part.
     box = (
-        max(0.0, left * across),
-        max(0.0, top * down),
-        min(image.width, right * across),
-        min(image.height, bottom * down),
+        max(0, min(image.width - 1, round(left * across))),
+        max(0, min(image.height - 1, round(top * down))),
+        max(1, min(image.width, round(right * across))),
+        max(1, min(image.height, round(bottom * down))),
     )
-    if plan.size == image.size and box == (0.0, 0.0, *map(float, image.size)):
+    box = (*box[:2], max(box[0] + 1, box[2]), max(box[1] + 1, box[3]))
+    if box != (0, 0, *image.size):
+        image = image.crop(box)
+    if placing.size == image.size:
         return image
-    return image.resize(plan.size, Image.Resampling.BILINEAR, box=box)
+    return image.resize(placing.size, Image.Resampling.BILINEAR)
 
 
 def _is_grey(image: Image.Image) -> bool:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from layernas_tf.core.errors import UserError
-from layernas_tf.datasets.arrays import Options, load_digits, load_npz
+from layernas_tf.datasets.arrays import load_digits, load_npz
 from layernas_tf.datasets.folder import load_folder
+from layernas_tf.datasets.frame import FITS, parse_resolution
+from layernas_tf.datasets.options import Options
 from layernas_tf.datasets.split import Dataset
 from layernas_tf.datasets.tensorflow_datasets import load_tfds
 
@@ -14,22 +18,35 @@ KINDS = "digits, npz:FILE, folder:DIR, tfds:NAME"
 def load_dataset(
     text: str,
     *,
-    resolution: int | None = None,
+    resolution: int | tuple[int, int] | str | None = None,
     valid_fraction: float = 0.2,
     seed: int = 0,
     limit: int | None = None,
+    fit: str = "pad",
+    channels: int | None = None,
+    skip_unreadable: bool = False,
+    kept_check: str = "",
+    progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
     """Loads a data set and holds validation images out of its training images.
 
     Args:
       text: `digits`, `npz:FILE`, `folder:DIR` or `tfds:NAME`.
-      resolution: Height and width of the images in pixels. By default they keep their
-        size, but are made at least 32 and at most 224 pixels.
+      resolution: Height and width of the images in pixels: 96, (96, 160) or "96x160".
+        By default a square of as many pixels as the median image, of at least 32 and at
+        most 224 a side.
       valid_fraction: Share of the training images of each class that is held out. The
         test set is never touched.
       seed: Draws the held-out images.
       limit: At most about this many training images (validation included) and test
         images, each class in proportion; None takes all.
+      fit: How an image of other proportions comes into the frame: `pad`, `squash` or
+        `crop` (`datasets.frame.FITS`).
+      channels: 1 for grey, 3 for RGB; None keeps what the images have, of a folder 3.
+      skip_unreadable: Whether damaged files of a folder are left out, not refused.
+      kept_check: Path of an earlier check of the folder (`data_check.json`), which is
+        not made again while the files are the same.
+      progress: Gets the number of files that were looked at, and of all.
 
     Returns:
       The data set; images are float32 in [0, 255] when they come in batches.
@@ -37,15 +54,29 @@ def load_dataset(
     Raises:
       UserError: The text names no data set, or the data are not usable.
     """
-    if resolution is not None and resolution < 1:
-        raise UserError(f"resolution: expected at least 1 pixel, got {resolution}")
+    if isinstance(resolution, tuple):
+        resolution = "x".join(map(str, resolution))
+    if fit not in FITS:
+        raise UserError(f"fit: expected one of {', '.join(FITS)}, got {fit!r}")
+    if channels not in (None, 1, 3):
+        raise UserError(f"channels: expected 1 (grey) or 3 (RGB), got {channels}")
     if not 0 < valid_fraction < 1:
         raise UserError(
             f"valid_fraction: expected a share between 0 and 1, got {valid_fraction}"
         )
     if limit is not None and limit < 1:
         raise UserError(f"limit: expected at least 1 image, got {limit}")
-    options = Options(resolution, valid_fraction, seed, limit)
+    options = Options(
+        None if resolution is None else parse_resolution(resolution),
+        valid_fraction,
+        seed,
+        limit,
+        fit,
+        channels,
+        skip_unreadable,
+        kept_check,
+        progress,
+    )
     kind, colon, rest = text.partition(":")
     loaders = {"npz": load_npz, "folder": load_folder, "tfds": load_tfds}
     if text == "digits":

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from layernas_tf.core.errors import UserError
+from layernas_tf.datasets.data_check import DataCheck
+from layernas_tf.datasets.frame import Frame
+
 if TYPE_CHECKING:
     import tensorflow as tf
-
-SMALLEST_SIDE = 32
-"""Images are made at least this high and wide unless a resolution is asked for."""
-
-LARGEST_SIDE = 224
-"""Larger images are made this high and wide unless a resolution is asked for."""
 
 
 class Split(Protocol):
@@ -141,6 +138,8 @@ class Dataset:
       valid: Images that rewards are measured on.
       test: Images for the final figures.
       mirrors: Whether a mirrored image still shows its class (not so for digits).
+      frame: What every image was brought into; None where that is not known.
+      check: What a check found before anything was read, or None.
     """
 
     name: str
@@ -151,6 +150,8 @@ class Dataset:
     valid: Split
     test: Split
     mirrors: bool
+    frame: Frame | None = None
+    check: DataCheck | None = None
 
 
 def hold_out(
@@ -177,54 +178,31 @@ def hold_out(
     return np.setdiff1d(np.arange(len(labels)), held), held
 
 
-def subset(labels: np.ndarray, limit: int, seed: int) -> np.ndarray:
-    """Sorted indices of about `limit` images, each class in the same proportion."""
+def subset(labels: np.ndarray, limit: int, seed: int, least: int = 1) -> np.ndarray:
+    """Sorted indices of about `limit` images, each class in the same proportion.
+
+    Args:
+      labels: (N,) integers.
+      limit: About how many.
+      seed: Draws which.
+      least: Images of each class at least, as far as it has them.
+    """
     if len(labels) <= limit:
         return np.arange(len(labels))
-    return hold_out(labels, limit / len(labels), seed)[1]
+    generator = np.random.default_rng(seed)
+    kept = []
+    for label in np.unique(labels):
+        members = generator.permutation(np.flatnonzero(labels == label))
+        number = max(least, round(limit / len(labels) * len(members)))
+        kept.append(members[:number])
+    return np.sort(np.concatenate(kept))
 
 
-def side_for(sizes: np.ndarray, resolution: int | None) -> int:
-    """The side of the square that images are brought to, in pixels.
-
-    Args:
-      sizes: (N, 2) heights and widths.
-      resolution: What was asked for; None keeps the median shorter side, between
-        `SMALLEST_SIDE` and `LARGEST_SIDE`.
-    """
-    if resolution is not None:
-        return resolution
-    median = math.ceil(float(np.median(sizes.min(axis=1))))
-    return min(max(median, SMALLEST_SIDE), LARGEST_SIDE)
-
-
-def to_square(image: np.ndarray, side: int) -> np.ndarray:
-    """The central square of an image, or of a batch of equal images, resized.
-
-    Args:
-      image: (H, W, C) or (N, H, W, C), pixels in [0, 255].
-      side: Height and width of the result.
-
-    Returns:
-      Of the same type and rank; bilinear, antialiased where it shrinks.
-    """
-    import tensorflow as tf
-
-    height, width = image.shape[-3:-1]
-    short = min(height, width)
-    top, left = (height - short) // 2, (width - short) // 2
-    image = image[..., top : top + short, left : left + short, :]
-    if short == side:
-        return image
-    batch = image if image.ndim == 4 else image[None]
-    pieces = []
-    for start in range(0, len(batch), 1024):
-        with tf.device("/cpu:0"):
-            piece = tf.image.resize(
-                batch[start : start + 1024], (side, side), antialias=side < short
-            ).numpy()
-        if image.dtype == np.uint8:
-            piece = np.clip(np.rint(piece), 0, 255)
-        pieces.append(piece.astype(image.dtype))
-    result = np.concatenate(pieces)
-    return result if image.ndim == 4 else result[0]
+def check_limit(name: str, limit: int, classes: int, least: int = 2) -> None:
+    """Raises `UserError` unless the limit leaves each class some training images."""
+    if limit < least * classes:
+        each = "one image" if least == 1 else f"{least} images"
+        raise UserError(
+            f"{name}: limit: expected at least {least * classes}, {each} of each of "
+            f"the {classes} classes, got {limit}"
+        )

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+import functools
+import os
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from layernas_tf.datasets.augment import augment_images, crop_box, mirror
-from layernas_tf.datasets.split import side_for
+from layernas_tf.datasets.augment import augment_images, mirror
+from layernas_tf.datasets.frame import Frame, frame_for
+from layernas_tf.datasets.image_reader import ImageError, inspect_image, read_image
+from layernas_tf.datasets.picture_files import shown
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -24,25 +28,20 @@ pixels, as networks for ImageNet are evaluated."""
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StreamSplit:
-    """A split that is decoded while it is used.
+    """A split that is decoded while it is used, by `image_reader.read_image`.
 
     Attributes:
       size: The number of images.
-      side: Height and width of the images that come out.
-      channels: 1 or 3.
-      crop: Share of the shorter side that the central square takes, where it is not cut
-        at random.
+      frame: What the images are brought into.
       records: The records of one round: in their order for None, else shuffled by an
         int64 key of shape (2,).
-      parse: From a record to the encoded image (JPEG, PNG) and its label.
+      parse: From a record to the encoded image, its label and a name for messages.
     """
 
     size: int
-    side: int
-    channels: int
-    crop: float
+    frame: Frame
     records: Callable[[tf.Tensor | None], tf.data.Dataset]
-    parse: Callable[..., tuple[tf.Tensor, tf.Tensor]]
+    parse: Callable[..., tuple[tf.Tensor, ...]]
 
     def batches(
         self,
@@ -54,7 +53,7 @@ class StreamSplit:
         repeat: bool = False,
         start: int = 0,
     ) -> tf.data.Dataset:
-        """As `ArraySplit.batches`; `crop_flip` cuts before it decodes."""
+        """As `ArraySplit.batches`; `crop_flip` cuts before it resizes."""
         import tensorflow as tf
 
         if repeat:
@@ -72,16 +71,14 @@ class StreamSplit:
             return self.records(tf.stack([seed_tensor, number])).take(taken)
 
         def prepare(index, record):
-            content, label = self.parse(*record)
+            content, label, name = self.parse(*record)
             key = tf.stack([seed_tensor, index])
-            if augment == "crop_flip":
-                image = self._image(content, lambda h, w: crop_box(h, w, key))
-                image = augment_images(
-                    mirror(image, key)[None], key, "none", randaugment
-                )[0]
-            else:
-                image = self._image(content, self._central_box)
-                image = augment_images(image[None], key, augment, randaugment)[0]
+            cropped = augment == "crop_flip"
+            image = self._image(content, name, key if cropped else None)
+            if cropped:
+                image = mirror(image, key)
+            rest = "none" if cropped else augment
+            image = augment_images(image[None], key, rest, randaugment)[0]
             return image, tf.cast(label, tf.int32)
 
         return (
@@ -94,78 +91,44 @@ class StreamSplit:
             .prefetch(tf.data.AUTOTUNE)
         )
 
-    def _central_box(self, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
-        import tensorflow as tf
-
-        short = tf.cast(tf.minimum(height, width), tf.float32)
-        size = tf.maximum(1, tf.cast(tf.round(self.crop * short), tf.int32))
-        return tf.stack([(height - size) // 2, (width - size) // 2, size, size])
-
     def _image(
-        self,
-        content: tf.Tensor,
-        choose_box: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+        self, content: tf.Tensor, name: tf.Tensor, key: tf.Tensor | None
     ) -> tf.Tensor:
-        """A part of an encoded image, resized; (side, side, channels) float32."""
+        """An encoded image in the frame, or a part of it drawn by the key; float32."""
         import tensorflow as tf
 
-        part = decode_part(content, choose_box, self.channels)
-        size = (self.side, self.side)
-        # Antialiasing costs more than decoding, and shows where much is left out.
-        image = tf.cond(
-            tf.reduce_min(tf.shape(part)[:2]) > 2 * self.side,
-            lambda: tf.image.resize(part, size, antialias=True),
-            lambda: tf.image.resize(part, size),
-        )
-        image = tf.clip_by_value(image, 0.0, 255.0)
-        return tf.ensure_shape(image, (*size, self.channels))
+        read = functools.partial(_read, self.frame)
+        inputs = [content, name] if key is None else [content, name, key]
+        image = tf.numpy_function(read, inputs, tf.uint8, stateful=False)
+        return tf.cast(tf.ensure_shape(image, self.frame.shape), tf.float32)
 
 
-def decode_part(
-    content: tf.Tensor,
-    choose_box: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+def _read(
+    frame: Frame, content: bytes, name: bytes, key: np.ndarray | None = None
+) -> np.ndarray:
+    drawn = None if key is None else (int(key[0]), int(key[1]))
+    try:
+        return read_image(content, frame, drawn)
+    except ImageError as error:
+        raise ImageError(
+            f"cannot read the image {shown(os.fsdecode(name))}: {error}"
+        ) from None
+
+
+def stream_frame(
+    contents: Iterable[bytes],
     channels: int,
-) -> tf.Tensor:
-    """Decodes a part of an image; of a JPEG nothing but that part.
+    resolution: tuple[int, int] | None,
+    fit: str,
+) -> Frame:
+    """The frame for encoded images, as `frame.frame_for`.
 
     Args:
-      content: The encoded image.
-      choose_box: From height and width to (4,) int32: top, left, height, width.
-      channels: 1 or 3.
-
-    Returns:
-      (height, width, channels) uint8.
-    """
-    import tensorflow as tf
-
-    def jpeg():
-        shape = tf.io.extract_jpeg_shape(content)
-        box = choose_box(shape[0], shape[1])
-        return tf.io.decode_and_crop_jpeg(content, box, channels=channels)
-
-    def other():
-        image = tf.io.decode_image(content, channels=channels, expand_animations=False)
-        image = tf.ensure_shape(image, (None, None, channels))
-        shape = tf.shape(image)
-        top, left, height, width = tf.unstack(choose_box(shape[0], shape[1]))
-        return image[top : top + height, left : left + width]
-
-    return tf.cond(tf.io.is_jpeg(content), jpeg, other)
-
-
-def stream_side(contents: Any, resolution: int | None) -> int:
-    """The side of the square that encoded images are brought to, as `split.side_for`.
-
-    Args:
-      contents: Some of the images, encoded; NumPy bytes.
+      contents: Some of the images, encoded.
+      channels: Of the frame.
       resolution: What was asked for, or None.
+      fit: One of `frame.FITS`.
     """
-    import tensorflow as tf
-
-    if resolution is not None:
-        return resolution
-    sizes = [
-        tf.io.decode_image(content, expand_animations=False).shape[:2]
-        for content in contents
-    ]
-    return side_for(np.array(sizes), None)
+    facts = [] if resolution else [inspect_image(content) for content in contents]
+    sizes = [(fact.height, fact.width) for fact in facts]
+    return frame_for(sizes or [resolution], channels, resolution, fit)

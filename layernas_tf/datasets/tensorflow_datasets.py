@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from layernas_tf.core.errors import UserError
-from layernas_tf.datasets.arrays import Options, make_dataset
-from layernas_tf.datasets.split import (
-    LARGEST_SIDE,
-    ArraySplit,
-    Dataset,
-    side_for,
-    to_square,
+from layernas_tf.datasets.arrays import make_dataset
+from layernas_tf.datasets.frame import LARGEST_SIDE, Frame, frame_for
+from layernas_tf.datasets.image_reader import fit_images, with_channels
+from layernas_tf.datasets.options import Options
+from layernas_tf.datasets.split import ArraySplit, Dataset
+from layernas_tf.datasets.stream import (
+    HELD_BYTES,
+    PHOTO_CROP,
+    StreamSplit,
+    stream_frame,
 )
-from layernas_tf.datasets.stream import HELD_BYTES, PHOTO_CROP, StreamSplit, stream_side
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -75,8 +77,8 @@ def load_tfds(name: str, builder_name: str, options: Options) -> Dataset:
     if _is_large(builder, options):
         return _stream(name, builder, class_names, options)
     train = _load_split(name, builder, "train", options, None)
-    side = train.images.shape[1]
-    test = _load_split(name, builder, _test_split(builder), options, side)
+    resolution = train.images.shape[1:3]
+    test = _load_split(name, builder, _test_split(builder), options, resolution)
     present = len(np.unique(train.labels))
     if present < 2:
         raise UserError(f"{name}: expected images of at least 2 classes, got {present}")
@@ -85,7 +87,7 @@ def load_tfds(name: str, builder_name: str, options: Options) -> Dataset:
         train,
         test,
         class_names,
-        dataclasses.replace(options, resolution=side),
+        dataclasses.replace(options, resolution=resolution),
         mirrors=train.images.shape[-1] == 3,
     )
 
@@ -106,11 +108,11 @@ def _is_large(builder: Any, options: Options) -> bool:
         return False
     height, width, channels = builder.info.features["image"].shape
     if height and width:
-        side = side_for(np.array([[height, width]]), options.resolution)
+        frame = frame_for([[height, width]], 3, options.resolution, options.fit)
     else:
-        side = options.resolution or LARGEST_SIDE
+        frame = Frame(*(options.resolution or (LARGEST_SIDE, LARGEST_SIDE)), 3)
     images = min(splits["train"].num_examples, options.limit or math.inf)
-    return images * side * side * (channels or 3) > HELD_BYTES
+    return images * frame.height * frame.width * (channels or 3) > HELD_BYTES
 
 
 def _stream(
@@ -134,20 +136,22 @@ def _stream(
     if held >= size:
         raise UserError(f"{name}: expected at least 2 training images, got {size}")
     height, width, channels = builder.info.features["image"].shape
-    parse = functools.partial(_parse, builder.info.features)
+    parse = functools.partial(_parse, name, builder.info.features)
     records = functools.partial(_records, _files(builder, f"train[:{size}]"))
-    side = stream_side(
+    frame = stream_frame(
         (parse(record)[0].numpy() for (record,) in records(None).take(256)),
+        options.channels or channels or 3,
         options.resolution,
+        options.fit,
     )
+    if options.fit == "crop" and not (height and width):
+        # What is of one size was cut by those who made the data set.
+        frame = dataclasses.replace(frame, share=PHOTO_CROP)
 
     def part(text: str) -> StreamSplit:
         return StreamSplit(
             size=splits[text].num_examples,
-            side=side,
-            channels=channels or 3,
-            # What is of one size was cut by those who made the data set.
-            crop=1.0 if height and width else PHOTO_CROP,
+            frame=frame,
             records=functools.partial(_records, _files(builder, text)),
             parse=parse,
         )
@@ -157,11 +161,12 @@ def _stream(
         name=name,
         classes=len(class_names),
         class_names=class_names,
-        shape=(side, side, channels or 3),
+        shape=frame.shape,
         train=part(f"train[{held}:{size}]"),
         valid=part(f"train[:{held}]"),
         test=part(f"{test}[:{tested}]"),
         mirrors=channels in (None, 3),
+        frame=frame,
     )
 
 
@@ -205,20 +210,25 @@ def _records(files: tuple[tf.Tensor, ...], key: tf.Tensor | None) -> tf.data.Dat
     return records.map(lambda record: (record,))
 
 
-def _parse(features: Any, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The encoded image and the label of a record."""
+def _parse(name: str, features: Any, record: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """The encoded image and the label of a record, and the data set's name."""
+    import tensorflow as tf
     import tensorflow_datasets as tfds
 
     example = features.deserialize_example(
         record, decoders={"image": tfds.decode.SkipDecoding()}
     )
-    return example["image"], example["label"]
+    return example["image"], example["label"], tf.constant(name)
 
 
 def _load_split(
-    name: str, builder: Any, split: str, options: Options, side: int | None
+    name: str,
+    builder: Any,
+    split: str,
+    options: Options,
+    resolution: tuple[int, int] | None,
 ) -> ArraySplit:
-    """Reads a split, resizing image by image; the first images settle the side."""
+    """Reads a split, resizing image by image; the first images settle the size."""
     try:
         source = builder.as_dataset(
             split=split,
@@ -229,16 +239,19 @@ def _load_split(
         raise UserError(f"{name}: no split {split!r}: {_first_line(error)}") from error
     if options.limit is not None:
         source = source.take(options.limit)
-    if side is None:
+    if resolution is None:
         sizes = np.array(
             [image.shape[:2] for image, _ in source.take(256).as_numpy_iterator()]
         )
         if not len(sizes):
             raise UserError(f"{name}: the split {split!r} is empty")
-        side = side_for(sizes, options.resolution)
+        frame = frame_for(sizes, 3, options.resolution, options.fit)
+        resolution = frame.shape[:2]
     images, labels = [], []
     for image, label in source.as_numpy_iterator():
-        images.append(to_square(image, side))
+        grey_or_rgb = with_channels(image[None], options.channels)
+        frame = Frame(*resolution, grey_or_rgb.shape[-1], options.fit)
+        images.append(fit_images(grey_or_rgb, frame)[0])
         labels.append(label)
     if not images:
         raise UserError(f"{name}: the split {split!r} is empty")
