@@ -28,7 +28,8 @@ from search_spaces.tabular.macro_bench import (
     nas_bench_macro,
 )
 from search_spaces.tabular.nats_bench import nats_bench_size
-from search_spaces.tabular.readers import macro_names, nats_names
+from search_spaces.tabular.nats_files import nats_names
+from search_spaces.tabular.readers import macro_names
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TABLES = pathlib.Path(os.environ.get("LAYERNAS_TABLES") or ROOT.parent / "shared/data")

@@ -9,6 +9,7 @@ from typing import Any
 from layernas_tf.core.errors import UserError
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.tabular.table import Table
+from search_spaces.tabular.accel_nasbench import read_accel_csv
 from search_spaces.tabular.burger import burger_table
 from search_spaces.tabular.macro_bench import (
     channel_bench_macro_mobilenet,
@@ -16,17 +17,22 @@ from search_spaces.tabular.macro_bench import (
     nas_bench_macro,
 )
 from search_spaces.tabular.nats_bench import nats_bench_size
-from search_spaces.tabular.readers import (
-    read_macro_json,
+from search_spaces.tabular.nats_files import (
     read_nats_archive,
     read_nats_csv,
+    read_topology_archive,
+    read_topology_csv,
 )
+from search_spaces.tabular.nats_topology import nats_bench_topology
+from search_spaces.tabular.readers import read_macro_json
 from search_spaces.tabular.synthetic import parse_synthetic
 
 BENCHMARKS = (
     "nats_sss",
+    "nats_tss",
     "nas_bench_macro",
     "channel_bench_macro",
+    "accel_nasbench",
     "synthetic",
     "burger",
 )
@@ -36,6 +42,11 @@ _NATS_ARGUMENTS = {
     "cifar10": {"resolution": 32, "classes": 10},
     "cifar100": {"resolution": 32, "classes": 100},
     "imagenet16": {"resolution": 16, "classes": 120},
+}
+_DATASETS = {
+    "nats_sss": tuple(_NATS_ARGUMENTS),
+    "nats_tss": tuple(_NATS_ARGUMENTS),
+    "accel_nasbench": ("imagenet",),
 }
 
 
@@ -50,15 +61,18 @@ def load_table(
 
     Args:
       benchmark: One of `BENCHMARKS`.
-      path: `nats_sss`: a CSV file, or the folder of an official archive (see
-        `search_spaces.tabular.readers.read_nats_archive` for whom to trust). The macro
-        benchmarks: the JSON file of their repository; of Channel-Bench-Macro either
-        file. The others have none.
-      dataset: `nats_sss`: `cifar10` (the default), `cifar100` or `imagenet16`. The
-        macro benchmarks: `cifar10`. `synthetic`: the arguments of
-        `search_spaces.tabular.synthetic.synthetic`, such as `layers=20,options=4`.
+      path: `nats_sss`, `nats_tss`: a CSV file, or the folder of an official archive
+        (see `search_spaces.tabular.nats_files.read_nats_archive` for whom to trust).
+        The macro benchmarks: the JSON file of their repository; of
+        Channel-Bench-Macro either file. `accel_nasbench`: a CSV file. The others have
+        none.
+      dataset: `nats_sss`, `nats_tss`: `cifar10` (the default), `cifar100` or
+        `imagenet16`. The macro benchmarks: `cifar10`. `accel_nasbench`: `imagenet`.
+        `synthetic`: the arguments of `search_spaces.tabular.synthetic.synthetic`, such
+        as `layers=20,options=4`.
       signal_hp: `nats_sss`: the epochs after which the validation accuracy is taken
-        as the signal, 12 (archive only) or 90.
+        as the signal, 12 (archive only) or 90. The signal of `nats_tss` is always that
+        after 12.
 
     Raises:
       UserError: There is no such benchmark or dataset, or the file is not its table.
@@ -69,14 +83,14 @@ def load_table(
         )
     if signal_hp not in (12, 90):
         raise UserError(f"signal_hp must be 12 or 90, got {signal_hp}")
-    if signal_hp != 90 and benchmark != "nats_sss":
+    if signal_hp != 90 and benchmark not in ("nats_sss", "nats_tss"):
         raise UserError(f"signal_hp=12 is of nats_sss only, not of {benchmark!r}")
     if benchmark == "synthetic":
         return parse_synthetic(dataset or "")
     if benchmark == "burger":
         return burger_table()
-    dataset = dataset or "cifar10"
-    known = tuple(_NATS_ARGUMENTS) if benchmark == "nats_sss" else ("cifar10",)
+    known = _DATASETS.get(benchmark, ("cifar10",))
+    dataset = dataset or known[0]
     if dataset not in known:
         raise UserError(
             f"benchmark {benchmark!r} has no dataset {dataset!r}: expected one of "
@@ -89,18 +103,28 @@ def load_table(
             + ", expected the path of its public table"
         )
     if benchmark == "nats_sss":
-        space = nats_bench_size(**_NATS_ARGUMENTS[dataset])
-        if os.path.isdir(path):
-            return read_nats_archive(path, space, dataset, signal_hp)
-        if signal_hp != 90:
-            raise UserError(
-                f"{path}: a CSV file has the 90-epoch accuracies only, expected an "
-                "archive folder for signal_hp=12"
-            )
-        return read_nats_csv(path, space, dataset)
+        return _load_size(path, dataset, signal_hp)
+    if benchmark == "nats_tss":
+        space = nats_bench_topology(**_NATS_ARGUMENTS[dataset])
+        read = read_topology_archive if os.path.isdir(path) else read_topology_csv
+        return read(path, space, dataset)
+    if benchmark == "accel_nasbench":
+        return read_accel_csv(path)
     if benchmark == "nas_bench_macro":
         return read_macro_json(path, benchmark, lambda _: nas_bench_macro(), 0)
     return read_macro_json(path, benchmark, _channel_space, 1)
+
+
+def _load_size(path: str, dataset: str, signal_hp: int) -> Table:
+    space = nats_bench_size(**_NATS_ARGUMENTS[dataset])
+    if os.path.isdir(path):
+        return read_nats_archive(path, space, dataset, signal_hp)
+    if signal_hp != 90:
+        raise UserError(
+            f"{path}: a CSV file has the 90-epoch accuracies only, expected an "
+            "archive folder for signal_hp=12"
+        )
+    return read_nats_csv(path, space, dataset)
 
 
 def _channel_space(records: Mapping[str, Any]) -> SearchSpace:

@@ -21,6 +21,7 @@ from layernas_tf.space.budget import Budget
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture, Layer, Metric, Option, State
 from layernas_tf.tabular.table import Row, all_architectures
+from search_spaces.tabular.signal_noise import standard_normal
 
 ENUMERABLE = 2**20
 """The largest number of architectures whose noisy rewards `best` compares."""
@@ -60,7 +61,7 @@ class SyntheticTable:
         test = test + self.pair[layers[:-1], left, right].sum(axis=1)
         if not self.noise:
             return test, test
-        return test + self.noise * _normal(self.seed, architectures), test
+        return test + self.noise * standard_normal(self.seed, architectures), test
 
     def query(self, architecture: Architecture) -> Row:
         """The rewards of one architecture."""
@@ -229,23 +230,3 @@ def _draw_costs(rng: np.random.Generator, options: int, dearest: int) -> np.ndar
     else:
         rest = rng.integers(1, dearest + 1, options - 1)
     return np.append(np.sort(rest), dearest)
-
-
-def _normal(seed: int, architectures: np.ndarray) -> np.ndarray:
-    """A standard normal number per architecture, a function of it and the seed."""
-    first = _hash(seed, 1, architectures)
-    second = _hash(seed, 2, architectures)
-    # Box-Muller; the shift keeps the logarithm's argument above zero.
-    radius = np.sqrt(-2 * np.log((first + 1.0) / 2**53))
-    return radius * np.cos(2 * np.pi * second / 2**53)
-
-
-def _hash(seed: int, stream: int, architectures: np.ndarray) -> np.ndarray:
-    """53 bits per architecture by chaining the mixer of splitmix64 over its options."""
-    word = np.full(len(architectures), (seed * 4 + stream) % 2**64, np.uint64)
-    for options in architectures.astype(np.uint64).T:
-        word = (word ^ (options + np.uint64(1))) + np.uint64(0x9E3779B97F4A7C15)
-        word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        word ^= word >> np.uint64(31)
-    return (word >> np.uint64(11)).astype(float)
