@@ -60,22 +60,30 @@ def define_flags() -> None:
     flags.DEFINE_enum(
         "benchmark",
         "nats_sss",
-        ["nats_sss", "nas_bench_macro", "channel_bench_macro", "synthetic", "burger"],
+        [
+            "nats_sss",
+            "nats_tss",
+            "nas_bench_macro",
+            "channel_bench_macro",
+            "accel_nasbench",
+            "synthetic",
+            "burger",
+        ],
         "The benchmark.",
     )
     flags.DEFINE_string("table", "", "Path of the benchmark's file or folder.")
     flags.DEFINE_string(
         "dataset",
         "",
-        "nats_sss: cifar10, cifar100 or imagenet16; synthetic: its arguments, such as "
-        "layers=20,options=4.",
+        "nats_sss, nats_tss: cifar10, cifar100 or imagenet16; synthetic: its "
+        "arguments, such as layers=20,options=4.",
     )
     flags.DEFINE_integer("signal_hp", 90, "NATS-Bench archives: 12 or 90 epochs.")
     flags.DEFINE_multi_string(
         "budget",
         [],
-        "What an architecture may cost; may be repeated. By default half of the "
-        "largest architecture's cost.",
+        "What an architecture may cost; may be repeated; 'none' alone: anything. By "
+        "default half of the largest architecture's cost.",
     )
     flags.DEFINE_string(
         "algorithms",
@@ -122,7 +130,12 @@ def main(argv: Sequence[str]) -> None:
         RewardShape(given.reward_shape, given.mnasnet_exponent, given.tunas_beta),
         given.seed,
     )
-    budgets = tuple(given.budget) or (f"{load(setting).metric}<=50%",)
+    budgets = given.budget or [f"{load(setting).metric}<=50%"]
+    if "none" in budgets and len(budgets) > 1:
+        raise UserError(
+            f"--budget: 'none' stands alone, got {len(budgets) - 1} more with it"
+        )
+    budgets = () if budgets == ["none"] else tuple(budgets)
     setting = dataclasses.replace(setting, budgets=budgets)
     standings = compare(
         setting,

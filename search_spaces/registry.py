@@ -23,6 +23,7 @@ _FUNCTIONS = {
     "mobilenet_v3_small": ("mobile.mobilenet_v3", "mobilenet_v3_small"),
     "mobilenet_v3_large": ("mobile.mobilenet_v3", "mobilenet_v3_large"),
     "efficientnet_b0": ("mobile.efficientnet", "efficientnet_b0"),
+    "mnasnet": ("mobile.mnasnet", "mnasnet"),
     "burger": ("tabular.burger", "burger"),
     "nats_bench_size": ("tabular.nats_bench", "nats_bench_size"),
     "nas_bench_macro": ("tabular.macro_bench", "nas_bench_macro"),

@@ -140,6 +140,7 @@ class BinaryTest(parameterized.TestCase):
         (["--benchmark=nats_sss", "--table=no.csv"], "no file 'no.csv'"),
         (["--reward_shape=tunas", "--tunas_beta=1"], "must be negative"),
         (["--processes=0"], "--processes: expected at least 1, got 0"),
+        (["--budget=none", "--budget=cost<=3"], "--budget: 'none' stands alone"),
     )
     def test_bad_input_is_one_line_and_writes_nothing(self, arguments, message):
         out = os.path.join(_folder(self), "out")
@@ -163,6 +164,25 @@ class BinaryTest(parameterized.TestCase):
             check=True,
         )
         self.assertEqual(finished.stdout.split(), [])
+
+    def test_without_a_budget_everything_may_be_the_answer(self):
+        out = _folder(self)
+        finished = _run(
+            "--benchmark=synthetic",
+            "--dataset=layers=2,options=3",
+            "--budget=none",
+            "--algorithms=layernas,layernas_bayes,random",
+            "--runs=1",
+            "--trials=9",
+            f"--out={out}",
+        )
+        self.assertEqual(finished.returncode, 0, finished.stderr)
+        best = parse_synthetic("layers=2,options=3").best()
+        with open(os.path.join(out, "summary.csv"), newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["trial"] == "9"]
+        self.assertLen(rows, 3)
+        for row in rows:
+            self.assertAlmostEqual(float(row["valid_mean"]), best.valid, places=5)
 
 
 class KilledTest(absltest.TestCase):

@@ -200,7 +200,8 @@ def _write_outputs(
     names = table.benchmark, table.dataset
     write_atomically(os.path.join(out, "curves.csv"), curves_csv(*names, curves))
     write_atomically(os.path.join(out, "summary.csv"), summary_csv(*names, curves))
-    title = f"{' '.join(filter(None, names))}, {' and '.join(map(str, budgets))}"
+    limits = " and ".join(map(str, budgets)) or "no budget"
+    title = f"{' '.join(filter(None, names))}, {limits}"
     write_figure(os.path.join(out, "curves.png"), title, curves, best)
     tests = paired_tests(curves)
     write_atomically(

@@ -198,7 +198,7 @@ def _check_costs(
     bad = np.flatnonzero(~np.isfinite(table[:, :3]).all(axis=1))
     if len(bad):
         raise UserError(
-            f"{path}: line {bad[0] + 2}: expected accuracy, MACs and params"
+            f"{path}: line {bad[0] + 2}: expected numbers for accuracy, MACs and params"
         )
     expected = space.chain.costs(architectures)
     for column, metric in ((1, "macs"), (2, "params")):

@@ -23,7 +23,10 @@ RIDGE = 1.0
 """Of the squared weights; 0.3 to 3 make no difference that a held-out tenth shows."""
 
 OUTLIER = 6.0
-"""Rows this many median absolute residuals off are left out of a cost's second fit."""
+"""Rows this many median absolute residuals off do not count in the fit of a cost."""
+
+_ROUNDS = 20
+_ROUNDING = 1e-9
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -110,7 +113,7 @@ def fit_accuracy(
 def fit_sum(
     sizes: Sequence[int], architectures: np.ndarray, cost: np.ndarray
 ) -> SumSurrogate:
-    """Fits a cost by non-negative least squares, twice: outliers only count once.
+    """Fits a cost by non-negative least squares, again and again without outliers.
 
     Args:
       sizes: Numbers of options of the stages.
@@ -124,11 +127,15 @@ def fit_sum(
     design = np.zeros((len(cost), sum(sizes) + 1))
     design[rows, architectures + offsets] = 1.0
     design[:, -1] = 1.0
-    kept = np.isfinite(cost)
-    weights, _ = nnls(design[kept], cost[kept])
-    off = np.abs(cost - design @ weights)
-    kept &= off < OUTLIER * np.median(off[kept])
-    weights, _ = nnls(design[kept], cost[kept])
+    known = np.isfinite(cost)
+    kept = known & (cost <= OUTLIER * np.nanmedian(cost))
+    for _ in range(_ROUNDS):
+        weights, _ = nnls(design[kept], cost[kept])
+        off = np.abs(np.where(known, cost, 0) - design @ weights)
+        limit = OUTLIER * np.median(off[known]) + _ROUNDING * cost[kept].max()
+        before, kept = kept, known & (off <= limit)
+        if np.array_equal(before, kept):
+            break
     single = np.split(weights[:-1], offsets[1:])
     return SumSurrogate(float(weights[-1]), tuple(single))
 
