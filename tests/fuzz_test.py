@@ -22,8 +22,8 @@ from absl.testing import absltest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from layernas_tf import compare
 from layernas_tf.algorithms.reward_shaping import RewardShape
+from layernas_tf.comparison import compare
 from layernas_tf.comparison.runs import Setting, check_algorithms
 from layernas_tf.core.errors import UserError
 from layernas_tf.costs.latency import read_table, with_latency
