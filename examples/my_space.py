@@ -36,7 +36,7 @@ def tiny(resolution=32, classes=10, channels=3):
     """The space; the search passes the data set's resolution, classes and channels."""
     return block_space(
         "tiny",
-        State(channels, resolution, resolution),
+        State.of_image(channels, resolution),
         (
             fixed("stem", Stem(Rescale(), ConvBlock(8, 3, stride=2))),
             *(stage(f"block{i}", stride) for i, stride in enumerate((1, 2, 1, 2))),

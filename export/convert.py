@@ -25,6 +25,7 @@ from export.conversion.formats import (
 from export.conversion.keras_model import image_shape, load_keras_model
 from layernas_tf.core.app import run_main
 from layernas_tf.core.errors import UserError
+from layernas_tf.datasets.frame import FITS
 
 
 def main(argv: Sequence[str]) -> None:
@@ -43,15 +44,16 @@ def main(argv: Sequence[str]) -> None:
 
     qat = _qat(values) if QAT_INT8 in formats else None
     model = load_keras_model(values.model)
-    height, width, _ = image_shape(model)
-    if height != width:
-        raise UserError(
-            f"model {model.name!r}: expected square images, as data sets give them, "
-            f"got {height}x{width}"
-        )
+    height, width, channels = image_shape(model)
     files = export_winner(
         model,
-        load_dataset(values.dataset, resolution=height),
+        load_dataset(
+            values.dataset,
+            resolution=(height, width),
+            channels=channels if channels in (1, 3) else None,
+            fit=values.fit,
+            skip_unreadable=values.skip_unreadable,
+        ),
         values.out,
         formats,
         input_type=values.input_type,
@@ -96,6 +98,10 @@ def define_flags() -> None:
         "The data set that the model was trained on: digits, npz:FILE, folder:DIR or "
         "tfds:NAME. Its training images set the ranges of int8, its test images check "
         "the files.",
+    )
+    flags.DEFINE_enum("fit", "pad", FITS, "As in the search.")
+    flags.DEFINE_bool(
+        "skip_unreadable", False, "Leave out the files that cannot be read."
     )
     flags.DEFINE_string(
         "input_type",

@@ -126,12 +126,16 @@ def export_winner(
             representative_images=calibration,
             input_type=input_type,
             labels=labels,
+            frame=dataset.frame,
         )
     if qat is not None and QAT_INT8 in formats:
         from export.quantization.quantize import qat_int8
 
         content = qat_int8(model, qat, dataset, input_type)
-        write_file(paths[QAT_INT8], described(content, model.name, QAT_INT8, labels))
+        write_file(
+            paths[QAT_INT8],
+            described(content, model.name, QAT_INT8, labels, dataset.frame),
+        )
     reference = keras_outputs(model, dataset.test)
     return [
         _measure(name, path, reference, dataset.test, runtime, latency_runs)

@@ -93,7 +93,7 @@ _SPACE_FLAGS = ("resolution", "classes", "channels", "stem_stride")
 def define_flags() -> None:
     """Defines the binary's flags: not at import, as tests import this module."""
     flags.DEFINE_string("space", "", "A space's name or path/to/file.py:function.")
-    flags.DEFINE_integer("resolution", None, "Height and width of the images.")
+    flags.DEFINE_string("resolution", None, "Of the images, such as 96 or 96x160.")
     flags.DEFINE_integer("classes", None, "Number of classes of the data set.")
     flags.DEFINE_integer("channels", None, "Channels of the images.")
     flags.DEFINE_integer(

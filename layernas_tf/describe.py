@@ -37,10 +37,11 @@ _ARCHITECTURE = flags.DEFINE_string(
     None,
     "An architecture.json; by default the space's default architecture is shown.",
 )
-_RESOLUTION = flags.DEFINE_integer(
-    "resolution", None, "Height and width of the images, in pixels."
+_RESOLUTION = flags.DEFINE_string(
+    "resolution", None, "Of the images, in pixels, such as 96 or 96x160."
 )
 _CLASSES = flags.DEFINE_integer("classes", None, "Number of classes.")
+_CHANNELS = flags.DEFINE_integer("channels", None, "Of the images: 1 or 3.")
 _STEM_STRIDE = flags.DEFINE_integer(
     "stem_stride", None, "Stride of the stem, 1 or 2; by default 1 below 64 pixels."
 )
@@ -150,7 +151,7 @@ def main(argv: Sequence[str]) -> None:
     del argv
     given = {
         flag.name: flag.value
-        for flag in (_RESOLUTION, _CLASSES, _STEM_STRIDE)
+        for flag in (_RESOLUTION, _CLASSES, _CHANNELS, _STEM_STRIDE)
         if flag.value is not None
     }
     if _ARCHITECTURE.value is not None:

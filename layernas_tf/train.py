@@ -22,6 +22,7 @@ from layernas_tf.core.errors import UserError
 from layernas_tf.core.files import write_json
 from layernas_tf.core.workdir import lock_workdir, open_workdir
 from layernas_tf.datasets.augment import AUGMENTATIONS
+from layernas_tf.datasets.frame import FITS
 from layernas_tf.training.recipe import OPTIMIZERS, SCHEDULES, Recipe
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ _SPACE = flags.DEFINE_string(
 )
 _DATASET = flags.DEFINE_string(
     "dataset", "digits", "digits, npz:FILE, folder:DIR or tfds:NAME."
+)
+_FIT = flags.DEFINE_enum("fit", "pad", FITS, "As in the search.")
+_SKIP_UNREADABLE = flags.DEFINE_bool(
+    "skip_unreadable", False, "Leave out the files of a folder that cannot be read."
 )
 _VALID_FRACTION = flags.DEFINE_float(
     "valid_fraction", 0.2, "Share of the training images held out for validation."
@@ -86,8 +91,6 @@ def main(argv: Sequence[str]) -> None:
     space, architecture = load_architecture(
         _ARCHITECTURE.value, _SPACE.value or "", dropout=_DROPOUT.value
     )
-    if space.start.height != space.start.width:
-        raise UserError(f"space {space.name!r}: expected square images")
     workdir = open_workdir(_WORKDIR.value)
     with lock_workdir(workdir):
         metrics = train_architecture(space, architecture, workdir)
@@ -117,7 +120,10 @@ def train_architecture(
     with all_devices(_TPU.value) as devices:
         dataset = load_dataset(
             _DATASET.value,
-            resolution=space.start.height,
+            resolution=(space.start.height, space.start.width),
+            channels=space.start.channels,
+            fit=_FIT.value,
+            skip_unreadable=_SKIP_UNREADABLE.value,
             valid_fraction=_VALID_FRACTION.value,
             seed=_SEED.value,
         )
@@ -127,6 +133,7 @@ def train_architecture(
             "arguments": dict(space.arguments),
             "architecture": list(architecture),
             "dataset": dataset.name,
+            "fit": _FIT.value,
             "valid_fraction": _VALID_FRACTION.value,
             "recipe": dataclasses.asdict(recipe),
             "seed": _SEED.value,

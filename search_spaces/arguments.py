@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from layernas_tf.core.errors import UserError
+from layernas_tf.core.resolution import parse_resolution, resolution_name
 from layernas_tf.space.types import State
 
 SMALL_IMAGE = 64
@@ -22,7 +23,7 @@ def check_arguments(
     stem_stride: Any,
     width: Any,
     dropout: Any,
-) -> dict[str, int | float]:
+) -> dict[str, int | float | str]:
     """Checks a space's arguments and fills in the stem's stride.
 
     Returns:
@@ -31,10 +32,13 @@ def check_arguments(
     Raises:
       UserError: One is of the wrong type or out of range.
     """
+    try:
+        sides = parse_resolution(resolution, smallest=8)
+    except UserError as error:
+        raise UserError(f"space {space!r}: {error}") from None
     if stem_stride is None:
-        stem_stride = 1 if _whole(resolution) and resolution < SMALL_IMAGE else 2
+        stem_stride = 1 if min(sides) < SMALL_IMAGE else 2
     for name, value, allowed, good in (
-        ("resolution", resolution, "8 to 4096 pixels", lambda v: 8 <= v <= 4096),
         ("classes", classes, "2 or more", lambda v: v >= 2),
         ("channels", channels, "1 or more", lambda v: v >= 1),
         ("stem_stride", stem_stride, "1 or 2", lambda v: v in (1, 2)),
@@ -55,7 +59,7 @@ def check_arguments(
                 f"got {value!r}"
             )
     return {
-        "resolution": resolution,
+        "resolution": resolution_name(*sides),
         "classes": classes,
         "channels": channels,
         "stem_stride": stem_stride,
@@ -66,8 +70,7 @@ def check_arguments(
 
 def image_state(arguments: dict[str, Any]) -> State:
     """The input image."""
-    resolution = arguments["resolution"]
-    return State(arguments["channels"], resolution, resolution)
+    return State(arguments["channels"], *parse_resolution(arguments["resolution"]))
 
 
 def _whole(value: Any) -> bool:

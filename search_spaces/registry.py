@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from layernas_tf.core.errors import UserError
+from layernas_tf.core.resolution import parse_resolution, resolution_name
 from layernas_tf.space.search_space import SearchSpace
 
 _FUNCTIONS = {
@@ -49,7 +50,7 @@ def check_name(name: str) -> None:
 def get_space(
     name: str,
     *,
-    resolution: int | None = None,
+    resolution: int | str | None = None,
     classes: int | None = None,
     channels: int | None = None,
     stem_stride: int | None = None,
@@ -61,7 +62,8 @@ def get_space(
     Args:
       name: One of `names()`, or `path/to/file.py:function`: the file is run, and the
         function called with the arguments. Only name files that you trust.
-      resolution: Height and width of the images, in pixels.
+      resolution: Height and width of the images, in pixels: a number, or a text such
+        as `96x160` where they differ.
       classes: Outputs.
       channels: Of the images.
       stem_stride: Of the first convolution, 1 or 2.
@@ -77,6 +79,8 @@ def get_space(
       UserError: There is no such space, it does not take these arguments, or the
         user's code failed.
     """
+    if isinstance(resolution, str):  # a user's function takes squares as a number
+        resolution = resolution_name(*parse_resolution(resolution))
     arguments = {
         "resolution": resolution,
         "classes": classes,

@@ -18,6 +18,8 @@ from layernas_tf.core.errors import UserError
 if TYPE_CHECKING:
     import keras
 
+    from layernas_tf.datasets.frame import Frame
+
 
 def convert(
     model: keras.Model,
@@ -43,6 +45,7 @@ def convert_all(
     representative_images: np.ndarray | None = None,
     input_type: str = "uint8",
     labels: Sequence[str] = (),
+    frame: Frame | None = None,
 ) -> None:
     """Converts a Keras image classifier to .tflite files of several formats.
 
@@ -60,6 +63,7 @@ def convert_all(
       input_type: One of `INPUT_TYPES`: the type of the input and output of integer
         formats. The others have float32.
       labels: Names of the classes; with them the files get metadata.
+      frame: What pictures were brought into for the model; for the metadata.
 
     Raises:
       UserError: If a format or the input type is unknown, the model is not such a
@@ -92,7 +96,7 @@ def convert_all(
                 _configure, FORMATS[name], representative_images, input_type
             )
             content = convert_saved_model(saved_model, configure, name)
-            write_file(path, described(content, model.name, name, labels))
+            write_file(path, described(content, model.name, name, labels, frame))
 
 
 def _check_representative(
@@ -131,14 +135,27 @@ def _calibration(images: np.ndarray) -> Callable[[], Any]:
     return generate
 
 
-def described(content: bytes, name: str, format: str, labels: Sequence[str]) -> bytes:
+def described(
+    content: bytes,
+    name: str,
+    format: str,
+    labels: Sequence[str],
+    frame: Frame | None = None,
+) -> bytes:
     """A .tflite file's bytes with metadata, if there are labels to put in."""
     if not labels:
         return content
     from export.tflite.metadata import Metadata, with_metadata
 
     text = f"Image classifier, {format}, exported by LayerNAS-TF."
-    return with_metadata(content, Metadata(name, text, tuple(labels)))
+    metadata = Metadata(
+        name,
+        text,
+        tuple(labels),
+        recipe=frame.recipe() if frame else {},
+        recipe_text=frame.sentence() if frame else "",
+    )
+    return with_metadata(content, metadata)
 
 
 def write_file(path: str, content: bytes) -> None:

@@ -14,7 +14,7 @@ import dataclasses
 import io
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flatbuffers
@@ -30,6 +30,8 @@ _NAME = b"TFLITE_METADATA"
 _IDENTIFIER = b"M001"
 _PARSER_VERSION = "1.0.0"
 _LABELS_FILE = "labels.txt"
+_RECIPE_FILE = "input.json"
+"""What an app must do to a picture, as `datasets.frame.Frame.recipe` says it."""
 _AXIS_LABELS = 2
 _IMAGE_PROPERTIES = 2
 _NORMALIZATION = 1
@@ -48,6 +50,9 @@ class Metadata:
         channel; ours is 0, as the files take raw pixels and normalize inside.
       std: What to divide by after that; ours is 1.
       pixel_range: Lowest and highest value of a pixel.
+      recipe: What an app must do to a picture to feed it, by step, JSON-ready; empty
+        where that is not known.
+      recipe_text: The same in a sentence.
     """
 
     name: str
@@ -56,6 +61,8 @@ class Metadata:
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     pixel_range: tuple[float, float] = (0.0, 255.0)
+    recipe: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    recipe_text: str = ""
 
 
 def with_metadata(content: bytes, metadata: Metadata) -> bytes:
@@ -86,6 +93,9 @@ def with_metadata(content: bytes, metadata: Metadata) -> bytes:
         # model gives the same file.
         labels = "".join(f"{label}\n" for label in metadata.labels)
         archive.writestr(zipfile.ZipInfo(_LABELS_FILE), labels)
+        if metadata.recipe:
+            recipe = json.dumps(dict(metadata.recipe), indent=1)
+            archive.writestr(zipfile.ZipInfo(_RECIPE_FILE), recipe)
     return held.getvalue()
 
 
@@ -145,16 +155,18 @@ def _pack(metadata: Metadata, channels: int) -> bytes:
     normalization = made(2, {0: floats(metadata.mean), 1: floats(metadata.std)})
     unit = made(2, {1: normalization}, {0: _NORMALIZATION})
     image = made(2, {}, {0: _COLOR_SPACES.get(channels, 0)})
-    input_ = made(
-        7,
-        {
-            0: text("image"),
-            1: text(f"Pixels from {low:g} to {high:g}; the network normalizes them."),
-            3: made(3, {1: image}, {0: _IMAGE_PROPERTIES}),
-            4: vector([unit]),
-            5: made(2, {0: floats([high]), 1: floats([low])}),
-        },
-    )
+    about = f"Pixels from {low:g} to {high:g}; the network normalizes them."
+    fields = {
+        0: text("image"),
+        1: text(f"{metadata.recipe_text} {about}".strip()),
+        3: made(3, {1: image}, {0: _IMAGE_PROPERTIES}),
+        4: vector([unit]),
+        5: made(2, {0: floats([high]), 1: floats([low])}),
+    }
+    if metadata.recipe:
+        note = text("What an app must do to a picture, step by step.")
+        fields[6] = vector([made(5, {0: text(_RECIPE_FILE), 1: note})])
+    input_ = made(7, fields)
     labels = made(
         5,
         {0: text(_LABELS_FILE), 1: text("Names of the classes, one a line.")},
@@ -220,8 +232,11 @@ def _unpack(data: bytes, content: bytes) -> Metadata:
     image, output = subgraph.first(2), subgraph.first(3)
     normalization = image.first(4).table(1)
     stats = image.table(5)
+    recipe = {}
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         labels = archive.read(output.first(6).text(0)).decode().splitlines()
+        if _RECIPE_FILE in archive.namelist():
+            recipe = json.loads(archive.read(_RECIPE_FILE))
     return Metadata(
         name=root.text(0),
         description=root.text(1),
@@ -229,6 +244,8 @@ def _unpack(data: bytes, content: bytes) -> Metadata:
         mean=normalization.floats(0),
         std=normalization.floats(1),
         pixel_range=(stats.floats(1)[0], stats.floats(0)[0]),
+        recipe=recipe,
+        recipe_text=image.text(1).rpartition(" Pixels from ")[0],
     )
 
 

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from layernas_tf.core.errors import UserError
+
+DATA_CHECK = "data_check.json"
+"""The file of a workdir that keeps the result."""
 
 UNBALANCED = 3
 """Classes whose sizes differ by more than this factor are named."""
@@ -158,6 +164,43 @@ def check_from_json(data: Any) -> DataCheck:
     data["frame"] = tuple(data["frame"]) if data["frame"] else None
     data["notes"] = tuple(data["notes"])
     return DataCheck(**data)
+
+
+def check_arrays(
+    name: str,
+    class_names: Sequence[str],
+    images: Mapping[str, np.ndarray],
+    labels: Mapping[str, np.ndarray],
+) -> DataCheck:
+    """The check of images in memory.
+
+    Args:
+      name: What the data set was called.
+      class_names: In order of the labels.
+      images: Of `train`, `valid` and `test`: (N, H, W, C), pixels from 0 to 255.
+      labels: Likewise, (N,) integers; `valid` was held out of the training images.
+    """
+    numbers = {
+        split: np.bincount(labels[split], minlength=len(class_names))
+        for split in ("train", "valid", "test")
+    }
+    highest = max(float(array.max()) for array in images.values() if array.size)
+    problem = ""
+    if highest <= 1:
+        problem = (
+            f"no pixel is above {highest:g} of 255: the images show black; expected "
+            "pixels from 0 to 255, or floats from 0 to 1"
+        )
+    train = numbers["train"] + numbers["valid"]
+    return DataCheck(
+        name=name,
+        stamp="",
+        classes=tuple(
+            ClassSize(str(label), int(of_train), test=int(of_test))
+            for label, of_train, of_test in zip(class_names, train, numbers["test"])
+        ),
+        problem=problem,
+    )
 
 
 def _count(number: int, noun: str) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from layernas_tf.core.errors import UserError
 from layernas_tf.datasets.data_check import DataCheck, check_from_json
 from layernas_tf.datasets.folder_check import (
+    GREY_NOTE,
     Progress,
     check_folder,
     readable_part,
@@ -71,7 +72,11 @@ def load_folder(name: str, path: str, options: Options) -> Dataset:
     check = check_listing(name, listing, options)
     check.raise_problems(skip_unreadable=options.skip_unreadable)
     train, valid, test, notes = _parts(name, readable_part(listing, check), options)
-    check = dataclasses.replace(check, notes=(*check.notes, *notes))
+    # A check that was kept has them already.
+    said = dict.fromkeys((*check.notes, *notes))
+    if options.channels == 1:
+        said.pop(GREY_NOTE, None)
+    check = dataclasses.replace(check, notes=tuple(said))
     assert check.frame is not None  # there are readable pictures
     frame = Frame(*check.frame, options.channels or 3, options.fit)
     images = len(train.files) + len(valid.files)

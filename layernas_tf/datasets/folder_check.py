@@ -20,6 +20,8 @@ from layernas_tf.datasets.picture_files import shown
 _AT_A_TIME = 256
 """Files between two reports of progress."""
 
+GREY_NOTE = "all pictures are grey: --channels=1 trains a network of one channel"
+
 Progress = Callable[[int, int], None]
 """Gets the number of files that are done, and of all."""
 
@@ -85,7 +87,8 @@ def check_folder(
         sizes = np.array([(fact.height, fact.width) for fact in facts])
         chosen = frame_for(sizes, 3, resolution, fit)
         frame = chosen.shape[:2]
-        notes.append(proportions_note(sizes, chosen))
+        if resolution is None:
+            notes.append(proportions_note(sizes, chosen))
     repeated, across, contradicting = _duplicates(readable)
     return DataCheck(
         name=name,
@@ -202,9 +205,7 @@ def _notes(facts: Sequence[ImageFacts]) -> list[str]:
     if blank:
         notes.append(f"{blank:,} pictures are of one colour alone")
     if facts and all(fact.grey for fact in facts):
-        notes.append(
-            "all pictures are grey: --channels=1 trains a network of one channel"
-        )
+        notes.append(GREY_NOTE)
     return notes
 
 

@@ -92,26 +92,6 @@ class Frame:
         return f"its largest central part of these proportions{cut}"
 
 
-def parse_resolution(text: str | int) -> tuple[int, int]:
-    """Height and width of `96` or `96x160`, in pixels.
-
-    Raises:
-      UserError: The text is neither, or a side is not at least 1 pixel.
-    """
-    parts = str(text).lower().split("x")
-    if len(parts) in (1, 2) and all(p.isascii() and p.isdigit() for p in parts):
-        height, width = int(parts[0]), int(parts[-1])
-        if 1 <= height <= _LARGEST and 1 <= width <= _LARGEST:
-            return height, width
-    raise UserError(
-        f"resolution: expected pixels from 1 to {_LARGEST:,} such as 96, or a height "
-        f"and a width such as 96x160, got {str(text)!r}"
-    )
-
-
-_LARGEST = 16_384
-
-
 def frame_for(
     sizes: np.ndarray | Sequence[Sequence[int]],
     channels: int,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 from layernas_tf.core.errors import UserError
+from layernas_tf.core.resolution import parse_resolution
 from layernas_tf.datasets.arrays import load_digits, load_npz
+from layernas_tf.datasets.data_check import check_arrays
 from layernas_tf.datasets.folder import load_folder
-from layernas_tf.datasets.frame import FITS, parse_resolution
+from layernas_tf.datasets.frame import FITS
 from layernas_tf.datasets.options import Options
-from layernas_tf.datasets.split import Dataset
+from layernas_tf.datasets.split import ArraySplit, Dataset
 from layernas_tf.datasets.tensorflow_datasets import load_tfds
 
 KINDS = "digits, npz:FILE, folder:DIR, tfds:NAME"
@@ -54,8 +57,6 @@ def load_dataset(
     Raises:
       UserError: The text names no data set, or the data are not usable.
     """
-    if isinstance(resolution, tuple):
-        resolution = "x".join(map(str, resolution))
     if fit not in FITS:
         raise UserError(f"fit: expected one of {', '.join(FITS)}, got {fit!r}")
     if channels not in (None, 1, 3):
@@ -80,7 +81,23 @@ def load_dataset(
     kind, colon, rest = text.partition(":")
     loaders = {"npz": load_npz, "folder": load_folder, "tfds": load_tfds}
     if text == "digits":
-        return load_digits(text, options)
+        return _checked(load_digits(text, options))
     if colon and rest and kind in loaders:
-        return loaders[kind](text, rest, options)
+        return _checked(loaders[kind](text, rest, options))
     raise UserError(f"unknown data set {text!r}: expected one of {KINDS}")
+
+
+def _checked(dataset: Dataset) -> Dataset:
+    """The data set with a check of what is in memory, if it has none."""
+    splits = {"train": dataset.train, "valid": dataset.valid, "test": dataset.test}
+    held = {n: split for n, split in splits.items() if isinstance(split, ArraySplit)}
+    if dataset.check is not None or len(held) < len(splits):
+        return dataset
+    check = check_arrays(
+        dataset.name,
+        dataset.class_names,
+        {name: split.images for name, split in held.items()},
+        {name: split.labels for name, split in held.items()},
+    )
+    check.raise_problems(skip_unreadable=True)
+    return dataclasses.replace(dataset, check=check)

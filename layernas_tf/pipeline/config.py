@@ -5,6 +5,7 @@ The fields of `SearchConfig` are the flags of the binary, by the same names.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -15,6 +16,8 @@ from absl import flags
 
 from layernas_tf.core.errors import UserError
 from layernas_tf.core.files import read_json, write_json
+from layernas_tf.core.resolution import parse_resolution, resolution_name
+from layernas_tf.datasets.frame import FITS
 
 _LONGEST = 1e6
 """Seconds that a trial may have, far more than any needs."""
@@ -59,8 +62,21 @@ class SearchConfig:
         "Name of the study in --storage, by default the workdir's path; searches of "
         "other workdirs and machines join it by this name.",
     )
-    resolution: int | None = _flag(
-        None, "Height and width of the images; by default as the data set's, 32 to 224."
+    resolution: int | str | None = _flag(
+        None,
+        "Size of the images, such as 96, or 96x160 for 96 rows of 160 pixels; by "
+        "default a square of as many pixels as the median image, 32 to 224 a side.",
+    )
+    fit: str = _flag(
+        "pad",
+        "How an image of other proportions comes into that size: pad (the whole image "
+        "between bars), squash (the whole image stretched) or crop (its middle).",
+    )
+    channels: int | None = _flag(
+        None, "1 for grey, 3 for RGB; by default as the images, of a folder 3."
+    )
+    skip_unreadable: bool = _flag(
+        False, "Leave out the files of a folder that cannot be read."
     )
     stem_stride: int | None = _flag(
         None, "Stride of the first convolution; by default 1 below 64 pixels, else 2."
@@ -136,7 +152,18 @@ class SearchConfig:
             _at_least(name, getattr(self, name), 1)
         for name in ("seed", "trials_per_process", "trial_retries"):
             _at_least(name, getattr(self, name), 0)
-        for name in ("resolution", "limit", "epochs", "final_epochs", "batch_size"):
+        if self.resolution is not None:
+            try:
+                parse_resolution(self.resolution)
+            except UserError as error:
+                raise UserError(f"--{error}") from None
+        if self.fit not in FITS:
+            raise UserError(
+                f"--fit: expected one of {', '.join(FITS)}, got {self.fit!r}"
+            )
+        if self.channels not in (None, 1, 3):
+            raise UserError(f"--channels: expected 1 or 3, got {self.channels}")
+        for name in ("limit", "epochs", "final_epochs", "batch_size"):
             if getattr(self, name) is not None:
                 _at_least(name, getattr(self, name), 1)
         for name in ("cpus_per_trial", "trial_timeout"):
@@ -222,6 +249,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines a flag for every field of `SearchConfig`."""
     define = {
         "str": flags.DEFINE_string,
+        "int | str": flags.DEFINE_string,
         "int": flags.DEFINE_integer,
         "float": flags.DEFINE_float,
         "bool": flags.DEFINE_boolean,
@@ -242,6 +270,10 @@ def from_flags(values: flags.FlagValues) -> SearchConfig:
     for name in ("budget", "algorithm_option"):
         chosen[name] = tuple(chosen[name] or ())
     config = SearchConfig(**chosen)
+    if config.resolution is not None:
+        with contextlib.suppress(UserError):  # `check` raises it, with the flag's name
+            sides = parse_resolution(config.resolution)
+            config = dataclasses.replace(config, resolution=resolution_name(*sides))
     config.check()
     return config
 

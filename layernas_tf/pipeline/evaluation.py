@@ -10,6 +10,7 @@ import pathlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from layernas_tf.datasets.data_check import DATA_CHECK
 from layernas_tf.evaluators.base import Evaluator
 from layernas_tf.pipeline.config import SearchConfig
 from layernas_tf.pipeline.task import Task, load_task
@@ -68,7 +69,8 @@ def make_evaluator(task: Task, folder: pathlib.Path) -> Evaluator:
 def evaluator_of_process(config: SearchConfig, folder: pathlib.Path) -> Evaluator:
     """The evaluator of a process of its own, which loads the data set itself."""
     prepare_libraries()
-    return make_evaluator(load_task(config), folder)
+    task = load_task(config, kept_check=str(folder / DATA_CHECK))
+    return make_evaluator(task, folder)
 
 
 def prepare_libraries() -> None:

@@ -13,6 +13,7 @@ from layernas_tf.algorithms.layernas import LayerNAS
 from layernas_tf.algorithms.layernas_bayes import LayerNASBayes
 from layernas_tf.algorithms.memorial_table import table_of_trials
 from layernas_tf.costs.latency import LatencyTable
+from layernas_tf.datasets.samples import sample_images
 from layernas_tf.pipeline.finals import Finals, Training
 from layernas_tf.report import (
     ExportedFile,
@@ -30,6 +31,8 @@ from layernas_tf.study.study import Study
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from layernas_tf.datasets import Dataset
 
 
 def notes_about(study: Study, finals: Finals) -> list[str]:
@@ -155,6 +158,7 @@ def report_data(
     config: Mapping[str, Any],
     notes: Sequence[str],
     seconds: Mapping[str, float],
+    dataset: Dataset,
 ) -> ReportData:
     """Everything that report.html shows."""
     return ReportData(
@@ -182,6 +186,8 @@ def report_data(
         config=config,
         versions=versions(),
         seconds=seconds,
+        check=dataset.check,
+        samples=sample_images(dataset) if dataset.check else {},
         notes=tuple(notes),
         made=time.strftime("%Y-%m-%d %H:%M"),
     )

@@ -18,6 +18,8 @@ from rich.console import Console
 from layernas_tf.core.files import read_json, write_json, writing
 from layernas_tf.core.workdir import check_workdir, lock_workdir, open_workdir
 from layernas_tf.costs.latency import check_same_table
+from layernas_tf.datasets.data_check import DATA_CHECK
+from layernas_tf.datasets.file_progress import file_progress
 from layernas_tf.pipeline import config as configuration
 from layernas_tf.pipeline.config import SearchConfig
 from layernas_tf.pipeline.evaluation import make_executor, shared_segments
@@ -121,7 +123,9 @@ def run(config: SearchConfig, workdir: str, console: Console) -> None:
     folder = pathlib.Path(workdir)
     check_workdir(folder)
     configuration.check_resume(config, folder / "config.json")
-    task = load_task(config)
+    kept_check = folder / DATA_CHECK
+    with file_progress(console) as progress:
+        task = load_task(config, kept_check=str(kept_check), progress=progress)
     kept = folder / "latency_table.json"
     check_same_table(task.latency, kept, resumed=(folder / "config.json").exists())
     open_workdir(folder)
@@ -144,6 +148,8 @@ def run(config: SearchConfig, workdir: str, console: Console) -> None:
         if task.latency is not None:
             with writing(kept) as temporary:
                 shutil.copyfile(task.latency.path, temporary)
+        if task.dataset.check is not None:
+            write_json(kept_check, task.dataset.check.to_json())
         configuration.save(config, folder / "config.json")
         for line in _description(task, study):
             say(line)
@@ -194,7 +200,13 @@ def run(config: SearchConfig, workdir: str, console: Console) -> None:
         with writing(folder / "report.html") as temporary:
             write_report(
                 report_data(
-                    study, finals, files, config=facts, notes=notes, seconds=seconds
+                    study,
+                    finals,
+                    files,
+                    config=facts,
+                    notes=notes,
+                    seconds=seconds,
+                    dataset=task.dataset,
                 ),
                 temporary,
             )
@@ -216,6 +228,10 @@ def _description(task: Task, study: Study) -> list[str]:
         f"{dataset.valid.size:,} to validate, {dataset.test.size:,} to test, {shape}, "
         f"{dataset.classes} classes; trained on {_device()}",
     ]
+    if dataset.check is not None:
+        lines += dataset.check.lines()
+    if dataset.frame is not None and config.dataset.startswith("folder:"):
+        lines.append(f"Network's input: {dataset.frame.sentence()}")
     if task.latency is not None:
         lines.append(f"Latency: {task.latency}.")
     if study.trials:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from layernas_tf.algorithms.registry import NAMES as ALGORITHMS
 from layernas_tf.algorithms.registry import make_algorithm
 from layernas_tf.core.errors import UserError, describe
+from layernas_tf.core.resolution import resolution_name
 from layernas_tf.costs.latency import LatencyTable, read_table, with_latency
 from layernas_tf.pipeline.config import SearchConfig
 from layernas_tf.space.budget import Budget, parse_budget
 from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import State
 
 if TYPE_CHECKING:
     from layernas_tf.datasets import Dataset
@@ -42,8 +45,18 @@ class Task:
         )
 
 
-def load_task(config: SearchConfig) -> Task:
+def load_task(
+    config: SearchConfig,
+    *,
+    kept_check: str = "",
+    progress: Callable[[int, int], None] | None = None,
+) -> Task:
     """Loads what the flags name, cheap things first.
+
+    Args:
+      config: The flags.
+      kept_check: As in `datasets.load_dataset`, likewise `progress`.
+      progress: Gets the number of files that were looked at, and of all.
 
     Raises:
       UserError: Something is unknown, unusable, or does not fit the rest.
@@ -64,12 +77,27 @@ def load_task(config: SearchConfig) -> Task:
         valid_fraction=config.valid_fraction,
         seed=config.seed,
         limit=config.limit,
+        fit=config.fit,
+        channels=config.channels,
+        skip_unreadable=config.skip_unreadable,
+        kept_check=kept_check,
+        progress=progress,
     )
-    height, _, channels = dataset.shape
-    arguments = {"resolution": height, "classes": dataset.classes, "channels": channels}
+    height, width, channels = dataset.shape
+    arguments = {
+        "resolution": resolution_name(height, width),
+        "classes": dataset.classes,
+        "channels": channels,
+    }
     if config.stem_stride is not None:
         arguments["stem_stride"] = config.stem_stride
     space = get_space(config.space, **arguments)
+    if height != width and space.start != State(channels, height, width):
+        raise UserError(
+            f"space {space.name!r} takes images of {space.start.height} rows by "
+            f"{space.start.width} columns, expected {height}x{width}: its function "
+            "gets such a resolution as a text, which State.of_image reads"
+        )
     check_chain(space)
     if space.builder is None:
         raise UserError(

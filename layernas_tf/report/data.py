@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
+
+from layernas_tf.datasets.data_check import DataCheck
 from layernas_tf.space.budget import Budget
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture
@@ -152,6 +155,8 @@ class ReportData:
       config: The run's settings, by flag.
       versions: Of Python and the libraries.
       seconds: Duration of each phase, by its name, in order.
+      check: What the check of the data set found.
+      samples: Images of each class as the network sees them, by its name.
       notes: Sentences that the reader must not miss, shown under the headline.
       made: When, as text.
     """
@@ -173,5 +178,9 @@ class ReportData:
     config: Mapping[str, object] = dataclasses.field(default_factory=dict)
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    check: DataCheck | None = None
+    samples: Mapping[str, Sequence[np.ndarray]] = dataclasses.field(
+        default_factory=dict
+    )
     notes: tuple[str, ...] = ()
     made: str = ""

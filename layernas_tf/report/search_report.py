@@ -6,6 +6,7 @@ import os
 
 from layernas_tf.report import tables
 from layernas_tf.report.data import MemorialTable, ReportData
+from layernas_tf.report.dataset import dataset_section
 from layernas_tf.report.effects import effects_html
 from layernas_tf.report.figures import DRAWN, completed, cost_figure, trials_figure
 from layernas_tf.report.headline import headline, lead_metric, tiles
@@ -45,6 +46,7 @@ def report_html(data: ReportData) -> str:
         *_trial_sections(data),
         *_network_sections(data),
         *_table_sections(data),
+        *([dataset_section(data.check, data.samples)] if data.check else []),
         _facts(data),
     ]
     title = " · ".join(

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from layernas_tf.core.resolution import parse_resolution
+
 Architecture = tuple[int, ...]
 """One option index per layer of a search space, and nothing else."""
 
@@ -26,6 +28,15 @@ class State:
     channels: int
     height: int
     width: int
+
+    @classmethod
+    def of_image(cls, channels: int, resolution: int | str) -> State:
+        """An image of a resolution: `State.of_image(3, "96x160")` has 96 rows.
+
+        Raises:
+          UserError: The resolution is none.
+        """
+        return cls(channels, *parse_resolution(resolution))
 
 
 _LABELS = {"kernel": "k", "expansion": "e", "filters": "f"}

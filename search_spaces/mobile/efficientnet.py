@@ -43,7 +43,7 @@ _STYLE = Style(momentum=0.99, initializer="fan_out_normal")
 
 def efficientnet_b0(
     *,
-    resolution: int = 224,
+    resolution: int | str = 224,
     classes: int = 1000,
     channels: int = 3,
     stem_stride: int | None = None,
@@ -53,7 +53,7 @@ def efficientnet_b0(
     """Makes the space.
 
     Args:
-      resolution: Height and width of the images, in pixels.
+      resolution: Height and width of the images, in pixels: 224, or `96x160`.
       classes: Outputs.
       channels: Of the images; three are taken to be red, green and blue and normalized
         as the published network does, other images are scaled to [-1, 1].

@@ -28,7 +28,7 @@ _STAGES = (  # filters, stride of the first block, expansion ratio, blocks
 
 def mobilenet_v2(
     *,
-    resolution: int = 224,
+    resolution: int | str = 224,
     classes: int = 1000,
     channels: int = 3,
     stem_stride: int | None = None,
@@ -38,7 +38,7 @@ def mobilenet_v2(
     """Makes the space.
 
     Args:
-      resolution: Height and width of the images, in pixels.
+      resolution: Height and width of the images, in pixels: 224, or `96x160`.
       classes: Outputs.
       channels: Of the images.
       stem_stride: 2 as published, or 1; by default 1 for images under 64 pixels.
@@ -56,7 +56,7 @@ def mobilenet_v2(
 
 def mobilenet_v2_1_4(
     *,
-    resolution: int = 224,
+    resolution: int | str = 224,
     classes: int = 1000,
     channels: int = 3,
     stem_stride: int | None = None,

@@ -43,7 +43,7 @@ _LARGE = (
 
 def mobilenet_v3_small(
     *,
-    resolution: int = 224,
+    resolution: int | str = 224,
     classes: int = 1000,
     channels: int = 3,
     stem_stride: int | None = None,
@@ -53,7 +53,7 @@ def mobilenet_v3_small(
     """Makes the space around MobileNetV3 Small.
 
     Args:
-      resolution: Height and width of the images, in pixels.
+      resolution: Height and width of the images, in pixels: 224, or `96x160`.
       classes: Outputs.
       channels: Of the images.
       stem_stride: 2 as published, or 1; by default 1 for images under 64 pixels.
@@ -79,7 +79,7 @@ def mobilenet_v3_small(
 
 def mobilenet_v3_large(
     *,
-    resolution: int = 224,
+    resolution: int | str = 224,
     classes: int = 1000,
     channels: int = 3,
     stem_stride: int | None = None,

@@ -10,19 +10,20 @@ import dataclasses
 from collections.abc import Sequence
 
 from layernas_tf.core.errors import UserError
+from layernas_tf.core.resolution import parse_resolution
 from layernas_tf.costs import operators as ops
 from layernas_tf.costs.operators import Operator
 from layernas_tf.space.types import State
 
 
 def benchmark_image(
-    space: str, resolution: int, multiple: int, classes: int, channels: int
+    space: str, resolution: int | str, multiple: int, classes: int, channels: int
 ) -> State:
     """Checks a space's arguments and gives its input image.
 
     Args:
       space: Name of the space.
-      resolution: Rows and columns of the image.
+      resolution: Rows and columns of the image, or both such as `32x64`.
       multiple: Of what the resolution must be one, so that every stride divides it.
       classes: Number of classes, 2 or more.
       channels: Of the image, 1 or more.
@@ -30,15 +31,19 @@ def benchmark_image(
     Raises:
       UserError: An argument is out of range.
     """
+    height, width = resolution, resolution
+    if isinstance(resolution, str):
+        height, width = parse_resolution(resolution)
     for name, value, least, step in (
-        ("resolution", resolution, multiple, multiple),
+        ("resolution", height, multiple, multiple),
+        ("resolution", width, multiple, multiple),
         ("classes", classes, 2, 1),
         ("channels", channels, 1, 1),
     ):
         if type(value) is not int or value < least or value % step:
             allowed = f"a multiple of {step}" if step > 1 else f"{least} or more"
             raise UserError(f"space {space!r}: {name} must be {allowed}, got {value!r}")
-    return State(channels, resolution, resolution)
+    return State(channels, height, width)
 
 
 def published_costs(

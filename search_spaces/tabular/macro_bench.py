@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
+from layernas_tf.core.resolution import resolution_name
 from layernas_tf.costs import operators as ops
 from layernas_tf.costs.operators import Operator
 from layernas_tf.space.search_space import SearchSpace
@@ -52,7 +53,7 @@ RESNET_WIDTHS = (256, 256, 256, 512, 512, 512, 512)
 
 @functools.cache
 def nas_bench_macro(
-    resolution: int = 32, classes: int = 10, channels: int = 3
+    resolution: int | str = 32, classes: int = 10, channels: int = 3
 ) -> SearchSpace:
     """NAS-Bench-Macro's space; its default is MB6_K5 everywhere, the dearest.
 
@@ -72,7 +73,7 @@ def nas_bench_macro(
 
 @functools.cache
 def channel_bench_macro_mobilenet(
-    resolution: int = 32, classes: int = 10, channels: int = 3
+    resolution: int | str = 32, classes: int = 10, channels: int = 3
 ) -> SearchSpace:
     """Channel-Bench-Macro's MobileNet; its default is the widest.
 
@@ -96,7 +97,7 @@ def channel_bench_macro_mobilenet(
 
 @functools.cache
 def channel_bench_macro_resnet(
-    resolution: int = 32, classes: int = 10, channels: int = 3
+    resolution: int | str = 32, classes: int = 10, channels: int = 3
 ) -> SearchSpace:
     """Channel-Bench-Macro's ResNet; its default is the widest.
 
@@ -155,7 +156,7 @@ def _space(
         layers=layers,
         builder=functools.partial(_build, name, image, classes, tuple(options)),
         arguments={
-            "resolution": image.height,
+            "resolution": resolution_name(image.height, image.width),
             "classes": classes,
             "channels": image.channels,
         },

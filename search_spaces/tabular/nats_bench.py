@@ -26,6 +26,7 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
+from layernas_tf.core.resolution import resolution_name
 from layernas_tf.costs import operators as ops
 from layernas_tf.costs.operators import Operator
 from layernas_tf.space.search_space import SearchSpace
@@ -41,7 +42,7 @@ _BATCH_NORM = {"epsilon": 1e-5, "momentum": 0.9}  # PyTorch's defaults
 
 @functools.cache
 def nats_bench_size(
-    resolution: int = 32, classes: int = 10, channels: int = 3
+    resolution: int | str = 32, classes: int = 10, channels: int = 3
 ) -> SearchSpace:
     """The space; its default is the widest network.
 
@@ -70,7 +71,11 @@ def nats_bench_size(
         start=image,
         layers=layers,
         builder=functools.partial(_build, image, classes),
-        arguments={"resolution": resolution, "classes": classes, "channels": channels},
+        arguments={
+            "resolution": resolution_name(image.height, image.width),
+            "classes": classes,
+            "channels": channels,
+        },
     )
 
 

@@ -1,0 +1,31 @@
+"""Shows how many of a data set's files have been looked at."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+
+@contextlib.contextmanager
+def file_progress(
+    console: Console | None,
+) -> Iterator[Callable[[int, int], None] | None]:
+    """Yields what `load_dataset` takes as `progress`; the bar goes at the end.
+
+    Args:
+      console: None, or one that is no terminal, shows nothing.
+    """
+    if console is None or not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("Looking at the pictures"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("files", total=None)
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield show

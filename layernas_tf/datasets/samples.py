@@ -1,0 +1,48 @@
+"""A few images of each class, as a training sees them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from layernas_tf.datasets.split import ArraySplit, Dataset
+
+_BATCH, _BATCHES = 64, 16
+"""How many images of a streamed data set are looked through at most."""
+
+
+def sample_images(
+    dataset: Dataset, per_class: int = 6, classes: int = 24
+) -> dict[str, list[np.ndarray]]:
+    """Training images by class name.
+
+    Args:
+      dataset: Its training images are drawn from; always the same ones.
+      per_class: Images of a class at most.
+      classes: So many classes at most, the first ones.
+
+    Returns:
+      For each class uint8 images of the data set's shape; of a class that streamed
+      images show rarely there may be none.
+    """
+    found: dict[int, list[np.ndarray]] = {
+        label: [] for label in range(min(classes, dataset.classes))
+    }
+    for image, label in _drawn(dataset, found, per_class):
+        if label in found and len(found[label]) < per_class:
+            found[label].append(np.clip(np.rint(image), 0, 255).astype(np.uint8))
+    return {dataset.class_names[label]: images for label, images in found.items()}
+
+
+def _drawn(dataset: Dataset, found: dict[int, list[np.ndarray]], per_class: int):
+    train = dataset.train
+    if isinstance(train, ArraySplit):
+        generator = np.random.default_rng(0)
+        for label in found:
+            members = np.flatnonzero(train.labels == label)
+            for index in generator.permutation(members)[:per_class]:
+                yield train.images[index], label
+        return
+    for images, labels in train.batches(_BATCH, seed=0).take(_BATCHES):
+        yield from zip(images.numpy(), labels.numpy().tolist())
+        if all(len(images) >= per_class for images in found.values()):
+            return
