@@ -88,7 +88,8 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "algorithms",
         DEFAULT_ALGORITHMS,
-        f"Comma-separated: {', '.join(NAMES)}. 'gp:10:100': 10 runs of 100 trials.",
+        f"Comma-separated: {', '.join(NAMES)} or path/to/file.py:Class. "
+        "'gp:10:100': 10 runs of 100 trials.",
     )
     flags.DEFINE_integer("runs", 100, "Runs per algorithm.")
     flags.DEFINE_integer("trials", 400, "Evaluations per run.")

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib
-import importlib.util
-import inspect
-import pathlib
-import sys
-import traceback
-from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 from layernas_tf.core.errors import UserError
 from layernas_tf.core.resolution import parse_resolution, resolution_name
+from layernas_tf.core.user_code import check_arguments, parse_reference
 from layernas_tf.space.search_space import SearchSpace
 
 _FUNCTIONS = {
@@ -44,7 +37,7 @@ def names() -> tuple[str, ...]:
 def check_name(name: str) -> None:
     """Raises `UserError` if there is no such space; makes none and runs no file."""
     if name not in _FUNCTIONS:
-        _split(name)
+        parse_reference("space", name, _FUNCTIONS)
 
 
 def get_space(
@@ -100,91 +93,15 @@ def get_space(
         function = getattr(
             importlib.import_module(f"search_spaces.{module}"), attribute
         )
-        _check_arguments(name, function, given)
+        check_arguments(f"space {name!r}", function, given)
         return function(**given)
-    path, attribute = _split(name)
-    function = getattr(_run(name, path), attribute, None)
-    if not callable(function):
-        raise UserError(f"space {name!r}: {path} has no function {attribute!r}")
-    _check_arguments(name, function, given)
-    try:
-        space = function(**given)
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(
-            f"space {name!r}: {attribute}() raised {_describe(error, path)}"
-        ) from error
+    code = parse_reference("space", name, _FUNCTIONS)
+    function = code.load_callable()
+    check_arguments(code.subject, function, given)
+    space = code.call(function, **given)
     if not isinstance(space, SearchSpace):
         raise UserError(
-            f"space {name!r}: {attribute}() must return a "
+            f"space {name!r}: {code.attribute}() must return a "
             f"layernas_tf.space.search_space.SearchSpace, got {type(space).__name__}"
         )
     return dataclasses.replace(space, name=name, arguments={**space.arguments, **given})
-
-
-def _split(name: str) -> tuple[pathlib.Path, str]:
-    file, colon, attribute = name.rpartition(":")
-    if not colon or not file.endswith(".py") or not attribute.isidentifier():
-        raise UserError(
-            f"space {name!r}: expected one of {', '.join(_FUNCTIONS)}, or your own as "
-            "path/to/file.py:function"
-        )
-    path = pathlib.Path(file)
-    if not path.is_file():
-        raise UserError(f"space {name!r}: there is no file {file}")
-    return path, attribute
-
-
-def _run(name: str, path: pathlib.Path) -> ModuleType:
-    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
-    module_name = f"{path.stem}_{digest}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses look their own module up there while it is being run.
-    sys.modules[module_name] = module
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[module_name]
-        raise UserError(
-            f"space {name!r}: running the file raised {_describe(error, path)}"
-        ) from error
-    return module
-
-
-def _check_arguments(
-    name: str, function: Callable[..., Any], given: dict[str, Any]
-) -> None:
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return
-    kinds = inspect.Parameter
-    if any(parameter.kind is kinds.VAR_KEYWORD for parameter in parameters):
-        return
-    taken = [
-        parameter.name
-        for parameter in parameters
-        if parameter.kind in (kinds.KEYWORD_ONLY, kinds.POSITIONAL_OR_KEYWORD)
-    ]
-    unknown = [argument for argument in given if argument not in taken]
-    if unknown:
-        raise UserError(
-            f"space {name!r} takes no argument {unknown[0]!r}: expected "
-            f"{', '.join(taken) or 'none'}"
-        )
-
-
-def _describe(error: BaseException, path: pathlib.Path) -> str:
-    lines = [
-        frame.lineno
-        for frame in traceback.extract_tb(error.__traceback__)
-        if pathlib.Path(frame.filename) == path
-        or pathlib.Path(frame.filename) == path.resolve()
-    ]
-    line = error.lineno if isinstance(error, SyntaxError) else (lines or [None])[-1]
-    where = f" ({path}, line {line})" if line else ""
-    message = error.msg if isinstance(error, SyntaxError) else str(error)
-    text = " ".join(f"{type(error).__name__}: {message}".split())
-    return f"{text}{where}"

@@ -1,301 +1,262 @@
-"""One suite for every algorithm: what drivers and studies rely on."""
+"""Every algorithm keeps the published laws, and the registry finds it."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
+import itertools
+import pathlib
+import tempfile
+import unittest
+from unittest import mock
 
-import numpy as np
 from absl.testing import absltest, parameterized
 
+from examples.my_algorithm import BestFirst
+from layernas_tf import testing
+from layernas_tf.algorithms import registry
+from layernas_tf.algorithms.base import Algorithm
+from layernas_tf.algorithms.random_search import RandomSearch
 from layernas_tf.algorithms.registry import NAMES, make_algorithm, takes_reward_shape
 from layernas_tf.algorithms.reward_shaping import KINDS, RewardShape
 from layernas_tf.core.errors import UserError
-from layernas_tf.space.budget import Budget, inside
+from layernas_tf.space.budget import inside
 from layernas_tf.space.candidate import Candidate
-from layernas_tf.space.search_space import SearchSpace
-from layernas_tf.space.types import Layer, Option
-from tests.chains import everything, random_space
+from layernas_tf.testing.searches import Tell, rewards, run, task
 
-# Optuna's Gaussian process needs PyTorch, which nothing else here does.
-_NAMES = tuple(
-    name
-    for name in NAMES
-    if name != "gp" or importlib.util.find_spec("torch") is not None
+_EXAMPLE = str(
+    pathlib.Path(__file__).resolve().parent.parent / "examples" / "my_algorithm.py"
 )
-# LayerNAS trains children whose later layers are still at their defaults.
-_LEAVE_THE_BUDGET = ("layernas", "layernas_layerwise")
-_STAY_INSIDE = tuple(name for name in _NAMES if name not in _LEAVE_THE_BUDGET)
 _SHAPED = tuple(
-    (name, kind) for name in _NAMES if takes_reward_shape(name) for kind in KINDS
+    (name, kind) for name in NAMES if takes_reward_shape(name) for kind in KINDS
 )
 
 
-def _task(seed=3, layers=5, options=4, share=0.4):
-    space = random_space(seed, layers=layers, options=options)
-    costs = space.chain.costs(everything(space))["madds"]
-    return space, [Budget("madds", 0, float(np.quantile(costs, share)))]
+class LayerNASTest(testing.AlgorithmConformance):
+    algorithm = "layernas"
+    # It trains children whose later layers are still at their defaults.
+    stays_inside = False
+    exhausts = False
 
 
-def _rewards(seed, space):
-    """A reward per option, and a little for each pair of neighbours."""
-    rng = np.random.default_rng(seed)
-    widest = max(len(layer.options) for layer in space.layers)
-    unary = rng.normal(size=(len(space.layers), widest))
-    pair = 0.3 * rng.normal(size=(len(space.layers), widest, widest))
-
-    def reward(architecture):
-        return 10 + sum(
-            unary[i, option] + pair[i, architecture[i - 1], option]
-            for i, option in enumerate(architecture)
-        )
-
-    return reward
+class LayerNASLayerwiseTest(LayerNASTest):
+    algorithm = "layernas_layerwise"
 
 
-def _play(algorithm, reward, steps, workers=1, failing=()):
-    """Asks and tells with several pending; returns the events and the candidates."""
-    events, pending, asked = [], [], []
-    rng = np.random.default_rng(0)
-    for step in range(steps):
-        candidate = algorithm.ask() if len(pending) < workers else None
-        if candidate is not None:
-            events.append(("ask", candidate.number, candidate.architecture))
-            pending.append(candidate)
-            asked.append(candidate)
-        elif not pending:
-            break
-        if pending and (candidate is None or rng.random() < 0.5):
-            told = pending.pop(rng.integers(len(pending)))
-            value = None if step in failing else reward(told.architecture)
-            algorithm.tell(told, value)
-            events.append(("tell", told, value))
-    return events, asked, pending
+class LayerNASBayesTest(testing.AlgorithmConformance):
+    algorithm = "layernas_bayes"
 
 
-def _replayed(algorithm, events):
-    for kind, first, second in events:
-        if kind == "tell":
-            algorithm.tell(first, second)
-        else:
-            candidate = algorithm.ask(first)
-            assert candidate.architecture == second, (candidate, second)
-    return algorithm
+class RandomTest(testing.AlgorithmConformance):
+    algorithm = "random"
 
 
-def _single_layer_space():
-    space = random_space(1, layers=3, options=4)
-    fixed = Layer("stem", (Option.of(level=1),), 0, space.layers[0].transition)
-    layers = (fixed, space.layers[1], space.layers[2])
-    return SearchSpace("fixed_stem", space.start, layers, space.metrics)
+class RegularizedEvolutionTest(testing.AlgorithmConformance):
+    algorithm = "regularized_evolution"
 
 
-class ConformanceTest(parameterized.TestCase):
-    @parameterized.parameters(*_NAMES)
-    def test_never_asks_what_was_evaluated_or_is_pending(self, name):
-        space, budgets = _task()
-        algorithm = make_algorithm(name, space, budgets, seed=1)
-        _, asked, _ = _play(algorithm, _rewards(1, space), 120, workers=4)
-        architectures = [candidate.architecture for candidate in asked]
-        self.assertLen(set(architectures), len(architectures))
-        self.assertGreater(len(architectures), 40)
+class LocalSearchTest(testing.AlgorithmConformance):
+    algorithm = "local_search"
 
-    @parameterized.parameters(*_NAMES)
-    def test_answers_within_the_budget_with_the_reward_it_was_told(self, name):
-        space, budgets = _task()
-        reward = _rewards(2, space)
-        algorithm = make_algorithm(name, space, budgets, seed=2)
-        self.assertIsNone(algorithm.best)
-        _, asked, _ = _play(algorithm, reward, 120)
-        answer = algorithm.best
-        self.assertTrue(inside(budgets, space.costs(answer.architecture)))
-        trained = {
-            candidate.architecture: reward(candidate.architecture)
-            for candidate in asked
-            if inside(budgets, space.costs(candidate.architecture))
-        }
-        self.assertEqual(answer.reward, max(trained.values()))
 
-    @parameterized.parameters(*_STAY_INSIDE)
-    def test_never_asks_outside_the_budget(self, name):
-        space, budgets = _task(seed=5, share=0.15)
-        algorithm = make_algorithm(name, space, budgets, seed=3)
-        _, asked, _ = _play(algorithm, _rewards(3, space), 90)
-        self.assertNotEmpty(asked)
-        for candidate in asked:
-            self.assertTrue(inside(budgets, space.costs(candidate.architecture)))
+class PPOTest(testing.AlgorithmConformance):
+    algorithm = "ppo"
 
-    @parameterized.parameters(*_NAMES)
-    def test_a_band_and_a_second_budget_hold_too(self, name):
-        space, _ = _task()
-        costs = space.chain.costs(everything(space))
-        low, high = np.quantile(costs["madds"], (0.2, 0.6))
-        budgets = [
-            Budget("madds", float(low), float(high)),
-            Budget(
-                "peak_memory_bytes", 0, float(np.median(costs["peak_memory_bytes"]))
-            ),
-        ]
-        algorithm = make_algorithm(name, space, budgets, seed=3)
-        _, asked, _ = _play(algorithm, _rewards(3, space), 90)
-        self.assertNotEmpty(asked)
-        self.assertTrue(inside(budgets, space.costs(algorithm.best.architecture)))
-        if name in _STAY_INSIDE:
-            for candidate in asked:
-                self.assertTrue(inside(budgets, space.costs(candidate.architecture)))
 
-    @parameterized.product(name=_NAMES, sums=(2, 3), band=(False, True))
-    def test_several_budgets_on_sums_hold_together(self, name, sums, band):
-        space = random_space(11, layers=5, options=4, fractions=True, third=True)
-        costs = space.chain.costs(everything(space))
-        budgets = []
-        for metric in ("madds", "latency_ms", "params")[:sums]:
-            low, high = np.quantile(costs[metric], (0.15, 0.6))
-            low = float(low) if band and metric != "params" else 0.0
-            budgets.append(Budget(metric, low, float(high)))
-        peak = np.quantile(costs["peak_memory_bytes"], 0.8)
-        budgets.append(Budget("peak_memory_bytes", 0, float(peak)))
-        algorithm = make_algorithm(name, space, budgets, seed=3)
-        reward = _rewards(3, space)
-        for _ in range(12 if name == "gp" else 40):  # a Gaussian process is slow
-            candidate = algorithm.ask()
-            if candidate is None:
-                break
-            if name in _STAY_INSIDE:
-                self.assertTrue(inside(budgets, space.costs(candidate.architecture)))
-            algorithm.tell(candidate, reward(candidate.architecture))
-            # At any moment: a search may be ended there.
-            answer = algorithm.best
-            if answer is not None:
-                self.assertTrue(inside(budgets, space.costs(answer.architecture)))
-        self.assertIsNotNone(algorithm.best)
+class TPETest(testing.AlgorithmConformance):
+    algorithm = "tpe"
 
-    @parameterized.product(name=_NAMES, workers=(1, 3), cut=(17, 70))
-    def test_a_replayed_history_goes_on_as_the_live_run(self, name, workers, cut):
-        space, budgets = _task()
-        reward = _rewards(4, space)
-        live = make_algorithm(name, space, budgets, seed=4)
-        events, _, pending = _play(live, reward, cut, workers, failing=(5, 11))
-        again = _replayed(make_algorithm(name, space, budgets, seed=4), events)
-        self.assertEqual(again.best, live.best)
-        self.assertEqual(
-            _play(again, reward, 30, workers + len(pending))[0],
-            _play(live, reward, 30, workers + len(pending))[0],
-        )
 
-    @parameterized.parameters(*_NAMES)
-    def test_takes_over_what_others_evaluated(self, name):
-        space, budgets = _task()
-        reward = _rewards(5, space)
-        known = [tuple(map(int, a)) for a in everything(space)[::13]]
-        algorithm = make_algorithm(name, space, budgets, seed=5)
-        for number, architecture in enumerate(known):
-            algorithm.tell(Candidate(architecture, number), reward(architecture))
-        fitting = [a for a in known if inside(budgets, space.costs(a))]
-        self.assertEqual(algorithm.best.reward, max(map(reward, fitting)))
-        _, asked, _ = _play(algorithm, reward, 60)
-        self.assertGreater(len(asked), 20)
-        self.assertEqual(asked[0].number, len(known))
-        self.assertEmpty({c.architecture for c in asked} & set(known))
+class NSGA2Test(testing.AlgorithmConformance):
+    algorithm = "nsga2"
 
-    @parameterized.parameters(*_NAMES)
-    def test_a_failed_trial_is_not_asked_again(self, name):
-        space, budgets = _task(layers=3, options=3)
-        reward = _rewards(6, space)
-        algorithm = make_algorithm(name, space, budgets, seed=6)
-        failing = set(range(0, 200, 2))
-        events, asked, _ = _play(algorithm, reward, 200, failing=failing)
-        architectures = [candidate.architecture for candidate in asked]
-        self.assertLen(set(architectures), len(architectures))
-        self.assertTrue(any(e[0] == "tell" and e[2] is None for e in events))
-        self.assertTrue(algorithm.finished)
 
-    @parameterized.parameters(*_NAMES)
-    def test_survives_when_everything_fails(self, name):
-        space, budgets = _task(layers=3, options=3)
-        algorithm = make_algorithm(name, space, budgets, seed=6)
-        _play(algorithm, _rewards(6, space), 100, failing=range(100))
-        self.assertTrue(algorithm.finished)
-        self.assertIsNone(algorithm.best)
+@unittest.skipIf(importlib.util.find_spec("torch") is None, "needs PyTorch")
+class GPTest(testing.AlgorithmConformance):
+    algorithm = "gp"
+    steps = 36
 
-    @parameterized.product(name=_NAMES, workers=(1, 4))
-    def test_ends_by_itself_on_a_tiny_space_with_the_best(self, name, workers):
-        space, budgets = _task(layers=3, options=3, share=0.5)
-        reward = _rewards(7, space)
-        algorithm = make_algorithm(name, space, budgets, seed=7)
-        self.assertFalse(algorithm.finished)
-        _, _, pending = _play(algorithm, reward, 300, workers)
-        self.assertEmpty(pending)
-        self.assertTrue(algorithm.finished)
-        self.assertIsNone(algorithm.ask())
-        if name in _STAY_INSIDE:
-            best = max(
-                reward(tuple(map(int, a)))
-                for a in everything(space)
-                if inside(budgets, space.costs(tuple(map(int, a))))
-            )
-            self.assertEqual(algorithm.best.reward, best)
 
-    @parameterized.parameters(*_NAMES)
-    def test_same_seed_same_run_other_seed_other_run(self, name):
-        space, budgets = _task()
-        reward = _rewards(8, space)
-        runs = [
-            _play(make_algorithm(name, space, budgets, seed=s), reward, 70)[1]
-            for s in (8, 8, 9)
-        ]
-        self.assertEqual(runs[0], runs[1])
-        self.assertNotEqual(runs[0], runs[2])
+class ExampleTest(testing.AlgorithmConformance):
+    algorithm = BestFirst
 
-    @parameterized.parameters(*_NAMES)
-    def test_layers_without_a_choice_and_no_budget(self, name):
-        space = _single_layer_space()
-        reward = _rewards(9, space)
-        algorithm = make_algorithm(name, space, [], seed=9)
-        _, asked, _ = _play(algorithm, reward, 200)
-        self.assertTrue(algorithm.finished)
-        self.assertTrue(all(c.architecture[0] == 0 for c in asked))
-        if name in _STAY_INSIDE:
-            self.assertLen(asked, space.size)
 
-    @parameterized.parameters(*_NAMES)
-    def test_an_impossible_budget_is_said_in_one_line(self, name):
-        space, _ = _task()
-        with self.assertRaisesRegex(UserError, "no architecture is inside madds<="):
-            make_algorithm(name, space, [Budget("madds", 0, 0.5)])
-
+class RewardShapeTest(parameterized.TestCase):
     @parameterized.parameters(*_SHAPED)
     def test_reward_shapes_replay_and_answer_within_the_budget(self, name, kind):
-        space, budgets = _task()
-        reward = _rewards(10, space)
+        space, budgets = task()
+        reward = rewards(10, space)
         shape = RewardShape(kind, exponent=-0.5, beta=-2.0)
         live, again = (
             make_algorithm(name, space, budgets, seed=1, shape=shape) for _ in range(2)
         )
-        events, asked, _ = _play(live, reward, 90, workers=2)
-        _replayed(again, events)
-        self.assertEqual(_play(again, reward, 9, 2)[0], _play(live, reward, 9, 2)[0])
+        before = run(live, reward, 90, workers=2)
+        for event in before.events:
+            if isinstance(event, Tell):
+                again.tell(event.candidate, event.reward)
+            else:
+                self.assertEqual(again.ask(event.candidate.number), event.candidate)
+        self.assertEqual(
+            run(again, reward, 9, workers=2), run(live, reward, 9, workers=2)
+        )
         self.assertTrue(inside(budgets, space.costs(live.best.architecture)))
-        leaves = [c for c in asked if not inside(budgets, space.costs(c.architecture))]
+        leaves = [
+            c for c in before.asked if not inside(budgets, space.costs(c.architecture))
+        ]
         self.assertEqual(bool(leaves), not shape.rejects)
 
+    def test_shapes_are_taken_by_what_has_such_an_option(self):
+        self.assertTrue(takes_reward_shape("ppo"))
+        self.assertFalse(takes_reward_shape("layernas_bayes"))
+        self.assertFalse(takes_reward_shape(f"{_EXAMPLE}:BestFirst"))
 
-class RegistryTest(absltest.TestCase):
+
+class RegistryTest(parameterized.TestCase):
+    def _file(self, text: str) -> str:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        path = pathlib.Path(folder.name) / "own.py"
+        path.write_text(
+            "from layernas_tf.algorithms.base import Algorithm\n"
+            "from layernas_tf.space import Candidate\n" + text
+        )
+        return str(path)
+
     def test_unknown_names_and_options_are_refused(self):
-        space, budgets = _task()
-        with self.assertRaisesRegex(UserError, "'hill': expected one of layernas, "):
+        space, budgets = task()
+        with self.assertRaisesRegex(
+            UserError, "'hill': expected one of layernas, .*py"
+        ):
             make_algorithm("hill", space, budgets)
         with self.assertRaisesRegex(UserError, "no option 'tournaments': expected one"):
             make_algorithm("regularized_evolution", space, budgets, tournaments=3)
         with self.assertRaisesRegex(UserError, "no option 'sampler': expected none"):
             make_algorithm("tpe", space, budgets, sampler="gp")
+        with self.assertRaisesRegex(UserError, "no option 'width': expected one of pa"):
+            make_algorithm(f"{_EXAMPLE}:BestFirst", space, budgets, width=3)
+        with self.assertRaisesRegex(UserError, "expected a name, a class or an obj"):
+            make_algorithm(3, space, budgets)
 
     def test_gp_without_pytorch_says_what_to_install(self):
-        space, budgets = _task()
+        space, budgets = task()
         if importlib.util.find_spec("torch") is None:
             with self.assertRaisesRegex(UserError, "needs PyTorch.*pip install -r"):
                 make_algorithm("gp", space, budgets)
         else:
             self.assertIsNotNone(make_algorithm("gp", space, budgets).ask())
+
+    def test_a_file_a_class_a_function_and_an_object_search_alike(self):
+        space, budgets = task()
+        reward = rewards(1, space)
+
+        def made(space, budgets, seed=0):
+            return BestFirst(space, budgets, seed=seed)
+
+        ways = (f"{_EXAMPLE}:BestFirst", BestFirst, made)
+        runs = [
+            run(make_algorithm(way, space, budgets, 5), reward, 40).asked
+            for way in (*ways, BestFirst(space, budgets, seed=5))
+        ]
+        self.assertEqual(runs, [runs[0]] * 4)
+
+    def test_an_object_is_left_as_it_is_and_must_fit(self):
+        space, budgets = task()
+        other, _ = task(layers=4)
+        algorithm = BestFirst(space, budgets)
+        for _ in range(2):
+            copied = make_algorithm(algorithm, space, budgets)
+            self.assertEqual(copied.ask().number, 0)
+            self.assertIs(copied.space, space)
+        with self.assertRaisesRegex(UserError, "was made for 'random3' under madds"):
+            make_algorithm(algorithm, other, budgets)
+        with self.assertRaisesRegex(UserError, "not for 'random3' under no budget"):
+            make_algorithm(algorithm, space, [])
+        with self.assertRaisesRegex(UserError, "object already: give option 'parents'"):
+            make_algorithm(algorithm, space, budgets, parents=2)
+        algorithm.ask()
+        with self.assertRaisesRegex(UserError, "has been asked or told before"):
+            make_algorithm(algorithm, space, budgets)
+
+    def test_installed_packages_add_algorithms(self):
+        space, budgets = task()
+        entries = [
+            importlib.metadata.EntryPoint(name, value, registry.ENTRY_POINTS)
+            for name, value in (
+                ("best_first", "examples.my_algorithm:BestFirst"),
+                ("gone", "examples.my_algorithm:Gone"),
+            )
+        ]
+        with mock.patch.object(importlib.metadata, "entry_points") as found:
+            found.return_value = entries
+            self.assertEqual(registry.names(), (*NAMES, "best_first", "gone"))
+            registry.check_name("best_first")
+            self.assertIsInstance(
+                make_algorithm("best_first", space, budgets), BestFirst
+            )
+            with self.assertRaisesRegex(UserError, "'gone' of .* cannot be loaded"):
+                make_algorithm("gone", space, budgets)
+
+    @parameterized.parameters(
+        ("x = 1", "own.py has no function 'Mine'"),
+        ("Mine = 1", "own.py has no function 'Mine'"),
+        ("class Mine: ...", "Mine.*raised TypeError"),
+        ("def Mine(space, budgets, seed): ...", "expected a subclass of .* NoneType"),
+        ("class Mine(Algorithm): ...", "abstract"),
+        ("1 / 0", r"raised ZeroDivisionError: .*own.py, line 3"),
+    )
+    def test_files_without_an_algorithm_are_refused(self, text, message):
+        space, budgets = task()
+        with self.assertRaisesRegex(UserError, message):
+            make_algorithm(f"{self._file(text)}:Mine", space, budgets)
+
+    @parameterized.parameters(
+        ("1 / 0", r"propose\(\) raised ZeroDivisionError: .*own.py, line 5"),
+        ("return self.space.default", "must return a Candidate"),
+        ("return Candidate((0,), number)", "expected 5 option indices"),
+        ("return Candidate((0.5,) * 5, number)", "must return a Candidate with an opt"),
+        ("return Candidate((0,) * 5, 7)", "must return candidate 0.*got number 7"),
+    )
+    def test_proposals_that_are_none_are_explained(self, text, message):
+        space, budgets = task()
+        file = self._file(
+            "class Mine(Algorithm):\n    def propose(self, number, rng):\n"
+            f"        {text}\n"
+        )
+        algorithm = make_algorithm(f"{file}:Mine", space, budgets)
+        with self.assertRaisesRegex(UserError, message):
+            algorithm.ask()
+
+    def test_a_proposal_of_before_is_refused(self):
+        class Stubborn(Algorithm):
+            def propose(self, number, rng):
+                return Candidate(self.space.default, number)
+
+            def learn(self, candidate, reward):
+                raise LookupError("lost")
+
+        space, budgets = task()
+        algorithm = make_algorithm(Stubborn, space, budgets)
+        first = algorithm.ask()
+        with self.assertRaisesRegex(UserError, "Stubborn: .* a second time"):
+            algorithm.ask()
+        with self.assertRaisesRegex(UserError, r"learn\(\) raised LookupError: lost"):
+            algorithm.tell(first, 1.0)
+
+    def test_the_suite_finds_what_is_wrong(self):
+        numbers = itertools.count()
+
+        class Careless(RandomSearch):  # its randomness is not of the seed
+            def propose(self, number, rng):
+                return super().propose(number, self.history.rng(next(numbers)))
+
+        class CarelessTest(testing.AlgorithmConformance):
+            algorithm = Careless
+
+        result = unittest.TestResult()
+        CarelessTest(
+            "test_the_same_seed_gives_the_same_search_and_another_another"
+        ).run(result)
+        self.assertLen(result.failures, 1)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ from layernas_tf.core.errors import UserError
 from layernas_tf.space.budget import Budget, inside, parse_budget
 from layernas_tf.space.candidate import Candidate
 from layernas_tf.space.completions import BudgetedChain
+from layernas_tf.testing.chains import everything, random_space
 from search_spaces.tabular.synthetic import synthetic
-from tests.chains import everything, random_space
 
 
 def _task(seed=0, layers=6, options=5):

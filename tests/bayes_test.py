@@ -16,7 +16,7 @@ from layernas_tf.space.budget import Budget, inside
 from layernas_tf.space.completions import BudgetedChain
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Layer, Metric, Option, State
-from tests.chains import everything, random_space
+from layernas_tf.testing.chains import everything, random_space
 
 _LAW = settings(max_examples=20, deadline=None)
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from layernas_tf.core.errors import UserError
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Layer, Metric, Option, State
-from tests.chains import everything, random_space
+from layernas_tf.testing.chains import everything, random_space
 
 
 class ChainTest(absltest.TestCase):

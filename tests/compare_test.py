@@ -130,7 +130,7 @@ class BinaryTest(parameterized.TestCase):
         self.assertEqual(pathlib.Path(out, "curves.csv").read_bytes(), curves)
 
     @parameterized.parameters(
-        (["--algorithms=magic"], "--algorithms: 'magic' is none, expected one of "),
+        (["--algorithms=magic"], "algorithm 'magic': expected one of layernas, "),
         (["--runs=0"], "--runs: expected at least 1, got 0"),
         (["--trials=0"], "--trials: expected at least 1, got 0"),
         (["--budget=madds<=3"], "has no cost 'madds': expected one of cost"),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from layernas_tf.core.errors import UserError
 from layernas_tf.space.budget import Budget, inside
 from layernas_tf.space.completions import BudgetedChain
-from tests.chains import everything, random_space
+from layernas_tf.testing.chains import everything, random_space
 
 _LAW = settings(max_examples=40, deadline=None)
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from layernas_tf.algorithms.layernas import LayerNAS
 from layernas_tf.core.errors import UserError
 from layernas_tf.space.budget import Budget, inside
-from tests.chains import everything, random_space
+from layernas_tf.testing.chains import everything, random_space
 
 
 def _additive(space, seed):

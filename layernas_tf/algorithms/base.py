@@ -8,9 +8,12 @@ replaying its trials.
 from __future__ import annotations
 
 import abc
+import contextlib
 import dataclasses
 import operator
-from collections.abc import Sequence
+import pathlib
+import sys
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, final
 
 import numpy as np
@@ -18,6 +21,7 @@ import numpy as np
 from layernas_tf.algorithms.history import Answer, History
 from layernas_tf.algorithms.untried import Untried
 from layernas_tf.core.errors import UserError
+from layernas_tf.core.user_code import describe_in
 from layernas_tf.space.budget import Budget, inside
 from layernas_tf.space.candidate import Candidate
 from layernas_tf.space.completions import BudgetedChain
@@ -127,7 +131,8 @@ class Algorithm(abc.ABC):
         """
         if number is None:
             number = self.history.asked
-        candidate = self.propose(number, self.history.rng(number))
+        with self._explaining("propose"):
+            candidate = self.propose(number, self.history.rng(number))
         if candidate is None:
             self._out_of_proposals = not self.history.pending
             return None
@@ -144,7 +149,8 @@ class Algorithm(abc.ABC):
         """
         if self.history.record(candidate, reward):
             self._out_of_proposals = False
-            self.learn(candidate, self.history.rewards[candidate.architecture])
+            with self._explaining("learn"):
+                self.learn(candidate, self.history.rewards[candidate.architecture])
 
     @final
     def recall(self, architecture: Architecture, number: int) -> Candidate | None:
@@ -173,6 +179,23 @@ class Algorithm(abc.ABC):
     def best(self) -> Answer | None:
         """The answer so far; None before the first reward inside the budgets."""
         return self.history.best
+
+    @contextlib.contextmanager
+    def _explaining(self, method: str) -> Iterator[None]:
+        """What a user's own class raises becomes a `UserError`."""
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:
+            module = type(self).__module__
+            if module.startswith("layernas_tf."):
+                raise  # a mistake of ours, not of the user's
+            file = getattr(sys.modules.get(module), "__file__", None) or ""
+            raise UserError(
+                f"algorithm {type(self).__name__}: {method}() raised "
+                f"{describe_in(error, pathlib.Path(file))}"
+            ) from error
 
     def _checked(self, candidate: Candidate, number: int) -> Candidate:
         """The proposal, with plain integers as option indices."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import time
 from collections.abc import Sequence
 
-from layernas_tf.algorithms.registry import NAMES
+from layernas_tf.algorithms.registry import check_name, names
 from layernas_tf.comparison.curves import (
     Curves,
     Standing,
@@ -73,11 +74,9 @@ def parse_algorithms(text: str, runs: int, trials: int) -> dict[str, Plan]:
         raise UserError(f"--trials: expected at least 1, got {trials}")
     plans: dict[str, Plan] = {}
     for word in filter(None, (word.strip() for word in text.split(","))):
-        name, *numbers = word.split(":")
-        if name not in NAMES:
-            raise UserError(
-                f"--algorithms: {name!r} is none, expected one of {', '.join(NAMES)}"
-            )
+        # Of `path/to/file.py:Class` the first colon belongs to the name.
+        name, *numbers = re.split(r"(?<!\.py):", word)
+        check_name(name)
         if name in plans:
             raise UserError(f"--algorithms: {name!r} is there twice")
         if len(numbers) > 2 or not all(n.isdecimal() and int(n) for n in numbers):
@@ -88,7 +87,7 @@ def parse_algorithms(text: str, runs: int, trials: int) -> dict[str, Plan]:
         plans[name] = Plan(*map(int, numbers), *(runs, trials)[len(numbers) :])
     if not plans:
         raise UserError(
-            f"--algorithms: expected one or more of {', '.join(NAMES)}, got none"
+            f"--algorithms: expected one or more of {', '.join(names())}, got none"
         )
     return plans
 

@@ -17,6 +17,7 @@ import numpy as np
 from layernas_tf.algorithms.registry import make_algorithm, takes_reward_shape
 from layernas_tf.algorithms.reward_shaping import RewardShape
 from layernas_tf.core.errors import UserError
+from layernas_tf.core.user_code import parse_reference, refers_to_file
 from layernas_tf.space.budget import Budget, inside
 from layernas_tf.tabular.table import Table
 from layernas_tf.workers.child_process import end_with_parent
@@ -219,7 +220,13 @@ def write_atomically(path: str, text: str) -> None:
 
 
 def _path(out: str, job: Job) -> str:
-    return os.path.join(out, "runs", f"{job.algorithm}-{job.run:04d}.csv")
+    name = job.algorithm
+    if refers_to_file(name):
+        # A file that is changed makes another algorithm, which has no runs yet.
+        code = parse_reference("algorithm", name)
+        place = hashlib.sha256(str(code.path.resolve()).encode()).hexdigest()[:8]
+        name = f"{code.attribute}-{place}-{code.digest()}"
+    return os.path.join(out, "runs", f"{name}-{job.run:04d}.csv")
 
 
 LoadTable = Callable[[Setting], Table]

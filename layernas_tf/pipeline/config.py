@@ -49,7 +49,9 @@ class SearchConfig:
         may_change=True,  # the path: of its content the workdir has a copy
     )
     trials: int = _flag(60, "Candidates to train.", may_change=True)
-    algorithm: str = _flag("layernas_bayes", "Search algorithm.")
+    algorithm: str = _flag(
+        "layernas_bayes", "Search algorithm: a name or path/to/file.py:Class."
+    )
     algorithm_option: tuple[str, ...] = _flag(
         (), "An option of the algorithm, such as buckets=20. May repeat."
     )

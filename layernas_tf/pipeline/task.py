@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from layernas_tf.algorithms.registry import NAMES as ALGORITHMS
+from layernas_tf.algorithms.registry import check_name as check_algorithm_name
 from layernas_tf.algorithms.registry import make_algorithm
 from layernas_tf.core.errors import UserError, describe
 from layernas_tf.core.resolution import resolution_name
@@ -63,10 +63,7 @@ def load_task(
     """
     from search_spaces.registry import check_name, get_space
 
-    if config.algorithm not in ALGORITHMS:
-        raise UserError(
-            f"algorithm {config.algorithm!r}: expected one of {', '.join(ALGORITHMS)}"
-        )
+    check_algorithm_name(config.algorithm)
     check_name(config.space)
     table = read_table(config.latency_table) if config.latency_table else None
     from layernas_tf.datasets import load_dataset
