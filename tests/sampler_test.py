@@ -171,6 +171,38 @@ class SamplerTest(parameterized.TestCase):
             LayerNASSampler(_SPACE, _BUDGETS, algorithm="nas")
 
 
+class OptunaSuiteTest(absltest.TestCase):
+    def test_passes_optunas_own_tests_of_samplers(self):
+        suite = pathlib.Path(__file__).resolve().parent / "optuna_suite.py"
+        finished = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-q",
+                "-p",
+                "no:cacheprovider",
+                str(suite),
+            ],
+            capture_output=True,
+            text=True,
+            cwd=suite.parent.parent,
+        )
+
+        self.assertEqual(finished.returncode, 0, finished.stdout[-2000:])
+        passed = int(finished.stdout.split(" passed")[0].split()[-1])
+        self.assertGreater(passed, 100)
+        self.assertNotIn("skipped", finished.stdout.splitlines()[-1])
+
+    def test_refuses_a_study_of_several_objectives(self):
+        study = optuna.create_study(
+            directions=["maximize", "maximize"],
+            sampler=LayerNASSampler(_SPACE, _BUDGETS),
+        )
+        with self.assertRaisesRegex(ValueError, "multi-objective"):
+            study.optimize(lambda trial: (objective(trial), 0.0), n_trials=1)
+
+
 class ExampleTest(absltest.TestCase):
     def test_example_finds_nearly_the_best(self):
         root = pathlib.Path(__file__).resolve().parent.parent

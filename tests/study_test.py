@@ -198,6 +198,18 @@ class StudyTest(parameterized.TestCase):
         with self.assertRaisesRegex(UserError, "no layer 'patty'.*space 'burger'"):
             open_study(sqlite_url(self.path), "test", burger(), (), make)
 
+    def test_the_objective_has_a_name_and_one_of_before_gets_it(self):
+        url = sqlite_url(self.path)
+        optuna.create_study(storage=url, study_name="test", direction="maximize")
+        open_synthetic(self.path)
+        study = optuna.load_study(storage=url, study_name="test")
+        self.assertEqual(study.metric_names, ["validation accuracy"])
+        make = functools.partial(make_algorithm, "random", _SPACE, _BUDGETS)
+        for name, objective in (("test", "validation accuracy"), ("own", "reward")):
+            open_study(url, name, _SPACE, _BUDGETS, make, objective="reward")
+            study = optuna.load_study(storage=url, study_name=name)
+            self.assertEqual(study.metric_names, [objective])
+
     def test_corrupt_file_is_refused(self):
         self.path.write_bytes(b"this is not a database" * 100)
         with self.assertRaisesRegex(UserError, r"study \{a\}%.db' is corrupt"):

@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 import optuna
 
-from layernas_tf.algorithms.base import Algorithm
-from layernas_tf.algorithms.registry import make_algorithm
+from layernas_tf.algorithms.registry import AlgorithmLike, make_algorithm
 from layernas_tf.core.errors import UserError
 from layernas_tf.space.budget import Budget
-from layernas_tf.space.candidate import Candidate
 from layernas_tf.space.completions import BudgetedChain
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture
@@ -69,7 +67,7 @@ class LayerNASSampler(optuna.samplers.BaseSampler):
         space: SearchSpace,
         budgets: Sequence[Budget] = (),
         *,
-        algorithm: str = "layernas",
+        algorithm: AlgorithmLike = "layernas",
         seed: int = 0,
         independent_sampler: optuna.samplers.BaseSampler | None = None,
         **options: Any,
@@ -79,7 +77,8 @@ class LayerNASSampler(optuna.samplers.BaseSampler):
         Args:
           space: What is searched.
           budgets: What the answer may cost.
-          algorithm: `layernas`, `layernas_bayes`, or another registered name.
+          algorithm: `layernas`, `layernas_bayes`, another registered name, or one of
+            your own as `make_algorithm` takes it.
           seed: Of all random choices.
           independent_sampler: For parameters outside the space; random by default.
           **options: Of the algorithm.
@@ -96,11 +95,9 @@ class LayerNASSampler(optuna.samplers.BaseSampler):
         self._budgeted = BudgetedChain(space.chain, self._budgets)
         self._independent = independent_sampler or optuna.samplers.RandomSampler(seed)
         self._distributions = distributions(space)
-        self._algorithm: Algorithm = self._make()
+        self._replay = Replay(self._make)
         self._study_name: str | None = None
-        self._candidates: dict[int, Candidate] = {}
         self._told: set[int] = set()
-        self._idle: list[int] = []
         self._lock = threading.RLock()
 
     def infer_relative_search_space(
@@ -121,17 +118,15 @@ class LayerNASSampler(optuna.samplers.BaseSampler):
             return {}  # enqueued by the user: the algorithm did not ask for it
         with self._lock:
             self._catch_up(study, trial.number)
-            candidate = self._algorithm.ask(trial.number)
+            candidate = self._replay.ask(trial.number)
             if candidate is None:
-                self._idle.append(len(self._told))
                 architecture = self._spare(study, trial.number)
             else:
-                self._candidates[trial.number] = candidate
                 architecture = candidate.architecture
-                self._note(study, trial, "asked_after", len(self._told))
-                if self._idle:
-                    self._note(study, trial, "idle_after", self._idle)
-                    self._idle = []
+                self._note(study, trial, "asked_after", self._replay.told)
+                if self._replay.idle:
+                    self._note(study, trial, "idle_after", self._replay.idle)
+                    self._replay.idle = []
                 if candidate.layer is not None:
                     name = self._space.layers[candidate.layer].name
                     self._note(study, trial, "layer", name)
@@ -145,6 +140,7 @@ class LayerNASSampler(optuna.samplers.BaseSampler):
         param_distribution: optuna.distributions.BaseDistribution,
     ) -> Any:
         """A layer that an enqueued trial left open takes its default."""
+        self._raise_error_if_multi_objective(study)
         defaults = to_params(self._space, self._space.default)
         if param_name in defaults:
             return defaults[param_name]
@@ -162,19 +158,16 @@ class LayerNASSampler(optuna.samplers.BaseSampler):
         """Tells the algorithm the trial's value; a trial without one has failed."""
         with self._lock:
             self._catch_up(study, trial.number)
-            candidate = self._candidates.pop(trial.number, None)
-            if candidate is None:
-                try:
-                    architecture = from_params(self._space, trial.params)
-                except UserError:
-                    return  # it ended before it had an architecture
-                candidate = Candidate(architecture, trial.number)
+            try:
+                architecture = from_params(self._space, trial.params)
+            except UserError:
+                return  # it ended before it had an architecture
             reward = None
             if state == optuna.trial.TrialState.COMPLETE and values is not None:
                 reward = _sign(study) * float(values[0])
-            self._note(study, trial, "told", len(self._told))
-            self._told.add(trial.number)
-            self._algorithm.tell(candidate, reward)
+            self._note(study, trial, "told", self._replay.told)
+            costs = self._space.costs(architecture)
+            self._tell(Trial(trial.number, architecture, costs, reward=reward))
 
     def reseed_rng(self) -> None:
         """Randomness comes from the seed and the trial's number: nothing to do."""
@@ -191,15 +184,8 @@ class LayerNASSampler(optuna.samplers.BaseSampler):
             self._study_name = study.study_name
             known = self._readable(study, trials)
             ended = [trial for trial in known if trial.told is not None]
-            replay = Replay(self._make)
-            replay.follow(known, known, ended)
-            self._algorithm = replay.algorithm
+            self._replay.follow(known, known, ended)
             self._told = {trial.number for trial in ended}
-            self._candidates = {
-                trial.number: replay.candidate(trial)
-                for trial in known
-                if trial.state == "running"
-            }
             return
         if self._study_name != study.study_name:
             raise UserError(
@@ -211,11 +197,11 @@ class LayerNASSampler(optuna.samplers.BaseSampler):
             return
         for trial in self._readable(study, new):
             if trial.number not in self._told:
-                candidate = self._candidates.pop(trial.number, None) or Candidate(
-                    trial.architecture, trial.number, trial.layer
-                )
-                self._told.add(trial.number)
-                self._algorithm.tell(candidate, trial.reward)
+                self._tell(trial)
+
+    def _tell(self, trial: Trial) -> None:
+        self._told.add(trial.number)
+        self._replay.tell(trial)
 
     def _readable(
         self, study: optuna.Study, trials: Sequence[optuna.trial.FrozenTrial]
@@ -234,7 +220,7 @@ class LayerNASSampler(optuna.samplers.BaseSampler):
         Optuna must be given something. When nothing is left to try at all, the study
         is stopped after this trial.
         """
-        if self._algorithm.finished:
+        if self._replay.algorithm.finished:
             with contextlib.suppress(RuntimeError):  # not inside `optimize`
                 study.stop()
         return self._budgeted.sample(np.random.default_rng((self._seed, number)))

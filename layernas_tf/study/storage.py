@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     import optuna
     import sqlalchemy
 
+OBJECTIVE = "validation accuracy"
+"""What the rewards of a search are, unless its evaluator is the user's own."""
+
+_METRIC_NAMES = "study:metric_names"
+"""Where `optuna.Study.set_metric_names` keeps the names."""
+
 _ATTEMPTS = 5
 """To make the tables, which another driver may be making at this moment."""
 
@@ -210,13 +216,16 @@ class Storage:
         return self._texts[key]
 
 
-def open_storage(url: str, name: str, *, shared: bool = False) -> Storage:
+def open_storage(
+    url: str, name: str, *, shared: bool = False, objective: str = OBJECTIVE
+) -> Storage:
     """Opens the study of this name in a database, and makes what is missing.
 
     Args:
       url: Of the database; `sqlite_url` makes that of a file.
       name: Of the study.
       shared: Whether other drivers may work on it.
+      objective: What the rewards are, for those who look at the study.
 
     Raises:
       UserError: The database cannot be reached, read or written.
@@ -242,6 +251,9 @@ def open_storage(url: str, name: str, *, shared: bool = False) -> Storage:
                 time.sleep(0.5)
         with contextlib.suppress(optuna.exceptions.DuplicatedStudyError):
             storage.create_new_study([optuna.study.StudyDirection.MAXIMIZE], name)
+        study = storage.get_study_id_from_name(name)
+        if _METRIC_NAMES not in storage.get_study_system_attrs(study):
+            storage.set_study_system_attr(study, _METRIC_NAMES, [objective])
         storage.remove_session()
         return Storage(storage, name, shared)
 

@@ -20,7 +20,7 @@ from layernas_tf.space.candidate import Candidate
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.study.optuna_trial import Decoder, distributions, template
 from layernas_tf.study.replay import Replay
-from layernas_tf.study.storage import Storage, open_storage
+from layernas_tf.study.storage import OBJECTIVE, Storage, open_storage
 from layernas_tf.study.trial import Trial
 from layernas_tf.workers.executor import Outcome
 
@@ -271,6 +271,7 @@ def open_study(
     *,
     driver: str = "",
     settings: Mapping[str, Any] | None = None,
+    objective: str = OBJECTIVE,
 ) -> Study:
     """Loads a study and rebuilds its algorithm, or makes the study.
 
@@ -283,12 +284,13 @@ def open_study(
       driver: If other drivers may work on the study at the same time, a name for this
         one: the same when the same one is started again.
       settings: By flag name, what all drivers of the study must agree on.
+      objective: What the rewards are, for those who look at the study.
 
     Raises:
       UserError: The storage cannot be reached, read or written, or is of another
         space or other settings.
     """
-    storage = open_storage(url, name, shared=bool(driver))
+    storage = open_storage(url, name, shared=bool(driver), objective=objective)
     given = json.loads(json.dumps(settings or {}))
     about = {"space": space.name, "budgets": list(map(str, budgets)), **given}
     noted = storage.settle(about)
