@@ -1,7 +1,7 @@
 # make venv    .venv with the pinned packages (Python 3.11)
 # make search  the default search; results in WORKDIR
 # make test    all tests
-# make lint    ruff
+# make lint    ruff, the import contracts, types
 
 SHELL := /bin/bash
 .SHELLFLAGS := -e -o pipefail -c
@@ -43,6 +43,8 @@ test: venv
 lint: venv
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/lint-imports --no-cache --no-logo
+	@$(VENV)/bin/mypy
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

@@ -42,7 +42,7 @@ def run_main(main: Callable[[Sequence[str]], None]) -> None:
         try:
             main(argv)
         except UserError as error:
-            _exit_with(error)
+            _exit_with(str(error))
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             sys.exit(130)
