@@ -1,16 +1,22 @@
-"""All search algorithms on five published tables, in one go.
+"""All search algorithms on all benchmark tables, in one go.
 
     python -m benchmarks.published_tables --tables=DIR --out=runs/tables
 
 Runs `layernas_tf.compare` on each table (see docs/comparison.md for where to get them),
-and prints the mean search signal of the best architecture inside the budget after 25,
-50, 100 and 200 trials. Runs that are in --out already are not repeated.
+and prints for each: the mean search signal and the mean reported accuracy of the best
+architecture inside the budget after 25, 50, 100, 200 and 400 trials; how many trials an
+algorithm needs to come within 0.1 % of the best possible signal, and how often it finds
+it; and Wilcoxon's signed-rank test of each LayerNAS against each other algorithm after
+200 trials, corrected for the number of tests on all tables together (Holm). Runs that
+are in --out already are not repeated; with --only_print none are made, and the tables
+have as many runs as there are.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import time
 from collections.abc import Sequence
 
@@ -19,16 +25,21 @@ from absl import flags
 
 from layernas_tf.algorithms.reward_shaping import RewardShape
 from layernas_tf.comparison.compare import budget_of, compare, load, parse_algorithms
+from layernas_tf.comparison.curves import Curves, paired_tests, standing
+from layernas_tf.comparison.multiple_tests import holm
 from layernas_tf.comparison.runs import Job, Setting, read_run
+from layernas_tf.comparison.style import style_of
 from layernas_tf.core.app import run_main
+from layernas_tf.tabular.table import Row
 
 CHECKPOINTS = (25, 50, 100, 200)
 
-TRIALS = 200
+TESTED_AT = 200
+"""Trials after which algorithms are tested against each other."""
 
 ALGORITHMS = (
     "layernas_bayes,layernas,layernas_layerwise,random,regularized_evolution,"
-    "local_search,ppo,tpe,nsga2,gp:10:200"
+    "local_search,bananas:30,ppo,tpe:30,nsga2:30"
 )
 
 
@@ -41,15 +52,28 @@ class PublishedTable:
       benchmark: As for `--benchmark`.
       file: Its name in the folder of tables; empty for a table made up from a seed.
       dataset: As for `--dataset`.
+      budget: As for `--budget`; empty: half of the largest architecture's cost.
+      noisy: Whether the signal has noise that the best possible has not, so that
+        the signal can exceed it and only the reported accuracy says how close a
+        search came.
+      trials: Of each run.
     """
 
     title: str
     benchmark: str
     file: str
     dataset: str = ""
+    budget: str = ""
+    noisy: bool = False
+    trials: int = 200
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder of its runs."""
+        return re.sub("[^a-z0-9]+", "_", self.title.lower()).strip("_")
 
     def setting(self, folder: str, seed: int = 0) -> Setting:
-        """What all runs on the table share; the budget is half of the largest."""
+        """What all runs on the table share."""
         setting = Setting(
             self.benchmark,
             os.path.join(folder, self.file) if self.file else "",
@@ -59,7 +83,10 @@ class PublishedTable:
             RewardShape(),
             seed,
         )
-        return dataclasses.replace(setting, budgets=(f"{load(setting).metric}<=50%",))
+        if self.budget == "none":
+            return setting
+        budget = self.budget or f"{load(setting).metric}<=50%"
+        return dataclasses.replace(setting, budgets=(budget,))
 
 
 _NATS = "nats_sss", "nats_sss_hp90.csv"
@@ -79,6 +106,132 @@ TABLES = (
 )
 
 
+_TOPOLOGY = "nats_tss", "nats_tss.csv"
+
+TOPOLOGY = (
+    PublishedTable("Topology CIFAR-10", *_TOPOLOGY, "cifar10", "none"),
+    PublishedTable("Topology CIFAR-100", *_TOPOLOGY, "cifar100", "none"),
+    PublishedTable("Topology ImageNet16-120", *_TOPOLOGY, "imagenet16", "none"),
+    PublishedTable("Topology CIFAR-10 at 50 % MAdds", *_TOPOLOGY, "cifar10"),
+)
+
+_ACCEL = "accel_nasbench", "accel-nasbench_imagenet.csv", "imagenet"
+
+MOBILE = (
+    PublishedTable("Accel-NASBench at 50 % MACs", *_ACCEL, "", True, 400),
+    PublishedTable(
+        "Accel-NASBench at 50 % latency",
+        *_ACCEL,
+        "latency_ms_zcu102<=50%",
+        True,
+        400,
+    ),
+)
+
+EVERY = (*TABLES, *TOPOLOGY, *MOBILE)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Outcome:
+    """What all algorithms did on one table.
+
+    Attributes:
+      table: The table.
+      best: The best possible inside the budget, or the best known.
+      curves: By algorithm, as many runs as there are.
+    """
+
+    table: PublishedTable
+    best: Row
+    curves: dict[str, Curves]
+
+
+def run_missing(
+    table: PublishedTable, folder: str, out: str, algorithms: str, runs: int, jobs: int
+) -> None:
+    """Makes the runs of one table that are not there yet."""
+    plans = parse_algorithms(algorithms, runs, table.trials)
+    compare(table.setting(folder), plans, os.path.join(out, table.folder), jobs)
+
+
+def read_outcome(
+    table: PublishedTable, folder: str, out: str, algorithms: str, runs: int
+) -> Outcome:
+    """Reads the runs of one table that are there, up to the number asked for."""
+    setting = table.setting(folder)
+    rows = load(setting)
+    budgets = [budget_of(text, rows) for text in setting.budgets]
+    curves = {}
+    for name, plan in parse_algorithms(algorithms, runs, table.trials).items():
+        jobs = [Job(name, run, plan.trials) for run in range(plan.runs)]
+        read = [read_run(os.path.join(out, table.folder), job) for job in jobs]
+        found = [curve for curve in read if curve is not None]
+        if found:
+            curves[name] = Curves.of(name, found)
+    return Outcome(table, rows.best(budgets), curves)
+
+
+def accuracy_table(outcomes: Sequence[Outcome], attribute: str) -> list[str]:
+    """Markdown: means of `valid` or `test` at the checkpoints, algorithm by table."""
+    heads = [f"{o.table.title} ({getattr(o.best, attribute):.2f})" for o in outcomes]
+    lines = [f"| algorithm | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
+    for name in dict.fromkeys(n for o in outcomes for n in o.curves):
+        cells = []
+        for outcome in outcomes:
+            if name not in outcome.curves:
+                cells.append("")
+                continue
+            values = getattr(outcome.curves[name], attribute)
+            counts = [c for c in (*CHECKPOINTS, 400) if c <= values.shape[1]]
+            means = values.mean(axis=0)[[c - 1 for c in counts]]
+            text = "/".join("–" if np.isnan(m) else f"{m:.2f}" for m in means)
+            cells.append(f"{text} ({len(values)})")
+        lines.append(f"| {style_of(name).label} | {' | '.join(cells)} |")
+    return lines
+
+
+def effort_table(outcomes: Sequence[Outcome]) -> list[str]:
+    """Markdown: trials needed for 0.1 % of the best, and how often it was found."""
+    outcomes = [outcome for outcome in outcomes if not outcome.table.noisy]
+    heads = [outcome.table.title for outcome in outcomes]
+    lines = [f"| algorithm | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
+    for name in dict.fromkeys(n for o in outcomes for n in o.curves):
+        cells = []
+        for outcome in outcomes:
+            if name not in outcome.curves:
+                cells.append("")
+                continue
+            best = outcome.best.valid
+            found = standing(outcome.curves[name], best, (best * 0.999,))
+            (needed,) = found.needed
+            trials = f"> {found.trials}" if needed is None else f"{needed:.0f}"
+            cells.append(f"{trials}, {found.found:.0%}")
+        lines.append(f"| {style_of(name).label} | {' | '.join(cells)} |")
+    return lines
+
+
+def test_table(outcomes: Sequence[Outcome]) -> list[str]:
+    """Markdown: differences at `TESTED_AT` trials with corrected p-values."""
+    kept = []
+    for outcome in outcomes:
+        attribute = "test" if outcome.table.noisy else "valid"
+        curves = [
+            dataclasses.replace(each, valid=getattr(each, attribute))
+            for each in outcome.curves.values()
+        ]
+        for test in paired_tests(curves):
+            if test.trial == TESTED_AT and not test.second.startswith("layernas"):
+                kept.append((outcome.table.title, test))
+    corrected = holm([test.p for _, test in kept])
+    lines = ["| table | | against | difference | runs | p (Holm) |", "|---" * 6 + "|"]
+    for (title, test), p in zip(kept, corrected):
+        lines.append(
+            f"| {title} | {style_of(test.first).label} | {style_of(test.second).label} "
+            f"| {test.difference:+.3f} | {test.runs} | {p:.1e} |"
+        )
+    return lines
+
+
 def define_flags() -> None:
     """Defines the command line; only the program itself calls it."""
     flags.DEFINE_string("tables", None, "Folder of the tables.", required=True)
@@ -86,37 +239,35 @@ def define_flags() -> None:
     flags.DEFINE_string("algorithms", ALGORITHMS, "As for layernas_tf.compare.")
     flags.DEFINE_integer("runs", 100, "Runs per algorithm and table.")
     flags.DEFINE_integer("processes", os.cpu_count() or 1, "Runs at once.")
+    flags.DEFINE_list("titles", [], "Only tables whose title contains one of these.")
+    flags.DEFINE_bool("only_print", False, "Makes no runs.")
 
 
 def main(argv: Sequence[str]) -> None:
     """The binary."""
     del argv
     given = flags.FLAGS
-    cells: dict[str, list[str]] = {}
-    heads = []
-    started = time.monotonic()
-    for table in TABLES:
-        setting = table.setting(given.tables)
-        rows = load(setting)
-        budgets = [budget_of(text, rows) for text in setting.budgets]
-        heads.append(f"{table.title} ({rows.best(budgets).valid:.3f})")
-        plans = parse_algorithms(given.algorithms, given.runs, TRIALS)
-        folder = os.path.join(given.out, table.title.replace(" ", "_").lower())
-        compare(setting, plans, folder, given.processes)
-        for name, plan in plans.items():
-            curves = [
-                read_run(folder, Job(name, run, plan.trials)).valid
-                for run in range(plan.runs)
-            ]
-            reached = [c for c in CHECKPOINTS if c <= plan.trials]
-            means = np.mean(curves, axis=0)[[c - 1 for c in reached]]
-            text = "/".join("–" if np.isnan(m) else f"{m:.2f}" for m in means)
-            cells.setdefault(name, []).append(text)
-    print(f"| algorithm | {' | '.join(heads)} |")
-    print("|---" * (len(heads) + 1) + "|")
-    for name, texts in cells.items():
-        print(f"| `{name}` | {' | '.join(texts)} |")
-    print(f"{time.monotonic() - started:.0f} seconds")
+    started, outcomes = time.monotonic(), []
+    for table in EVERY:
+        if given.titles and not any(part in table.title for part in given.titles):
+            continue
+        arguments = table, given.tables, given.out, given.algorithms, given.runs
+        if not given.only_print:
+            run_missing(*arguments, given.processes)
+        outcomes.append(read_outcome(*arguments))
+    for title, lines in (
+        ("Search signal (best possible): mean after 25/50/100/200(/400) trials (runs)",
+         accuracy_table(outcomes, "valid")),
+        ("Reported accuracy of the same architectures",
+         accuracy_table(outcomes, "test")),
+        ("Median trials to 0.1 % below the best signal, share of runs that found it",
+         effort_table(outcomes)),
+        (f"Wilcoxon's signed-rank tests after {TESTED_AT} trials",
+         test_table(outcomes)),
+    ):  # fmt: skip
+        print(f"\n{title}\n")
+        print("\n".join(lines))
+    print(f"\n{time.monotonic() - started:.0f} seconds")
 
 
 if __name__ == "__main__":

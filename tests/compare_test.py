@@ -14,6 +14,7 @@ import tempfile
 import time
 
 import numpy as np
+import optuna
 import psutil
 from absl.testing import absltest, parameterized
 
@@ -29,6 +30,7 @@ from layernas_tf.comparison.curves import (
     summary_csv,
 )
 from layernas_tf.comparison.runs import Job, Setting, read_run, run_algorithm
+from layernas_tf.comparison.style import style_of
 from layernas_tf.core.errors import UserError
 from layernas_tf.space.budget import parse_budget
 from search_spaces.tabular.synthetic import parse_synthetic
@@ -344,6 +346,14 @@ class CurvesTest(absltest.TestCase):
     def test_default_targets_lead_to_the_best(self):
         self.assertEqual(default_targets(100.0), (99.0, 99.5, 99.9, 100.0))
         self.assertEqual(default_targets(-10.0)[0], -10.1)
+
+
+class StyleTest(absltest.TestCase):
+    def test_rows_of_optuna_name_its_version(self):
+        for name in ("tpe", "nsga2", "gp"):
+            self.assertIn(f"(Optuna {optuna.__version__})", style_of(name).label)
+        self.assertNotIn("Optuna", style_of("layernas").label)
+        self.assertEqual(style_of("mine").label, "mine")
 
 
 class ParsingTest(absltest.TestCase):

@@ -27,6 +27,7 @@ _ALGORITHMS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "random": ("random_search", "RandomSearch", {}),
     "regularized_evolution": ("evolution", "RegularizedEvolution", {}),
     "local_search": ("local_search", "LocalSearch", {}),
+    "bananas": ("bananas", "Bananas", {}),
     "ppo": ("ppo", "PPO", {}),
     "tpe": ("optuna_search", "OptunaSearch", {"sampler": "tpe"}),
     "nsga2": ("optuna_search", "OptunaSearch", {"sampler": "nsga2"}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +31,7 @@ _STYLES = {
     "random": Style("random", "#7F7F7F"),
     "regularized_evolution": Style("regularized evolution", "#009E73"),
     "local_search": Style("local search", "#8C6D31", "dot", 1.8),
+    "bananas": Style("BANANAS (forest)", "#000000", "dashdot", 1.8),
     "ppo": Style("PPO", "#CC79A7"),
     "tpe": Style("TPE", "#56B4E9", "dash"),
     "nsga2": Style("NSGA-II", "#E69F00", "dashdot"),
@@ -39,6 +41,13 @@ _STYLES = {
 MATPLOTLIB_DASH = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}
 
 
+_OPTUNAS = ("tpe", "nsga2", "gp")
+
+
 def style_of(algorithm: str) -> Style:
-    """The style of an algorithm by its registry name."""
-    return _STYLES.get(algorithm, Style(algorithm, "#444444"))
+    """The style of an algorithm by its registry name; Optuna's name its version."""
+    style = _STYLES.get(algorithm, Style(algorithm, "#444444"))
+    if algorithm in _OPTUNAS:
+        version = importlib.metadata.version("optuna")
+        style = dataclasses.replace(style, label=f"{style.label} (Optuna {version})")
+    return style
