@@ -64,8 +64,10 @@ VARIANTS = (
     Variant("20 buckets", "layernas", {"buckets": 20}),
     Variant("100 buckets", "layernas", {"buckets": 100}),
     Variant("3 replicas", "layernas", {"replicas": 3}),
-    Variant("all children of a step", "layernas", {"children": None}),
+    Variant("2 children in a step", "layernas", {"children": 2}),
+    Variant("8 children in a step", "layernas", {"children": 8}),
     Variant("every searchable prefix alike", "layernas", {"reach": 0.0}),
+    Variant("the defaults as base", "layernas", {"base": "default", "children": 8}),
     Variant("layer by layer", "layernas_layerwise"),
 )
 

@@ -58,7 +58,7 @@ def measure(
     budget = Budget(metric, 0, share * costs.max())
     inside = rewards[costs <= budget.high]
     index = {tuple(row): n for n, row in enumerate(architectures.tolist())}
-    search = LayerNAS(space, [budget], seed=seed, **options)
+    search = LayerNAS(space, [budget], seed=seed, base="default", children=8, **options)
     trainings = 0
     while (candidate := search.ask()) is not None:
         trainings += 1

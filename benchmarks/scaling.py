@@ -38,7 +38,8 @@ UNITS = 4
 
 ALGORITHMS: dict[str, dict[str, Any]] = {
     "layernas_bayes": {},
-    "layernas": {"bucket_width": 1.0},
+    # The paper's complexity is that of its own base.
+    "layernas": {"bucket_width": 1.0, "base": "default", "children": 8},
     "random": {},
     "local_search": {},
     "regularized_evolution": {},

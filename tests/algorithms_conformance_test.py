@@ -34,13 +34,18 @@ _SHAPED = tuple(
 
 class LayerNASTest(testing.AlgorithmConformance):
     algorithm = "layernas"
+
+
+class LayerNASLayerwiseTest(testing.AlgorithmConformance):
+    algorithm = "layernas_layerwise"
+
+
+class LayerNASDefaultBaseTest(testing.AlgorithmConformance):
+    algorithm = "layernas"
+    options = {"base": "default", "children": 8}
     # It trains children whose later layers are still at their defaults.
     stays_inside = False
     exhausts = False
-
-
-class LayerNASLayerwiseTest(LayerNASTest):
-    algorithm = "layernas_layerwise"
 
 
 class LayerNASBayesTest(testing.AlgorithmConformance):

@@ -54,7 +54,12 @@ class BurgerSpaceTest(parameterized.TestCase):
     def test_layer_by_layer_there_are_4_then_16_in_4_bands_then_16(self):
         space, table = burger(), burger_table()
         search = LayerNAS(
-            space, schedule="layerwise", searches=4, bucket_width=BAND_DOLLARS
+            space,
+            base="default",
+            children=None,
+            schedule="layerwise",
+            searches=4,
+            bucket_width=BAND_DOLLARS,
         )
         built = collections.defaultdict(set)
         while (candidate := search.ask()) is not None:
@@ -84,7 +89,12 @@ class BurgerSpaceTest(parameterized.TestCase):
         self.assertEqual([_taste(a) for a in inside].count(_taste(best)), 1)
         self.assertEqual(table.best([budget]).architecture, best)
         search = LayerNAS(
-            table.space, [budget], schedule="layerwise", bucket_width=BAND_DOLLARS
+            table.space,
+            [budget],
+            base="default",
+            children=None,
+            schedule="layerwise",
+            bucket_width=BAND_DOLLARS,
         )
         trials = 0
         while (candidate := search.ask()) is not None:

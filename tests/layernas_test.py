@@ -46,6 +46,7 @@ class LayerNASTest(parameterized.TestCase):
             budgets,
             seed=seed,
             schedule=schedule,
+            base="default",
             bucket_width=1,
             children=children,
         )
@@ -61,21 +62,26 @@ class LayerNASTest(parameterized.TestCase):
         self.assertTrue(inside(budgets, space.costs(search.best.architecture)))
 
     @settings(max_examples=30, deadline=None)
-    @given(st.integers(0, 10**6), st.floats(0.0, 0.9), st.integers(1, 25))
+    @given(
+        st.integers(0, 10**6),
+        st.floats(0.0, 0.9),
+        st.integers(1, 25),
+        st.sampled_from(["moving", "default"]),
+    )
     def test_the_answer_is_within_budget_however_short_the_run(
-        self, seed, share, trials
+        self, seed, share, trials, base
     ):
         space = random_space(seed, layers=5)
         costs = space.chain.costs(everything(space))["madds"]
         budgets = [Budget("madds", 0, np.quantile(costs, share))]
-        search = LayerNAS(space, budgets, seed=seed)
+        search = LayerNAS(space, budgets, seed=seed, base=base)
         _run(search, _additive(space, seed), trials)
         self.assertTrue(inside(budgets, space.costs(search.best.architecture)))
 
     def test_a_run_too_short_answers_with_a_completed_prefix_without_reward(self):
         space = random_space(0, layers=5)
         cheapest = space.chain.cheapest((), "madds")
-        search = LayerNAS(space, [Budget("madds", 0, cheapest)])
+        search = LayerNAS(space, [Budget("madds", 0, cheapest)], base="default")
         _run(search, _additive(space, 0), trials=1)
         self.assertIsNone(search.best.reward)
         self.assertEqual(space.costs(search.best.architecture)["madds"], cheapest)
@@ -86,7 +92,7 @@ class LayerNASTest(parameterized.TestCase):
         space = random_space(seed, layers=4)
         costs = space.chain.costs(everything(space))["madds"]
         budget = Budget("madds", 0, np.quantile(costs, share))
-        search = LayerNAS(space, [budget], seed=seed)
+        search = LayerNAS(space, [budget], seed=seed, base="default")
         reward = _additive(space, seed)
         while (candidate := search.ask()) is not None:
             prefix = candidate.architecture[: candidate.layer + 1]
@@ -95,9 +101,14 @@ class LayerNASTest(parameterized.TestCase):
             search.tell(candidate, reward(candidate.architecture))
 
     @settings(max_examples=20, deadline=None)
-    @given(st.integers(0, 10**6), st.integers(1, 3), st.sampled_from([None, 2]))
+    @given(
+        st.integers(0, 10**6),
+        st.integers(1, 3),
+        st.sampled_from([None, 2]),
+        st.sampled_from(["moving", "default"]),
+    )
     def test_a_replayed_history_continues_as_the_live_run(
-        self, seed, pending, children
+        self, seed, pending, children, base
     ):
         space = random_space(seed, layers=5, options=4)
         costs = space.chain.costs(everything(space))["madds"]
@@ -106,7 +117,7 @@ class LayerNASTest(parameterized.TestCase):
         rng = np.random.default_rng(seed)
 
         def make():
-            return LayerNAS(space, budgets, seed=seed, children=children)
+            return LayerNAS(space, budgets, seed=seed, children=children, base=base)
 
         live, events, waiting = make(), [], []
         for _ in range(25):
@@ -134,7 +145,7 @@ class LayerNASTest(parameterized.TestCase):
 
     def test_children_differ_from_their_parent_in_one_layer_and_end_in_defaults(self):
         space = random_space(1, layers=5, options=4)
-        search = LayerNAS(space)
+        search = LayerNAS(space, base="default")
         for _ in range(60):
             candidate = search.ask()
             layer = candidate.layer
@@ -144,9 +155,57 @@ class LayerNASTest(parameterized.TestCase):
             )
             search.tell(candidate, sum(candidate.architecture))
 
+    @settings(max_examples=20, deadline=None)
+    @given(st.integers(0, 10**6), st.floats(0.05, 0.9))
+    def test_every_child_of_the_moving_base_is_a_complete_answer(self, seed, share):
+        space = random_space(seed, layers=5, options=4)
+        costs = space.chain.costs(everything(space))["madds"]
+        budgets = [Budget("madds", 0, np.quantile(costs, share))]
+        search = LayerNAS(space, budgets, seed=seed)
+        reward = _additive(space, seed)
+        for _ in range(40):
+            if (candidate := search.ask()) is None:
+                break
+            self.assertTrue(inside(budgets, space.costs(candidate.architecture)))
+            if candidate.parent is not None:
+                layer = candidate.layer
+                self.assertEqual(
+                    candidate.architecture[:layer], candidate.parent[:layer]
+                )
+            search.tell(candidate, reward(candidate.architecture))
+
+    def test_a_long_chain_is_passed_through_several_times(self):
+        space = random_space(0, layers=20, options=4)
+        budget = Budget("madds", 0, 0.5 * space.chain.dearest((), "madds"))
+        search = LayerNAS(space, [budget])
+        reward = _additive(space, 0)
+        layers = []
+        for _ in range(100):
+            candidate = search.ask()
+            layers.append(candidate.layer)
+            search.tell(candidate, reward(candidate.architecture))
+        visits = [layers.count(layer) for layer in space.searched_layers]
+        self.assertGreaterEqual(min(visits), 3)
+
+    def test_the_base_moves_to_what_is_better(self):
+        space = random_space(1, layers=12, options=4)
+        budget = Budget("madds", 0, 0.5 * space.chain.dearest((), "madds"))
+        search = LayerNAS(space, [budget])
+        reward = _additive(space, 1)
+        first = search.ask()
+        search.tell(first, reward(first.architecture))
+        _run(search, reward, trials=60)
+        parents = set()
+        for _ in range(13):
+            candidate = search.ask()
+            parents.add(candidate.parent)
+            search.tell(candidate, reward(candidate.architecture))
+        self.assertNotIn(first.architecture, parents)
+        self.assertGreater(search.best.reward, reward(first.architecture))
+
     def test_a_bucket_keeps_the_best_candidates_and_as_many_as_replicas(self):
         space = random_space(2, layers=4, options=4)
-        search = LayerNAS(space, buckets=3, replicas=2)
+        search = LayerNAS(space, base="default", buckets=3, replicas=2, children=8)
         reward = _additive(space, 2)
         asked = _run(search, reward)
         self.assertGreater(len(asked), 20)
@@ -189,6 +248,7 @@ class LayerNASTest(parameterized.TestCase):
 
     @parameterized.parameters(
         ({"schedule": "depth"}, "'sweep' or 'layerwise', got 'depth'"),
+        ({"base": "largest"}, "'moving' or 'default', got 'largest'"),
         ({"buckets": 0}, "buckets: expected at least 1, got 0"),
         ({"bucket_width": -1.0}, "bucket_width: expected a number above 0, got -1"),
         ({"children": 0}, "children: expected at least 1, got 0"),

@@ -3,8 +3,15 @@
 Fan, Alon et al., "LayerNAS: Neural Architecture Search in Polynomial Complexity",
 arXiv 2304.11517, section 4 and Algorithm 1. The table keeps, per layer and cost bucket,
 the best candidate seen; a child is a kept candidate of layer i with one option applied
-at layer i + 1, all later layers at their defaults. With H buckets and |S| options this
-takes O(H * |S| * L) trainings instead of |S|^L.
+at layer i + 1.
+
+What stands behind layer i + 1 is what this differs in from the paper. There it is the
+default of every layer, usually the largest: with H buckets and |S| options that takes
+O(H * |S| * L) trainings instead of |S|^L, but a child is inside the budget only once
+most layers have been made smaller. Here (`base="moving"`) the base is the default made
+evenly smaller until it is inside, then the best candidates so far; the layers behind
+the new option give what it overspends and take what it frees, so every child is a
+complete answer.
 """
 
 from __future__ import annotations
@@ -15,6 +22,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from layernas_tf.algorithms.base import Algorithm
+from layernas_tf.algorithms.base_network import BaseNetwork, DefaultBase, MovingBase
 from layernas_tf.algorithms.history import Answer
 from layernas_tf.algorithms.memorial_table import MemorialTable
 from layernas_tf.core.errors import UserError
@@ -39,10 +47,11 @@ class LayerNAS(Algorithm):
         *,
         seed: int = 0,
         schedule: str = "sweep",
+        base: str = "moving",
         buckets: int = 50,
         bucket_width: float | None = None,
         replicas: int = 1,
-        children: int | None = 8,
+        children: int | None = 1,
         searches: int = 4,
         reach: float = 0.8,
     ):
@@ -55,19 +64,27 @@ class LayerNAS(Algorithm):
           schedule: `sweep` takes one step per layer, round and round (the Google
             Research post); `layerwise` takes `searches` steps at a layer before it
             goes to the next (the paper's Algorithm 1).
+          base: `moving`: children are changes to a network inside the budgets, the
+            best so far; `default`: layers behind the new option are at their defaults,
+            as in the paper.
           buckets: Number of equal buckets over the costs possible at a layer.
           bucket_width: Width of a bucket in the metric's unit, instead of a count.
           replicas: How many candidates a bucket keeps.
-          children: At most so many children of a candidate in one step, drawn at
-            random (the paper's T); None for all options.
+          children: At most so many children of a candidate in one step (the paper's
+            T); None for all options. With one, a pass through L layers takes L trials
+            however long the search is. A base of defaults wants about 8.
           searches: Steps per layer of the `layerwise` schedule (the paper's R).
           reach: Prefixes that cannot use this share of the first budget come last:
             they are searched when nothing else is left.
         """
-        if schedule not in ("sweep", "layerwise"):
-            raise UserError(
-                f"schedule: expected 'sweep' or 'layerwise', got {schedule!r}"
-            )
+        for name, value, known in (
+            ("schedule", schedule, ("sweep", "layerwise")),
+            ("base", base, ("moving", "default")),
+        ):
+            if value not in known:
+                raise UserError(
+                    f"{name}: expected {known[0]!r} or {known[1]!r}, got {value!r}"
+                )
         for name, value in (
             ("searches", searches),
             ("children", 1 if children is None else children),
@@ -90,9 +107,15 @@ class LayerNAS(Algorithm):
             bucket_width=bucket_width,
             replicas=replicas,
         )
+        self._base: BaseNetwork = (
+            MovingBase(space, self.budgeted, self.history)
+            if base == "moving"
+            else DefaultBase(space)
+        )
         self._expanded: list[dict[Architecture, set[int]]] = [{} for _ in self._layers]
         self._spent: set[tuple[int, bool, Architecture]] = set()  # no options left
-        self._queue: collections.deque[tuple[int, Architecture, Architecture]] = (
+        # Depth, parent and option of the children to come.
+        self._queue: collections.deque[tuple[int, Architecture, int]] = (
             collections.deque()
         )
         self._waiting: dict[Architecture, set[int]] = {}
@@ -103,19 +126,32 @@ class LayerNAS(Algorithm):
         """The next child to train; see `Algorithm.propose`."""
         while True:
             while self._queue:
-                depth, parent, child = self._queue.popleft()
+                depth, parent, option = self._queue.popleft()
+                layer = self._layers[depth]
+                child = self._base.child(parent, layer, option, rng)
+                if child is None:
+                    continue
                 if self.history.is_new(child):
                     self._waiting.setdefault(child, set()).add(depth)
-                    return Candidate(child, number, self._layers[depth], parent)
+                    return Candidate(child, number, layer, parent)
                 if child in self.history.pending:
                     self._waiting.setdefault(child, set()).add(depth)
                 else:
                     self._keep(depth, child)
             if not self._step(rng):
-                return None
+                return self._unrelated(number, rng)
+
+    def _unrelated(self, number: int, rng: np.random.Generator) -> Candidate | None:
+        """A candidate from nowhere, when all that are kept have had their children."""
+        if not self._base.complete:
+            return None
+        architecture = self.untried.sample(rng)
+        return None if architecture is None else Candidate(architecture, number)
 
     def learn(self, candidate: Candidate, reward: float | None) -> None:
         """Puts the candidate in its bucket if it beats what is there."""
+        if reward is not None:
+            self._base.learn(candidate.architecture, reward)
         for depth in sorted(self._waiting.pop(candidate.architecture, ())):
             self._keep(depth, candidate.architecture)
 
@@ -166,23 +202,29 @@ class LayerNAS(Algorithm):
     def _expand(self, rng: np.random.Generator, depth: int, ample: bool) -> bool:
         """Queues children (at depth + 1) of the best candidate that has any left."""
         if depth < 0:
-            parents = [self.space.default]
+            parents = self._base.roots()
         else:
             parents = [entry.architecture for entry in self.table.entries(depth)]
         layer = self._layers[depth + 1]
         for parent in parents:
+            known = self._base.complete and parent in self.history.rewards
+            if known and parent == parents[0]:
+                self._keep(depth + 1, parent)
             if (depth, ample, parent) in self._spent:
                 continue
             done = self._expanded[depth + 1].setdefault(parent, set())
-            prefix = parent[:layer]
-            options = [o for o in self._searchable(prefix, ample) if o not in done]
+            if known:
+                self._keep(depth + 1, parent)
+                done.add(parent[layer])
+            options = [
+                o for o in self._searchable(parent[:layer], ample) if o not in done
+            ]
             if not options:
                 self._spent.add((depth, ample, parent))
                 continue
-            for o in rng.permutation(options)[: self._most_children].tolist():
+            for o in self._base.order(layer, options, rng)[: self._most_children]:
                 done.add(o)
-                child = prefix + (o,) + self.space.default[layer + 1 :]
-                self._queue.append((depth + 1, parent, child))
+                self._queue.append((depth + 1, parent, o))
             return True
         return False
 

@@ -1,0 +1,137 @@
+"""The network that LayerNAS' children are changes to.
+
+`DefaultBase` is the paper's: the layers behind a new option are at their defaults.
+`MovingBase` stays inside the budgets and moves to the best candidates found.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from layernas_tf.algorithms.history import History
+from layernas_tf.algorithms.option_worth import OptionWorth
+from layernas_tf.algorithms.trades import Trades
+from layernas_tf.space.budget import inside
+from layernas_tf.space.completions import BudgetedChain
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Architecture
+
+_ROOTS = 50
+"""So many of the best candidates may begin a pass through the layers."""
+
+_COMPLETIONS = 4
+"""Times that a child is completed again because it was tried already."""
+
+
+class BaseNetwork(Protocol):
+    """What LayerNAS asks of its base.
+
+    Attributes:
+      complete: Whether every child is a complete answer inside the budgets, so that a
+        parent stands for itself at the next layer too.
+    """
+
+    complete: bool
+
+    def roots(self) -> list[Architecture]:
+        """Parents of the first layer's children, the preferred first."""
+
+    def order(
+        self, layer: int, options: Sequence[int], rng: np.random.Generator
+    ) -> list[int]:
+        """The options of a layer in the order in which they are tried."""
+
+    def child(
+        self, parent: Architecture, layer: int, option: int, rng: np.random.Generator
+    ) -> Architecture | None:
+        """The parent up to a layer, an option there, and what stands behind it."""
+
+    def learn(self, architecture: Architecture, reward: float) -> None:
+        """Takes in a reward."""
+
+
+class DefaultBase:
+    """The default of every layer, inside the budgets or not."""
+
+    complete = False
+
+    def __init__(self, space: SearchSpace):
+        """Makes the base of a space."""
+        self._default = space.default
+
+    def roots(self) -> list[Architecture]:
+        """See `BaseNetwork.roots`."""
+        return [self._default]
+
+    def order(
+        self, layer: int, options: Sequence[int], rng: np.random.Generator
+    ) -> list[int]:
+        """At random; see `BaseNetwork.order`."""
+        return rng.permutation(options).tolist()
+
+    def child(
+        self, parent: Architecture, layer: int, option: int, rng: np.random.Generator
+    ) -> Architecture:
+        """With defaults behind; see `BaseNetwork.child`."""
+        return (*parent[:layer], option, *self._default[layer + 1 :])
+
+    def learn(self, architecture: Architecture, reward: float) -> None:
+        """Nothing: the default stays what it is."""
+
+
+class MovingBase:
+    """The even network inside the budgets, then the best candidates.
+
+    Behind a new option stand the parent's layers, after they gave what the option
+    overspends or took what it frees.
+    """
+
+    complete = True
+
+    def __init__(self, space: SearchSpace, budgeted: BudgetedChain, history: History):
+        """Makes the base of a search."""
+        self._space = space
+        self._history = history
+        self._budgets = budgeted.budgets
+        self._trades = Trades(space, budgeted)
+        self._worth = OptionWorth(self._trades.rank)
+        self._even = self._trades.even()
+        self._ranked: list[tuple[float, Architecture]] = []
+
+    def roots(self) -> list[Architecture]:
+        """The best candidates so far; see `BaseNetwork.roots`."""
+        return [architecture for _, architecture in self._ranked] or [self._even]
+
+    def order(
+        self, layer: int, options: Sequence[int], rng: np.random.Generator
+    ) -> list[int]:
+        """By a draw of what they are worth; see `BaseNetwork.order`."""
+        if not self._history.rewards and not self._history.pending:
+            # The even network itself begins.
+            return sorted(options, key=lambda option: option != self._even[layer])
+        worth = self._worth.draw(rng)[layer]
+        return sorted(options, key=lambda option: -worth[option])
+
+    def child(
+        self, parent: Architecture, layer: int, option: int, rng: np.random.Generator
+    ) -> Architecture | None:
+        """Completed by trades, untried where possible; see `BaseNetwork.child`."""
+        start = (*parent[:layer], option, *parent[layer + 1 :])
+        for _ in range(_COMPLETIONS):
+            worth = self._worth.draw(rng)
+            child = self._trades.complete(start, layer + 1, parent, worth)
+            if child is None or self._history.is_new(child):
+                break
+        return child
+
+    def learn(self, architecture: Architecture, reward: float) -> None:
+        """See `BaseNetwork.learn`."""
+        self._worth.add(architecture, reward)
+        _, costs = self._space.chain.walk(architecture)
+        if inside(self._budgets, costs):
+            bisect.insort(self._ranked, (-reward, architecture))
+            del self._ranked[_ROOTS:]
