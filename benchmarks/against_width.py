@@ -13,7 +13,6 @@ trainings are kept in --out, and not repeated.
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 import statistics
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from absl import flags
 
 from layernas_tf.core.app import run_main
 from layernas_tf.core.errors import UserError
+from layernas_tf.core.files import read_json, write_json
 from layernas_tf.costs.latency import LatencyTable, read_table, with_latency
 from layernas_tf.space.budget import LATENCY, Budget, format_cost, parse_budget
 from layernas_tf.space.search_space import SearchSpace
@@ -153,10 +153,10 @@ def main(argv: Sequence[str]) -> None:
                 "dataset": dataset.name,
                 "recipe": dataclasses.asdict(recipe),
             }
-            done = json.loads(path.read_text("utf-8")) if path.exists() else {}
+            done = read_json(path) if path.exists() else {}
             if {key: done.get(key) for key in asked} != asked:
                 done = asked | _train(network, dataset, recipe, seed)
-                path.write_text(json.dumps(done, indent=1), "utf-8")
+                write_json(path, done)
             scores[network.name].append(done["test_accuracy"])
             print(
                 f"{network.name}, seed {seed}: {done['test_accuracy']:.4f}", flush=True

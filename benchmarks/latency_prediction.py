@@ -23,6 +23,7 @@ from absl import flags
 
 from layernas_tf.core.app import run_main
 from layernas_tf.core.errors import UserError
+from layernas_tf.core.files import writing
 from layernas_tf.costs.latency import LatencyTable, read_table, with_latency
 from layernas_tf.space.budget import LATENCY
 from layernas_tf.space.search_space import SearchSpace
@@ -99,7 +100,8 @@ def plot(
         title=title,
     )
     axes.legend(loc="upper left", title=str(table), title_fontsize=7, fontsize=8)
-    figure.savefig(path, dpi=150)
+    with writing(path) as temporary:
+        figure.savefig(temporary, dpi=150)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -148,7 +150,10 @@ def main(argv: Sequence[str]) -> None:
     measured = np.array(list(timer.networks(files).values()))
     costs = space.chain.costs(np.array(chosen))
     predicted = costs[LATENCY]
-    with open(out / "prediction.csv", "w", newline="", encoding="utf-8") as file:
+    with (
+        writing(out / "prediction.csv") as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(["architecture", "madds", "predicted_ms", "measured_ms"])
         for row in zip(chosen, costs["madds"], predicted, measured):

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import pathlib
 import time
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from absl import flags
 
 from layernas_tf.core.app import run_main
 from layernas_tf.core.errors import UserError
+from layernas_tf.core.files import read_json, write_json
 
 _FORMATS = ("float32", "int8", "qat_int8")
 
@@ -91,7 +91,7 @@ def _row(network: Network, values: flags.FlagValues) -> dict[str, float]:
         "seed": values.seed,
     }
     if record.exists():
-        done = json.loads(record.read_text("utf-8"))
+        done = read_json(record)
         if done["asked"] == asked:
             return done
     dataset = load_dataset(
@@ -113,7 +113,7 @@ def _row(network: Network, values: flags.FlagValues) -> dict[str, float]:
     )
     row = {file.format: file.accuracy for file in files}
     row["qat_seconds"] = time.monotonic() - started
-    record.write_text(json.dumps({"asked": asked, **row}, indent=1), "utf-8")
+    write_json(record, {"asked": asked, **row})
     return row
 
 

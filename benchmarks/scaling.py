@@ -24,10 +24,10 @@ import numpy as np
 from absl import flags
 
 from layernas_tf.algorithms.registry import make_algorithm
-from layernas_tf.comparison.runs import write_atomically
 from layernas_tf.comparison.style import MATPLOTLIB_DASH, style_of
 from layernas_tf.core.app import run_main
 from layernas_tf.core.errors import UserError
+from layernas_tf.core.files import write_text, writing
 from layernas_tf.space.budget import inside, parse_budget
 from search_spaces.tabular.synthetic import synthetic
 
@@ -248,10 +248,9 @@ def write_plot(path: str, by_name: dict[str, list[Cell]], cap: int) -> None:
     axes.grid(alpha=0.25, lw=0.6, which="both")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=9)
-    part = f"{path}.part"
-    figure.savefig(part, format="png", metadata={"Software": None})
+    with writing(path) as temporary:
+        figure.savefig(temporary, format="png", metadata={"Software": None})
     pyplot.close(figure)
-    os.replace(part, path)
 
 
 def define_flags() -> None:
@@ -280,8 +279,7 @@ def main(argv: Sequence[str]) -> None:
         name: measure(name, lengths, given.tables, given.cap)
         for name in given.algorithms
     }
-    os.makedirs(given.out, exist_ok=True)
-    write_atomically(os.path.join(given.out, "scaling.csv"), csv_text(by_name))
+    write_text(os.path.join(given.out, "scaling.csv"), csv_text(by_name))
     write_plot(os.path.join(given.out, "scaling.png"), by_name, given.cap)
     print(table_text(by_name, lengths, given.cap))
     print(f"written to {given.out}: scaling.csv, scaling.png")

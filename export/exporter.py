@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from export.conversion.convert import convert_all, described, write_file
+from export.conversion.convert import convert_all, described
 from export.conversion.formats import FORMATS, QAT_INT8, check_formats, check_input_type
 from export.conversion.keras_model import image_shape, in_float32
 from export.tflite import runtime as runtimes
@@ -18,6 +18,7 @@ from export.tflite.memory import arena_bytes
 from export.tflite.verify import RuntimeCheck, keras_outputs, verify
 from export.timing.host import host_latency
 from layernas_tf.core.errors import UserError
+from layernas_tf.core.files import write_bytes
 
 if TYPE_CHECKING:
     import keras
@@ -132,7 +133,7 @@ def export_winner(
         from export.quantization.quantize import qat_int8
 
         content = qat_int8(model, qat, dataset, input_type)
-        write_file(
+        write_bytes(
             paths[QAT_INT8],
             described(content, model.name, QAT_INT8, labels, dataset.frame),
         )

@@ -205,7 +205,7 @@ class BadInputTest(absltest.TestCase):
 
     def test_folder_that_cannot_be_made(self):
         blocked = self.write("file", "")
-        with self.assertRaisesRegex(UserError, "cannot write"):
+        with self.assertRaisesRegex(UserError, "cannot be written"):
             conversion.convert(
                 classifier.trained(), format="float32", path=f"{blocked}/m.tflite"
             )

@@ -132,7 +132,7 @@ class ProfileTest(absltest.TestCase):
         self.assertEqual(os.listdir(os.path.dirname(path)), ["profile.png"])
 
     def test_bar_chart_that_cannot_be_written(self):
-        with self.assertRaisesRegex(UserError, "cannot write"):
+        with self.assertRaisesRegex(UserError, "cannot be written"):
             draw(
                 Profile((OperatorTime("ADD", "", 1.0),), 1.0, "hand"),
                 "title",

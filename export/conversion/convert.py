@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from export.conversion.formats import FORMATS, Format, check_formats, check_inpu
 from export.conversion.keras_model import image_shape, in_float32
 from export.conversion.saved_model import convert_saved_model, write_saved_model
 from layernas_tf.core.errors import UserError
+from layernas_tf.core.files import write_bytes
 
 if TYPE_CHECKING:
     import keras
@@ -96,7 +96,7 @@ def convert_all(
                 _configure, FORMATS[name], representative_images, input_type
             )
             content = convert_saved_model(saved_model, configure, name)
-            write_file(path, described(content, model.name, name, labels, frame))
+            write_bytes(path, described(content, model.name, name, labels, frame))
 
 
 def _check_representative(
@@ -156,15 +156,3 @@ def described(
         recipe_text=frame.sentence() if frame else "",
     )
     return with_metadata(content, metadata)
-
-
-def write_file(path: str, content: bytes) -> None:
-    """Writes a file whole or not at all; `UserError` where it cannot."""
-    partial = f"{path}.partial"
-    try:
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        with open(partial, "wb") as file:
-            file.write(content)
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path!r}: {error.strerror}") from error

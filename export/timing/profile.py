@@ -22,6 +22,7 @@ from export.tflite import runtime as runtimes
 from export.tflite.flatbuffer import read_model, schema, write_model
 from export.timing.benchmark_output import OperatorTime
 from layernas_tf.core.errors import UserError
+from layernas_tf.core.files import writing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,11 +228,5 @@ def draw(profiled: Profile, title: str, path: str) -> None:
     axes.set_xlabel("milliseconds")
     axes.set_title(title, fontsize=9)
     axes.legend(fontsize=7)
-    folder = os.path.dirname(path) or "."
-    try:
-        os.makedirs(folder, exist_ok=True)
-        partial = os.path.join(folder, f".partial-{os.path.basename(path)}")
-        figure.savefig(partial, format="png", dpi=120)
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path!r}: {error.strerror}") from error
+    with writing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)

@@ -25,9 +25,9 @@ from layernas_tf.comparison.runs import (
     claim_folder,
     read_run,
     run_all,
-    write_atomically,
 )
 from layernas_tf.core.errors import UserError
+from layernas_tf.core.files import write_text
 from layernas_tf.space.budget import Budget, parse_budget
 from layernas_tf.tabular.table import Row, Table
 
@@ -197,13 +197,13 @@ def _write_outputs(
     from layernas_tf.comparison.page import comparison_page
 
     names = table.benchmark, table.dataset
-    write_atomically(os.path.join(out, "curves.csv"), curves_csv(*names, curves))
-    write_atomically(os.path.join(out, "summary.csv"), summary_csv(*names, curves))
+    write_text(os.path.join(out, "curves.csv"), curves_csv(*names, curves))
+    write_text(os.path.join(out, "summary.csv"), summary_csv(*names, curves))
     limits = " and ".join(map(str, budgets)) or "no budget"
     title = f"{' '.join(filter(None, names))}, {limits}"
     write_figure(os.path.join(out, "curves.png"), title, curves, best)
     tests = paired_tests(curves)
-    write_atomically(
+    write_text(
         os.path.join(out, "report.html"),
         comparison_page(title, curves, standings, tests, targets, best, command),
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import numpy as np
 
 from layernas_tf.comparison.curves import Curves
 from layernas_tf.comparison.style import MATPLOTLIB_DASH, style_of
+from layernas_tf.core.files import writing
 from layernas_tf.tabular.table import Row
 
 _VISIBLE_FROM = 14
@@ -60,10 +60,9 @@ def write_figure(path: str, title: str, curves: Sequence[Curves], best: Row) -> 
     runs = sorted({len(each.valid) for each in curves})
     span = f"{runs[0]}" if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
     figure.suptitle(f"{title}: mean and 25–75 % band of {span} runs", fontsize=11)
-    part = f"{path}.{os.getpid()}.part"
-    figure.savefig(part, format="png", metadata={"Software": None})
+    with writing(path) as temporary:
+        figure.savefig(temporary, format="png", metadata={"Software": None})
     pyplot.close(figure)
-    os.replace(part, path)
 
 
 def complete_from(values: np.ndarray) -> int:

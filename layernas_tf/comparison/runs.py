@@ -17,6 +17,7 @@ import numpy as np
 from layernas_tf.algorithms.registry import make_algorithm, takes_reward_shape
 from layernas_tf.algorithms.reward_shaping import RewardShape
 from layernas_tf.core.errors import UserError
+from layernas_tf.core.files import write_json, write_text
 from layernas_tf.core.user_code import parse_reference, refers_to_file
 from layernas_tf.space.budget import Budget, inside
 from layernas_tf.tabular.table import Table
@@ -156,13 +157,7 @@ def claim_folder(out: str, setting: Setting) -> None:
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}), expected JSON") from None
     if known is None:
-        try:
-            os.makedirs(os.path.join(out, "runs"), exist_ok=True)
-        except OSError as error:
-            raise UserError(
-                f"--out {out!r}: cannot be made: {error.strerror}"
-            ) from None
-        write_atomically(path, json.dumps(identity, indent=1, sort_keys=True) + "\n")
+        write_json(path, dict(sorted(identity.items())))
         return
     if not isinstance(known, dict):
         known = {}
@@ -172,7 +167,6 @@ def claim_folder(out: str, setting: Setting) -> None:
                 f"--out {out!r} holds runs with {name}={known.get(name)!r}, these have "
                 f"{value!r}: choose another folder"
             )
-    os.makedirs(os.path.join(out, "runs"), exist_ok=True)
 
 
 def read_run(out: str, job: Job) -> Curve | None:
@@ -203,20 +197,12 @@ def _write_run(out: str, job: Job, curve: Curve) -> None:
         f"{trial},{format_value(valid)},{format_value(test)}"
         for trial, (valid, test) in enumerate(zip(curve.valid, curve.test), start=1)
     ]
-    write_atomically(_path(out, job), "\n".join(lines) + "\n")
+    write_text(_path(out, job), "\n".join(lines) + "\n")
 
 
 def format_value(value: float) -> str:
     """A figure for a CSV cell, to its last digit; empty where there is none."""
     return "" if np.isnan(value) else repr(float(value))
-
-
-def write_atomically(path: str, text: str) -> None:
-    """Writes a file whole or not at all."""
-    part = f"{path}.{os.getpid()}.part"
-    with open(part, "w", encoding="utf-8", newline="") as file:
-        file.write(text)
-    os.replace(part, path)
 
 
 def _path(out: str, job: Job) -> str:

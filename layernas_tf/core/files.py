@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pathlib
+import secrets
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,13 +14,18 @@ from layernas_tf.core.errors import UserError
 
 
 @contextlib.contextmanager
-def writing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+def writing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     """Yields a temporary path beside `path` that takes its place if all goes well.
+
+    The folder of `path` is made where it is missing.
 
     Raises:
       UserError: The disk is full or the folder cannot be written.
     """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    path = pathlib.Path(path)
+    # The random name keeps machines that share the folder apart. It repeats nothing of
+    # the file's own name, by which programs such as TensorBoard find their files.
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -33,19 +39,26 @@ def writing(path: pathlib.Path) -> Iterator[pathlib.Path]:
             temporary.unlink()
 
 
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes a text file whole or not at all."""
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes a UTF-8 text file whole or not at all; raises like `writing`."""
     with writing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: pathlib.Path, data: Any) -> None:
-    """Writes a JSON file whole or not at all."""
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """Writes a binary file whole or not at all; raises like `writing`."""
+    with writing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json(path: str | os.PathLike[str], data: Any) -> None:
+    """Writes a JSON file whole or not at all; raises like `writing`."""
     write_text(path, json.dumps(data, indent=2) + "\n")
 
 
-def read_json(path: pathlib.Path) -> Any:
+def read_json(path: str | os.PathLike[str]) -> Any:
     """Reads a JSON file; raises `UserError` where it is missing or not JSON."""
+    path = pathlib.Path(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

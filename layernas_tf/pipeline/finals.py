@@ -214,13 +214,7 @@ class FinalTrainer:
             )
         except Exception as error:  # one finalist must not end the run
             return Training(architecture, seed, None, None, 0.0, describe(error))
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            save_model(model, path)
-        except OSError as error:
-            raise UserError(
-                f"{str(path)!r} cannot be written: {error.strerror or error}"
-            ) from None
+        save_model(model, path)
         return Training(
             architecture,
             seed,

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 import pathlib
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 
+from layernas_tf.core.files import writing
 from layernas_tf.space.search_space import SearchSpace
 
 REWARD = "reward"
@@ -108,16 +108,12 @@ def _write(folder: pathlib.Path, name: str, events) -> None:
     from tensorboard.compat.proto import event_pb2
     from tensorboard.summary.writer.record_writer import RecordWriter
 
-    folder.mkdir(parents=True, exist_ok=True)
     # TensorBoard reads every file whose name holds `tfevents`.
     path = folder / f"events.out.tfevents.{name}"
-    with tempfile.NamedTemporaryFile(
-        dir=folder, prefix=".log.", suffix=".tmp", delete=False
-    ) as file:
+    with writing(path) as temporary, open(temporary, "wb") as file:
         writer = RecordWriter(file)
         first = event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2")
         writer.write(first.SerializeToString())
         for step, wall_time, summary in events:
             event = event_pb2.Event(wall_time=wall_time, step=step, summary=summary)
             writer.write(event.SerializeToString())
-    os.replace(file.name, path)

@@ -6,10 +6,7 @@ import dataclasses
 import html
 import importlib.resources
 import json
-import os
-import pathlib
 import re
-import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -89,18 +86,6 @@ def render(title: str, lead: str, sections: Sequence[Section], footer: str = "")
         + f"\n<footer>{html.escape(footer)}</footer>\n</main>\n{scripts}"
         + "</body>\n</html>\n"
     )
-
-
-def write_page(text: str, path: str | os.PathLike[str]) -> None:
-    """Writes a page in one step: a reader sees the old one or the new one, whole."""
-    path = pathlib.Path(path)
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
-    ) as file:
-        file.write(text)
-    # NamedTemporaryFile makes files that only their owner may read.
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
 
 
 def _resource(name: str) -> str:

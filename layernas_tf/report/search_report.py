@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from layernas_tf.core.files import write_text
 from layernas_tf.report import tables
 from layernas_tf.report.data import MemorialTable, ReportData
 from layernas_tf.report.dataset import dataset_section
@@ -11,7 +12,7 @@ from layernas_tf.report.effects import effects_html
 from layernas_tf.report.figures import DRAWN, completed, cost_figure, trials_figure
 from layernas_tf.report.headline import headline, lead_metric, tiles
 from layernas_tf.report.heatmaps import memorial_figure
-from layernas_tf.report.page import Section, chart, render, write_page
+from layernas_tf.report.page import Section, chart, render
 from layernas_tf.report.wording import (
     counted,
     label_key,
@@ -30,7 +31,7 @@ def write_report(data: ReportData, path: str | os.PathLike[str]) -> None:
       data: What to show; empty parts are left out.
       path: The file to write.
     """
-    write_page(report_html(data), path)
+    write_text(path, report_html(data))
 
 
 def report_html(data: ReportData) -> str:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import pathlib
 import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from layernas_tf.core.errors import UserError
+from layernas_tf.core.files import writing
 from layernas_tf.datasets.split import Dataset
 from layernas_tf.training.devices import agree_on_statistics, compiled_by_xla
 from layernas_tf.training.evaluate import evaluate_model
@@ -214,10 +214,8 @@ def training_batches(
 
 def save_model(model: keras.Model, path: str | os.PathLike[str]) -> None:
     """Writes `.keras`, whole or not at all, without the optimizer's state."""
-    path = pathlib.Path(path)
-    partial = path.with_name(f".partial-{path.name}")
-    model.save(partial)
-    os.replace(partial, path)
+    with writing(path) as temporary:
+        model.save(temporary)
 
 
 def _one_hot(classes: int) -> Any:
