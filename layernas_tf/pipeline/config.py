@@ -55,6 +55,11 @@ class SearchConfig:
     algorithm_option: tuple[str, ...] = _flag(
         (), "An option of the algorithm, such as buckets=20. May repeat."
     )
+    evaluator: str = _flag(
+        "",
+        "path/to/file.py:function that gives a candidate's reward, in place of its "
+        "proxy training.",
+    )
     seed: int = _flag(0, "Of everything that is random.")
     storage: str = _flag(
         "", "URL of a database for the study, instead of study.db in the workdir."
@@ -196,6 +201,11 @@ class SearchConfig:
             raise UserError(
                 "--valid_fraction: expected a share between 0 and 1, got "
                 f"{self.valid_fraction}"
+            )
+        if self.evaluator and self.inherit_weights:
+            raise UserError(
+                "--inherit_weights: expected without --evaluator, which trains nothing "
+                "that candidates could start from"
             )
         self.algorithm_options()
 

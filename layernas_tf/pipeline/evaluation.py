@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from layernas_tf.datasets.data_check import DATA_CHECK
 from layernas_tf.evaluators.base import Evaluator
+from layernas_tf.evaluators.user_evaluator import load_evaluator
 from layernas_tf.pipeline.config import SearchConfig
 from layernas_tf.pipeline.task import Task, load_task
 from layernas_tf.workers.attempts import Attempts
@@ -54,7 +55,11 @@ def make_executor(
 
 
 def make_evaluator(task: Task, folder: pathlib.Path) -> Evaluator:
-    """Trains candidates in this process; weights are kept in the workdir `folder`."""
+    """Evaluates candidates in this process; the workdir `folder` keeps weights."""
+    if task.config.evaluator:
+        return load_evaluator(
+            task.config.evaluator, space=task.space, dataset=task.dataset
+        )
     from layernas_tf.evaluators.keras_evaluator import KerasEvaluator
 
     return KerasEvaluator(

@@ -27,6 +27,7 @@ from layernas_tf.report import (
 from layernas_tf.report.wording import NONE, cost_text, share_text
 from layernas_tf.space.budget import LATENCY, PEAK_MEMORY, inside
 from layernas_tf.space.types import Architecture, Metric
+from layernas_tf.study.storage import OBJECTIVE
 from layernas_tf.study.study import Study
 
 if TYPE_CHECKING:
@@ -190,6 +191,8 @@ def report_data(
         samples=sample_images(dataset) if dataset.check else {},
         notes=tuple(notes),
         made=time.strftime("%Y-%m-%d %H:%M"),
+        reward_name="reward" if config.get("evaluator") else OBJECTIVE,
+        reward_is_share=not config.get("evaluator"),
     )
 
 

@@ -42,7 +42,7 @@ from layernas_tf.pipeline.results import (
 from layernas_tf.pipeline.task import Task, load_task
 from layernas_tf.pipeline.trials_csv import TrialsCsv
 from layernas_tf.report import ExportedFile, write_report
-from layernas_tf.study.storage import sqlite_url
+from layernas_tf.study.storage import OBJECTIVE, sqlite_url
 from layernas_tf.study.study import Study, open_study
 
 if TYPE_CHECKING:
@@ -144,6 +144,7 @@ def run(config: SearchConfig, workdir: str, console: Console) -> None:
             if config.storage
             else "",
             settings=config.settings() if config.storage else None,
+            objective="reward" if config.evaluator else OBJECTIVE,
         )
         if task.latency is not None:
             with writing(kept) as temporary:

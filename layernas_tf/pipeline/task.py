@@ -11,6 +11,7 @@ from layernas_tf.algorithms.registry import make_algorithm
 from layernas_tf.core.errors import UserError, describe
 from layernas_tf.core.resolution import resolution_name
 from layernas_tf.costs.latency import LatencyTable, read_table, with_latency
+from layernas_tf.evaluators.user_evaluator import check_evaluator, load_evaluator
 from layernas_tf.pipeline.config import SearchConfig
 from layernas_tf.space.budget import Budget, parse_budget
 from layernas_tf.space.search_space import SearchSpace
@@ -65,6 +66,8 @@ def load_task(
 
     check_algorithm_name(config.algorithm)
     check_name(config.space)
+    if config.evaluator:
+        check_evaluator(config.evaluator)
     table = read_table(config.latency_table) if config.latency_table else None
     from layernas_tf.datasets import load_dataset
 
@@ -113,6 +116,8 @@ def load_task(
         final_recipe=recipe(config, dataset, proxy=False),
     )
     task.make_algorithm()
+    if config.evaluator:
+        load_evaluator(config.evaluator, space=space, dataset=dataset)
     return task
 
 

@@ -1,0 +1,22 @@
+"""An evaluator of your own: what a network may be worth, without training it.
+
+python -m layernas_tf.search --evaluator=examples/my_evaluator.py:features \
+    --budget='madds<=50%'
+
+The function is called with each candidate and returns a number, higher is better. A
+parameter called `space` gets the search space, one called `dataset` the images.
+"""
+
+import math
+
+
+def features(candidate, space):
+    """How many features a network computes: channels count once per pixel, by log2.
+
+    A crude stand-in for training. It prefers wide layers where the resolution is high.
+    """
+    pixels = space.start.height * space.start.width
+    return sum(
+        math.log2(1 + step.after.channels) * step.after.height * step.after.width
+        for step in space.walk(candidate.architecture)
+    ) / (pixels * len(space.layers))
