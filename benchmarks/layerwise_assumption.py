@@ -144,10 +144,11 @@ def literal(table: ArrayTable | AccelTable) -> list[Literal]:
         )  # fmt: skip
         bands = _bands(space.chain, table.metric, prefixes)
         found.append(_holds(layer, values, bands))
-    return found
+    return [each for each in found if each is not None]
 
 
-def _holds(layer: int, values: np.ndarray, bands: np.ndarray) -> Literal:
+def _holds(layer: int, values: np.ndarray, bands: np.ndarray) -> Literal | None:
+    """None if no band has two prefixes."""
     from scipy.stats import rankdata
 
     holds, chance, ranks, losses = [], [], [], []
@@ -166,6 +167,8 @@ def _holds(layer: int, values: np.ndarray, bands: np.ndarray) -> Literal:
             with np.errstate(invalid="ignore"):
                 matrix = np.corrcoef(ordered.T)[0, 1:]
             ranks.append(float(np.nanmean(matrix)))
+    if not holds:
+        return None
     return Literal(
         layer,
         float(np.mean(holds)),

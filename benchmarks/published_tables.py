@@ -210,7 +210,7 @@ def effort_table(outcomes: Sequence[Outcome]) -> list[str]:
     return lines
 
 
-def test_table(outcomes: Sequence[Outcome]) -> list[str]:
+def significance_table(outcomes: Sequence[Outcome]) -> list[str]:
     """Markdown: differences at `TESTED_AT` trials with corrected p-values."""
     kept = []
     for outcome in outcomes:
@@ -263,7 +263,7 @@ def main(argv: Sequence[str]) -> None:
         ("Median trials to 0.1 % below the best signal, share of runs that found it",
          effort_table(outcomes)),
         (f"Wilcoxon's signed-rank tests after {TESTED_AT} trials",
-         test_table(outcomes)),
+         significance_table(outcomes)),
     ):  # fmt: skip
         print(f"\n{title}\n")
         print("\n".join(lines))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import pathlib
 import tempfile
@@ -13,45 +12,15 @@ from scipy.stats import kendalltau
 
 from layernas_tf.core.errors import UserError
 from layernas_tf.space.budget import parse_budget
-from search_spaces.tabular.accel_chain import SUMS, accel_space
+from search_spaces.tabular.accel_chain import accel_space
 from search_spaces.tabular.accel_nasbench import TRAINING_DEVIATION, read_accel_rows
 from search_spaces.tabular.accel_surrogate import fit_accuracy, fit_sum
 from search_spaces.tabular.load import load_table
+from tests.accel_table import true_accuracy, write_table
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TABLES = pathlib.Path(os.environ.get("LAYERNAS_TABLES") or ROOT.parent / "shared/data")
 CSV = TABLES / "accel-nasbench_imagenet.csv"
-
-
-def _truth(architectures):
-    """A made-up accuracy with an effect of every stage and of two together."""
-    accuracy = 60 + 0.02 * architectures.sum(axis=1)
-    pair = (architectures[:, 0] >= 24) & (architectures[:, 3] >= 24)
-    return accuracy + 0.8 * pair
-
-
-def _write(path, rows=1200, change=lambda rows: rows) -> str:
-    """A small table: costs of the space, accuracy and sums made up."""
-    space = accel_space()
-    rng = np.random.default_rng(0)
-    sizes = [len(layer.options) for layer in space.layers]
-    chosen = np.stack([rng.integers(size, size=rows) for size in sizes], axis=1)
-    costs = space.chain.costs(chosen)
-    header = [f"block{i}_{a}" for i in range(7) for a in ("e", "k", "l", "se")]
-    table = [[*header, "val_top1", "macs_m", "params_m", *SUMS]]
-    for row, architecture in enumerate(chosen):
-        cells = []
-        for layer, option in zip(space.layers, architecture):
-            cells += [int(value) for _, value in layer.options[option].attributes]
-        cells.append(_truth(chosen[row : row + 1])[0])
-        cells += [costs["macs"][row] / 1e6, costs["params"][row] / 1e6]
-        total = 1.0 + 0.1 * architecture.sum()
-        # One training was interrupted for days, one latency was not measured.
-        latency = "" if row == 3 else total
-        table.append([*cells, latency, total, total * 100 + (row == 5) * 1e6])
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(change(table))
-    return str(path)
 
 
 class AccelTest(parameterized.TestCase):
@@ -62,14 +31,14 @@ class AccelTest(parameterized.TestCase):
         self.path = pathlib.Path(folder.name) / "accel.csv"
 
     def test_surrogate_finds_effects_of_stages_and_of_two_together(self):
-        table = load_table("accel_nasbench", _write(self.path))
+        table = load_table("accel_nasbench", write_table(self.path))
         rng = np.random.default_rng(1)
         fresh = rng.integers(36, size=(300, 7))
         predicted = [table.query(tuple(a.tolist())).test for a in fresh]
-        self.assertGreater(kendalltau(predicted, _truth(fresh)).statistic, 0.85)
+        self.assertGreater(kendalltau(predicted, true_accuracy(fresh)).statistic, 0.85)
 
     def test_sums_are_exact_where_the_costs_are_sums_despite_an_outlier(self):
-        table = load_table("accel_nasbench", _write(self.path))
+        table = load_table("accel_nasbench", write_table(self.path))
         for architecture in ((0,) * 7, (35,) * 7, (3, 1, 4, 1, 5, 9, 2)):
             costs = table.space.costs(architecture)
             expected = 1.0 + 0.1 * sum(architecture)
@@ -78,7 +47,7 @@ class AccelTest(parameterized.TestCase):
             self.assertAlmostEqual(costs["train_time_s"], 100 * expected, places=3)
 
     def test_signal_is_the_reported_accuracy_plus_noise_of_one_training(self):
-        table = load_table("accel_nasbench", _write(self.path))
+        table = load_table("accel_nasbench", write_table(self.path))
         rng = np.random.default_rng(2)
         rows = [
             table.query(tuple(a.tolist())) for a in rng.integers(36, size=(2000, 7))
@@ -89,7 +58,7 @@ class AccelTest(parameterized.TestCase):
         self.assertEqual(table.query(rows[0].architecture), rows[0])
 
     def test_best_known_is_inside_and_above_many_random_networks(self):
-        table = load_table("accel_nasbench", _write(self.path))
+        table = load_table("accel_nasbench", write_table(self.path))
         budgets = [
             parse_budget("macs<=50%", table.space),
             parse_budget("latency_ms_zcu102<=70%", table.space),
@@ -107,7 +76,7 @@ class AccelTest(parameterized.TestCase):
         self.assertEqual(best.valid, best.test)
 
     def test_budget_that_nothing_meets_together_says_so(self):
-        table = load_table("accel_nasbench", _write(self.path))
+        table = load_table("accel_nasbench", write_table(self.path))
         budgets = [
             parse_budget("macs<=10%", table.space),
             parse_budget("params=95%..100%", table.space),
@@ -132,7 +101,7 @@ class AccelTest(parameterized.TestCase):
         ),
     )
     def test_broken_file_is_one_line(self, change, fault):
-        path = _write(self.path, change=change)
+        path = write_table(self.path, change=change)
         with self.assertRaisesRegex(UserError, f"accel.csv: .*{fault}") as caught:
             load_table("accel_nasbench", path)
         self.assertNotIn("\n", str(caught.exception))
