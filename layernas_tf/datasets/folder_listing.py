@@ -63,24 +63,17 @@ class FolderListing:
         return {name: files for name, files in found.items() if files is not None}
 
     def stamp(self) -> str:
-        """A digest of paths, labels, sizes and times, by which a change shows.
-
-        Raises:
-          UserError: A file went away since it was listed.
-        """
+        """A digest of paths, labels, sizes and times, by which a change shows."""
         digest = hashlib.sha256()
         for split, files in self.splits.items():
             for path, label in zip(files.paths, files.labels):
                 try:
                     facts = os.stat(path)
-                except OSError as error:
-                    raise UserError(
-                        f"{shown(path)}: it cannot be read any more: {error.strerror}"
-                    ) from None
-                digest.update(
-                    os.fsencode(os.path.relpath(path, self.root))
-                    + f"|{split}|{label}|{facts.st_size}|{facts.st_mtime_ns}\n".encode()
-                )
+                    state = f"{facts.st_size}|{facts.st_mtime_ns}"
+                except OSError:  # a link to nowhere
+                    state = "gone"
+                digest.update(os.fsencode(path))
+                digest.update(f"|{split}|{label}|{state}\n".encode())
         return digest.hexdigest()
 
 
@@ -126,7 +119,7 @@ def _splits(
     name: str, root: pathlib.Path, left_out: collections.Counter[str]
 ) -> tuple[dict[str, pathlib.Path], list[str]]:
     """The folder of each split; of `train` alone where the classes lie in the root."""
-    folders = [entry for entry in entries(root, left_out) if is_folder(entry)]
+    folders = [entry for entry in entries(root) if is_folder(entry)]
     by_split: dict[str, list[pathlib.Path]] = {}
     for folder in folders:
         by_split.setdefault(split_of(folder.name) or "", []).append(folder)
@@ -161,6 +154,7 @@ def _splits(
         for split, (folder,) in by_split.items()
         if folder.name != split
     ]
+    entries(root, left_out)
     for folder in filled:
         left_out[f"pictures in {shown(folder)}, which is no split"] += sum(
             1 for _ in pictures(root / folder, collections.Counter())

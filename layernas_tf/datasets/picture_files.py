@@ -37,7 +37,11 @@ _SYSTEM = frozenset(
 
 def shown(path: str) -> str:
     """A path for messages: quoted, and readable whatever bytes it is made of."""
-    return repr(os.fsencode(path).decode("utf-8", "backslashreplace"))
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    signs = (
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
+    )
+    return f"'{''.join(signs)}'"
 
 
 def entries(
