@@ -116,7 +116,7 @@ def stage_options(depth: int) -> tuple[Option, ...]:
 
 def mnasnet(
     *,
-    resolution: int = 224,
+    resolution: int | str = 224,
     classes: int = 1000,
     channels: int = 3,
     stem_stride: int | None = None,
