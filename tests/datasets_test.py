@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 import tempfile
 
@@ -28,6 +29,13 @@ def arrays(**changes: np.ndarray) -> dict[str, np.ndarray]:
         "y_test": np.arange(9)[:, None] % 3,
     }
     return valid | changes
+
+
+def floats(value: float) -> dict[str, np.ndarray]:
+    """Float images of which one pixel has this value and the others 0."""
+    train, test = np.zeros((30, 8, 8, 3)), np.zeros((9, 8, 8, 3))
+    train[4, 2, 2, 1] = value
+    return {"x_train": train, "x_test": test}
 
 
 class DatasetTest(parameterized.TestCase):
@@ -118,17 +126,27 @@ class NpzTest(DatasetTest):
         ("gap", {"y_train": np.arange(30) % 3 * 2}, ["4", "y_train", "0..2"]),
         ("fraction", {"y_train": np.arange(30) / 2}, ["y_train", "integers"]),
         ("nan_label", {"y_train": np.full(30, np.nan)}, ["y_train", "integers"]),
-        ("text", {"y_train": np.full(30, "cat")}, ["y_train", "<U3"]),
+        ("text", {"y_train": np.full(30, "cat")}, ["y_train", "<U3", "y_test"]),
         ("length", {"y_train": np.arange(29) % 3}, ["30", "29"]),
         ("rank", {"x_train": np.zeros((30, 8))}, ["x_train", "(30, 8)"]),
-        ("channels", {"x_test": np.zeros((9, 8, 8, 2))}, ["x_test", "(9, 8, 8, 2)"]),
-        ("label_rank", {"y_test": np.zeros((9, 3), int)}, ["y_test", "(9, 3)"]),
+        ("flat", {"x_train": np.zeros((30, 784))}, ["(30, 784)", "reshape"]),
+        (
+            "channels",
+            {"x_test": np.zeros((9, 8, 8, 2), int)},
+            ["x_test", "(9, 8, 8, 2)"],
+        ),
+        ("label_kinds", {"y_test": np.zeros((9, 3), int)}, ["kinds", "y_test"]),
+        ("label_rank", {"y_test": np.zeros((9, 1, 1), int)}, ["y_test", "(9, 1, 1)"]),
         ("no_images", {"x_train": np.zeros((0, 8, 8))}, ["x_train", "empty"]),
         ("no_labels", {"y_test": np.zeros(0, int)}, ["y_test", "empty"]),
         ("nan", {"x_train": np.full((30, 8, 8), np.nan)}, ["x_train", "NaN"]),
-        ("scale", {"x_train": np.full((30, 8, 8), 3.0)}, ["x_train", "[0, 1]"]),
         ("wide", {"x_test": np.full((9, 8, 8), 256)}, ["x_test", "0..255"]),
-        ("sizes", {"x_test": np.zeros((9, 8, 7, 3))}, ["x_test", "(8, 7, 3)"]),
+        ("sixteen", {"x_train": np.full((30, 8, 8, 3), 4095)}, ["4095", "16 bits"]),
+        ("digits", floats(16.0), ["from 0 to 16", "[0, 1]"]),
+        ("normal", floats(-2.1), ["-2.1", "undo"]),
+        ("overshoot", floats(1.2), ["1.2", "[0, 1]"]),
+        ("kinds", {"x_test": np.zeros((9, 8, 8, 3))}, ["x_test float64", "kinds"]),
+        ("sizes", {"x_test": np.zeros((9, 8, 7, 3), int)}, ["x_test", "(8, 7, 3)"]),
         ("one_class", {"y_train": np.zeros(30, int)}, ["y_test", "0..0"]),
         ("single", {"y_train": np.array([2] + [0, 1] * 14 + [0])}, ["1 of class 2"]),
         ("complex", {"x_train": np.zeros((30, 8, 8), complex)}, ["complex128"]),
@@ -138,8 +156,10 @@ class NpzTest(DatasetTest):
 
     def test_a_missing_array_is_named(self):
         content = arrays()
-        del content["y_test"]
-        self.assert_refused(self.save(content), "y_test", "x_train")
+        del content["y_train"]
+        self.assert_refused(self.save(content), "training labels", "x_train, x_test")
+        content = arrays() | {"train_images": arrays()["x_train"]}
+        self.assert_refused(self.save(content), "x_train and train_images", "both")
 
     def test_missing_and_broken_files_are_refused(self):
         self.assert_refused("npz:/no/such/file.npz", "no such file")
@@ -164,6 +184,141 @@ class NpzTest(DatasetTest):
         self.assert_refused(f"npz:{path}", "single array")
         objects = np.array([{"a": 1}] * 30, dtype=object)
         self.assert_refused(self.save(arrays(y_train=objects)), "y_train", "objects")
+
+
+class NpzFormsTest(DatasetTest):
+    """Archives as people have them give the same data set as Keras' form."""
+
+    def assert_same(self, content: dict[str, np.ndarray], *said: str, atol=0.0):
+        plain = load_dataset(self.save(arrays()), resolution=8)
+        other = load_dataset(self.save(content), resolution=8)
+        self.assertEqual(other.shape, plain.shape)
+        for part in ("train", "valid", "test"):
+            expected, found = getattr(plain, part), getattr(other, part)
+            np.testing.assert_allclose(found.images, expected.images, atol=atol)
+            np.testing.assert_array_equal(found.labels, expected.labels)
+            self.assertEqual(found.labels.dtype, np.int32)
+        notes = " ".join(other.notes)
+        for words in said:
+            self.assertIn(words, notes)
+        self.assertEqual(bool(notes), bool(said))
+
+    def changed(self, change, which: str = "x") -> dict[str, np.ndarray]:
+        content = arrays()
+        return {k: change(v) if k.startswith(which) else v for k, v in content.items()}
+
+    @parameterized.named_parameters(
+        ("channels_first", lambda x: np.moveaxis(x, -1, 1), ["channels first"]),
+        ("number_last", lambda x: np.moveaxis(x, 0, -1), ["last axis"]),
+        ("sixteen_bits", lambda x: x.astype(np.uint16) * 257, ["16 bits"]),
+        ("wide_integers", lambda x: x.astype(np.int64), []),
+        ("wide_small", lambda x: x.astype(np.uint16), []),
+        ("signed", lambda x: (x.astype(int) - 128).astype(np.int8), ["int8"]),
+        ("to_255", lambda x: x.astype(np.float32), ["0..255"]),
+        ("around_0", lambda x: x / 127.5 - 1, ["-1..1"]),
+        ("half", lambda x: (x / 255).astype(np.float16), []),
+    )
+    def test_pixels(self, change, said):
+        self.assert_same(self.changed(change), *said, atol=0.13 if not said else 1e-3)
+
+    @parameterized.named_parameters(
+        ("one_hot", lambda y: np.eye(3)[y.ravel()], ["one-hot"]),
+        ("one_hot_booleans", lambda y: np.eye(3, dtype=bool)[y.ravel()], ["one-hot"]),
+        ("texts", lambda y: np.array(["a", "b", "c"])[y.ravel()], ["texts"]),
+        ("bytes", lambda y: np.array([b"a", b"b", b"c"])[y.ravel()], ["texts"]),
+        ("from_one", lambda y: y + 1, ["counted from 1"]),
+        ("floats", lambda y: y.astype(float), []),
+    )
+    def test_labels(self, change, said):
+        self.assert_same(self.changed(change, "y"), *said)
+
+    @parameterized.parameters(
+        "train_images train_labels test_images test_labels",
+        "images_train labels_train images_test labels_test",
+        "X_train Y_train X_test Y_test",
+        "trainX trainY testX testY",
+        "xtrain ytrain xtest ytest",
+        "training_data training_targets testing_data testing_targets",
+        "images labels test_x test_y",
+    )
+    def test_names(self, names):
+        self.assert_same(dict(zip(names.split(), arrays().values())))
+
+    def test_alpha_is_composited_on_white(self):
+        content = arrays()
+        clear = self.changed(lambda x: np.pad(x, [(0, 0)] * 3 + [(0, 1)]))
+        for key in ("x_train", "x_test"):
+            clear[key][..., 3] = 255
+        self.assert_same(clear, "alpha")
+        clear["x_test"][0, 2, 3] = (10, 20, 30, 0)
+        clear["x_test"][0, 4, 4] = (10, 20, 30, 51)
+        dataset = load_dataset(self.save(content | clear), resolution=8)
+        np.testing.assert_array_equal(dataset.test.images[0, 2, 3], [255] * 3)
+        np.testing.assert_array_equal(dataset.test.images[0, 4, 4], [206, 208, 210])
+
+    def test_booleans_are_two_classes_and_black_and_white(self):
+        x = (np.arange(30 * 64) % 3 == 0).reshape(30, 8, 8)
+        dataset = load_dataset(self.save({"x": x, "y": np.arange(30) % 2 == 1}))
+        self.assertEqual(dataset.class_names, ("False", "True"))
+        self.assertEqual(set(np.unique(dataset.train.images)) & {0, 255}, {0, 255})
+        self.assertIn("boolean labels", " ".join(dataset.notes))
+
+    def test_without_a_test_set_a_fifth_of_each_class_is_held_out(self):
+        content = {k: v for k, v in arrays().items() if "train" in k}
+        dataset = load_dataset(self.save(content), resolution=8)
+        self.assertEqual(list(np.bincount(dataset.test.labels)), [2, 2, 2])
+        self.assertEqual(dataset.train.size + dataset.valid.size, 24)
+        self.assertIn("6 of 30 images are held out", dataset.notes[-1])
+        unlabelled = content | {"x_test": arrays()["x_test"]}
+        dataset = load_dataset(self.save(unlabelled), resolution=8)
+        self.assertIn("not used of the archive: x_test", dataset.notes)
+        self.assertEqual(dataset.test.size, 6)
+
+    def test_the_users_validation_set_is_used_as_such(self):
+        content = arrays()
+        medmnist = {
+            f"{part}_{kind}": content[f"{short}_{source}"]
+            for part, source in (("train", "train"), ("val", "test"), ("test", "test"))
+            for short, kind in (("x", "images"), ("y", "labels"))
+        }
+        dataset = load_dataset(self.save(medmnist), resolution=8)
+        self.assertEqual([dataset.train.size, dataset.valid.size], [30, 9])
+        np.testing.assert_array_equal(dataset.valid.images, content["x_test"])
+        limited = load_dataset(self.save(medmnist), resolution=8, limit=6)
+        self.assertEqual([limited.train.size, limited.valid.size], [6, 6])
+
+    def test_class_names_of_the_archive(self):
+        names = np.array(["ape", "bee", "cat"])
+        dataset = load_dataset(self.save(arrays(class_names=names)), resolution=8)
+        self.assertEqual(dataset.class_names, ("ape", "bee", "cat"))
+        text = self.save(arrays(class_names=names[:2]))
+        self.assert_refused(text, "label 2", "class_names has 2")
+        text = self.save(arrays(class_names=np.array(["a", "a", "b"])))
+        self.assert_refused(text, "class_names", "twice")
+        for bad in ("", " ", "two\nlines", b"\xff"):
+            odd = np.array(
+                [b"a", b"b", bad] if isinstance(bad, bytes) else ["a", "b", bad]
+            )
+            self.assert_refused(self.save(arrays(class_names=odd)), "class_names")
+
+    def test_rows_that_are_not_one_hot_are_named(self):
+        rows = np.eye(3)[np.arange(30) % 3]
+        rows[7] = [1, 0, 1]
+        other = np.eye(3)[np.arange(9) % 3]
+        text = self.save(arrays(y_train=rows, y_test=other))
+        self.assert_refused(text, "y_train", "row 7", "one-hot")
+
+    def test_a_text_that_is_not_in_the_training_labels_is_named(self):
+        names = np.array(["a", "b", "c"])
+        test = np.array(["a"] * 8 + ["zebra"])
+        text = self.save(arrays(y_train=names[np.arange(30) % 3], y_test=test))
+        self.assert_refused(text, "y_test", "'zebra'", "y_train")
+
+    def test_the_home_folder_may_be_in_the_path(self):
+        self.save(arrays())
+        with absltest.mock.patch.dict("os.environ", {"HOME": str(self.folder)}):
+            dataset = load_dataset("npz:~/data.npz", resolution=8)
+        self.assertEqual(dataset.test.size, 9)
 
 
 class FolderTest(DatasetTest):
@@ -248,6 +403,107 @@ class TfdsTest(DatasetTest):
                 tfds.core.DatasetBuilder, "download_and_prepare", fail
             ):
                 self.assert_refused("tfds:mnist", "name resolution failed", "network")
+
+
+@functools.cache
+def tfds_builders() -> dict[str, type]:
+    """Small data sets as people build them for themselves."""
+    import tensorflow_datasets as tfds
+
+    class Odd(tfds.core.GeneratorBasedBuilder):
+        VERSION = tfds.core.Version("1.0.0")
+        skip_registration = True
+        splits = {"train": True}
+        image, label, dtype, channels = "image", "label", np.uint8, 3
+
+        def _info(self):
+            return tfds.core.DatasetInfo(
+                builder=self,
+                features=tfds.features.FeaturesDict(
+                    {
+                        self.image: tfds.features.Image(
+                            shape=(40, 40, self.channels), dtype=self.dtype
+                        ),
+                        self.label: tfds.features.ClassLabel(names=["alpha", "beta"]),
+                        "id": np.int64,
+                    }
+                ),
+            )
+
+        def _split_generators(self, manager):
+            return {s: self._generate_examples(s) for s in self.splits}
+
+        def _generate_examples(self, split):
+            most = np.iinfo(self.dtype).max
+            for i in range(30):
+                pixels = np.full((40, 40, self.channels), most // 255 * 100 * (i % 2))
+                if self.channels == 4:
+                    pixels[..., 3] = most
+                label = i % 2 if self.splits[split] else -1
+                yield (
+                    i,
+                    {self.image: pixels.astype(self.dtype), self.label: label, "id": i},
+                )
+
+    class OtherNames(Odd):
+        image, label = "picture", "kind"
+
+    class Three(Odd):
+        splits = {"train": True, "validation": True, "test": True}
+
+    class Unlabelled(Odd):
+        splits = {"train": True, "validation": True, "test": False}
+
+    class OnlyUnlabelled(Odd):
+        splits = {"train": True, "test": False}
+
+    class Sixteen(Odd):
+        dtype = np.uint16
+
+    class Alpha(Odd):
+        channels = 4
+
+    kinds = (Odd, OtherNames, Three, Unlabelled, OnlyUnlabelled, Sixteen, Alpha)
+    return {kind.__name__: kind for kind in kinds}
+
+
+class OddTfdsTest(DatasetTest):
+    def load(self, kind: str, **options):
+        import tensorflow_datasets as tfds
+
+        builder = tfds_builders()[kind](data_dir=str(self.folder))
+        with absltest.mock.patch.object(tfds, "builder", return_value=builder):
+            return load_dataset("tfds:odd", **options)
+
+    @parameterized.product(
+        (
+            {"kind": "Odd", "sizes": (30, 6), "said": "held out"},
+            {"kind": "OtherNames", "sizes": (30, 6), "said": "'picture'"},
+            {"kind": "Three", "sizes": (30, 30), "said": ""},
+            {"kind": "Unlabelled", "sizes": (30, 30), "said": "no label"},
+            {"kind": "OnlyUnlabelled", "sizes": (30, 6), "said": "no label"},
+            {"kind": "Sixteen", "sizes": (30, 6), "said": "held out"},
+            {"kind": "Alpha", "sizes": (30, 6), "said": "held out"},
+        ),
+        streamed=(False, True),
+    )
+    def test_what_is_there_is_found(self, kind, sizes, said, streamed):
+        held = 1 if streamed else 2**31
+        where = "layernas_tf.datasets.tensorflow_datasets.HELD_BYTES"
+        with absltest.mock.patch(where, held):
+            dataset = self.load(kind)
+        whole, test = sizes
+        own = kind == "Three"
+        self.assertEqual(dataset.test.size, test)
+        used = dataset.train.size + (0 if own else dataset.valid.size)
+        self.assertEqual(used, whole - (test if test == 6 else 0))
+        self.assertEqual(dataset.valid.size == 30, own)
+        self.assertIn(said, " ".join(dataset.notes))
+        self.assertEqual(dataset.shape, (40, 40, 3))
+        for split in (dataset.train, dataset.valid, dataset.test):
+            for images, labels in split.batches(64):
+                shown = images.numpy().mean(axis=(1, 2, 3))
+                np.testing.assert_allclose(shown, 100 * labels.numpy(), atol=1)
 
 
 class SplitTest(parameterized.TestCase):

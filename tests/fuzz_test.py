@@ -38,7 +38,7 @@ from search_spaces.tabular.load import load_table
 from tests.small_blocks import small_space, table_of
 
 _LONG = bool(os.environ.get("LAYERNAS_LONG_TESTS"))
-_TESTS = 12
+_TESTS = 13
 
 
 def thrown(share: int = 1):
@@ -70,6 +70,17 @@ _VALUES = st.recursive(
     ),
     max_leaves=5,
 )
+
+
+_ARCHIVE = {
+    "x_train": np.arange(12 * 48, dtype=np.uint16)
+    .astype(np.uint8)
+    .reshape(12, 4, 4, 3),
+    "y_train": np.arange(12) % 2,
+    "x_test": np.arange(4 * 48, dtype=np.uint8).reshape(4, 4, 4, 3),
+    "y_test": np.arange(4) % 2,
+}
+"""A good archive of images."""
 
 
 def places(document: Any, path: tuple = ()) -> list[tuple]:
@@ -282,10 +293,15 @@ class FuzzTest(absltest.TestCase):
     @thrown(2)
     @given(
         st.dictionaries(
-            st.sampled_from(["x_train", "y_train", "x_test", "y_test", "z"]),
+            st.sampled_from(
+                "x_train y_train x_test y_test x_val y_val images labels class_names "
+                "classes eval_x z".split()
+            ),
             st.tuples(
                 st.lists(st.integers(0, 6), max_size=4),
-                st.sampled_from(["u1", "i8", "f4", "f8", "?", "U3", "c8", "M8[D]"]),
+                st.sampled_from(
+                    ["u1", "u2", "i8", "f4", "f8", "?", "U3", "S2", "c8", "M8[D]"]
+                ),
                 st.integers(-2, 300),
             ),
             max_size=5,
@@ -304,6 +320,37 @@ class FuzzTest(absltest.TestCase):
         if damage == 0:
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         self.takes_or_refuses(load_dataset, f"npz:{path}", resolution=resolution)
+
+    @thrown(2)
+    @given(
+        st.sampled_from(sorted(_ARCHIVE)),
+        st.sampled_from(["layout", "type", "value", "shorter", "gone", "name"]),
+        st.sampled_from(["u1", "i1", "u2", "i8", "f2", "f8", "?", "U3", "S2", "c8"]),
+        st.lists(st.integers(-2, 70_000), min_size=1, max_size=3),
+        st.lists(st.tuples(st.floats(0, 1), st.integers(1, 255)), max_size=3),
+    )
+    def test_archives_of_images_with_one_change(self, name, how, kind, values, flips):
+        made = {key: array.copy() for key, array in _ARCHIVE.items()}
+        array = made.pop(name)
+        if how == "layout":
+            order = np.random.default_rng(values).permutation(array.ndim)
+            made[name] = array.transpose(order)
+        elif how == "type":
+            made[name] = array.astype(kind)
+        elif how == "value":
+            made[name] = array.astype(np.int64)
+            made[name].flat[: len(values)] = values
+        elif how == "shorter":
+            made[name] = array[: values[0] % len(array)]
+        elif how == "name":
+            made[name[::-1]] = array
+        path = self.path.with_suffix(".npz")
+        np.savez_compressed(path, **made)
+        content = bytearray(path.read_bytes())
+        for place, mask in flips:
+            content[round(place * (len(content) - 1))] ^= mask
+        path.write_bytes(content)
+        self.takes_or_refuses(load_dataset, f"npz:{path}", resolution=8)
 
     @thrown()
     @given(st.lists(_WORDS, max_size=3).map("".join))

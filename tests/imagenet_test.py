@@ -15,8 +15,7 @@ from PIL import Image
 
 from layernas_tf.core.errors import UserError
 from layernas_tf.datasets import folder as folders
-from layernas_tf.datasets import load_dataset
-from layernas_tf.datasets import tensorflow_datasets as tfds_loader
+from layernas_tf.datasets import load_dataset, tfds_stream
 from layernas_tf.datasets.image_reader import read_image
 from layernas_tf.datasets.stream import StreamSplit
 from layernas_tf.evaluators.keras_evaluator import KerasEvaluator
@@ -71,7 +70,7 @@ class ImageNetTest(parameterized.TestCase):
     def test_the_held_out_images_are_the_same_whatever_the_seed_and_limited(self):
         one, two = (load_dataset("tfds:imagenet2012", seed=s).valid for s in (0, 5))
         self.assertEqual(contents(one), contents(two))
-        with absltest.mock.patch.object(tfds_loader, "MOST_HELD_OUT", 4):
+        with absltest.mock.patch.object(tfds_stream, "MOST_HELD_OUT", 4):
             dataset = load_dataset("tfds:imagenet2012")
         self.assertEqual((dataset.train.size, dataset.valid.size), (26, 4))
         dataset = load_dataset("tfds:imagenet2012", limit=10)

@@ -131,7 +131,7 @@ class InProcessTest(parameterized.TestCase):
         self.refused("bad.npz: not a NumPy .npz", dataset=f"npz:{path}")
 
     @parameterized.named_parameters(
-        ("missing_array", {"y_test": None}, "no array y_test"),
+        ("missing_array", {"y_train": None}, "no array of training labels"),
         ("label", {"y_test": np.full(8, 9)}, "label 9 in y_test is out of range"),
         ("negative", {"y_train": np.arange(40) - 1}, "negative label -1"),
         ("rank", {"x_train": np.zeros((40, 32))}, r"x_train has shape \(40, 32\)"),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from absl import app, flags
 
 from layernas_tf.core.errors import UserError
+from layernas_tf.core.paths import expand_home
 
 
 def _parse_flags(argv: Sequence[str]) -> list[str]:
@@ -20,7 +21,23 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
         _exit_with(
             f"unexpected argument {rest[1]!r}: options are given as --flag=value"
         )
+    _expand_paths(flags.FLAGS)
     return rest
+
+
+def _expand_paths(values: flags.FlagValues) -> None:
+    """Puts the user's folder in place of `~` in what the command line gave."""
+    for name in values:
+        flag = values[name]
+        if not flag.present:
+            continue
+        if isinstance(flag.value, str):
+            flag.value = expand_home(flag.value)
+        elif isinstance(flag.value, list):
+            flag.value = [
+                expand_home(part) if isinstance(part, str) else part
+                for part in flag.value
+            ]
 
 
 def _exit_with(message: str) -> None:

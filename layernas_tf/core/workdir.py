@@ -43,7 +43,7 @@ def open_workdir(path: str | os.PathLike[str]) -> pathlib.Path:
     Raises:
       UserError: It cannot be made or written, or is a file.
     """
-    folder = pathlib.Path(path)
+    folder = pathlib.Path(path).expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as probe:

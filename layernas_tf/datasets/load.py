@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 
 from layernas_tf.core.errors import UserError
 from layernas_tf.core.resolution import parse_resolution
-from layernas_tf.datasets.arrays import load_digits, load_npz
+from layernas_tf.datasets.arrays import load_digits
 from layernas_tf.datasets.data_check import check_arrays
 from layernas_tf.datasets.folder import load_folder
 from layernas_tf.datasets.frame import FITS
+from layernas_tf.datasets.npz import load_npz
 from layernas_tf.datasets.options import Options
 from layernas_tf.datasets.split import ArraySplit, Dataset
 from layernas_tf.datasets.tensorflow_datasets import load_tfds
@@ -79,6 +81,8 @@ def load_dataset(
         progress,
     )
     kind, colon, rest = text.partition(":")
+    if kind in ("npz", "folder"):
+        rest = os.path.expanduser(rest)
     loaders = {"npz": load_npz, "folder": load_folder, "tfds": load_tfds}
     if text == "digits":
         return _checked(load_digits(text, options))
@@ -100,4 +104,5 @@ def _checked(dataset: Dataset) -> Dataset:
         {name: split.labels for name, split in held.items()},
     )
     check.raise_problems(skip_unreadable=True)
+    check = dataclasses.replace(check, notes=dataset.notes)
     return dataclasses.replace(dataset, check=check)

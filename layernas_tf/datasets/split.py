@@ -140,6 +140,7 @@ class Dataset:
       mirrors: Whether a mirrored image still shows its class (not so for digits).
       frame: What every image was brought into; None where that is not known.
       check: What a check found before anything was read, or None.
+      notes: What was read other than as it lay there, or held out, in sentences.
     """
 
     name: str
@@ -152,6 +153,7 @@ class Dataset:
     mirrors: bool
     frame: Frame | None = None
     check: DataCheck | None = None
+    notes: tuple[str, ...] = ()
 
 
 def hold_out(

@@ -3,264 +3,151 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from layernas_tf.core.errors import UserError
-from layernas_tf.datasets.arrays import make_dataset
+from layernas_tf.datasets.arrays import TEST_FRACTION, make_dataset
 from layernas_tf.datasets.frame import LARGEST_SIDE, Frame, frame_for
 from layernas_tf.datasets.image_reader import fit_images, with_channels
 from layernas_tf.datasets.options import Options
-from layernas_tf.datasets.split import ArraySplit, Dataset
-from layernas_tf.datasets.stream import (
-    HELD_BYTES,
-    PHOTO_CROP,
-    StreamSplit,
-    stream_frame,
+from layernas_tf.datasets.pixels import from_16_bits, without_alpha
+from layernas_tf.datasets.split import ArraySplit, Dataset, hold_out
+from layernas_tf.datasets.stream import HELD_BYTES
+from layernas_tf.datasets.tfds_source import (
+    TfdsSource,
+    first_line,
+    held_note,
+    open_source,
 )
-
-if TYPE_CHECKING:
-    import tensorflow as tf
-
-MOST_HELD_OUT = 50_000
-"""Images of a streamed data set that are held out for validation at most."""
-
-SHUFFLED = 4096
-"""Images that a streamed data set is shuffled among, apart from its files; as many more
-are read meanwhile."""
-
-_FILES_READ = 16
-"""Files of a streamed data set that are read at a time."""
+from layernas_tf.datasets.tfds_stream import stream_tfds
 
 
 def load_tfds(name: str, builder_name: str, options: Options) -> Dataset:
     """Loads a TFDS image-classification data set; downloads it where TFDS does.
 
-    The test set is the split `test`, or `validation` where no labelled one exists (as
-    for ImageNet). Images are cut to their central square and resized to one size.
+    The image is the one feature that is an image, the class the one `ClassLabel`,
+    whatever they are called. A labelled split `validation` beside a labelled `test` is
+    the validation set; alone it is the test set (as for ImageNet). Without either a
+    part of the training images becomes the test set.
 
     ImageNet, and what would take more than `HELD_BYTES`, is read anew in every round.
-    Its validation images are then the first of the training split, a share of
-    `valid_fraction` but at most `MOST_HELD_OUT`, whatever the seed: TFDS has shuffled
-    them when it was prepared.
+    What is held out of its training images are then the first of them, for validation
+    a share of `valid_fraction` but at most `tfds_stream.MOST_HELD_OUT`,
+    whatever the seed: TFDS has shuffled them when it was prepared.
     """
-    import tensorflow_datasets as tfds
+    source = open_source(name, builder_name)
+    if _is_large(source, options):
+        return stream_tfds(source, options)
+    return _hold(source, options)
 
-    try:
-        builder = tfds.builder(builder_name)
-    except Exception as error:  # TFDS raises many kinds, all about the name.
-        raise UserError(
-            f"{name}: TensorFlow Datasets cannot find {builder_name!r}: "
-            f"{_first_line(error)}"
-        ) from error
-    info = builder.info
-    features = dict(info.features)
-    label = features.get("label")
-    if not isinstance(label, tfds.features.ClassLabel) or not isinstance(
-        features.get("image"), tfds.features.Image
-    ):
-        raise UserError(
-            f"{name}: expected a data set with the features 'image' and 'label', got "
-            f"{', '.join(features)}"
+
+def _hold(source: TfdsSource, options: Options) -> Dataset:
+    """The data set in memory."""
+    name, notes = source.name, list(source.notes)
+    train, resolution = _load_split(source, "train", options, None)
+    loaded = {"train": train}
+    for part in source.splits:
+        if part != "train":
+            split, _ = _load_split(source, part, options, resolution)
+            loaded[part] = split
+    for part, split in list(loaded.items()):
+        labelled = split.labels >= 0
+        if labelled.all():
+            continue
+        missing = int((~labelled).sum())
+        notes.append(
+            f"{missing:,} of {split.size:,} images of the split "
+            f"{source.splits[part]!r} have no label and are left out"
         )
-    try:
-        builder.download_and_prepare()
-    except Exception as error:  # The network, the disk, or a manual download.
-        raise UserError(
-            f"{name}: TensorFlow Datasets cannot prepare it (no network, or a manual "
-            f"download is due): {_first_line(error)}"
-        ) from error
-    class_names = tuple(label.names)
-    if _is_large(builder, options):
-        return _stream(name, builder, class_names, options)
-    train = _load_split(name, builder, "train", options, None)
-    resolution = train.images.shape[1:3]
-    test = _load_split(name, builder, _test_split(builder), options, resolution)
-    present = len(np.unique(train.labels))
+        loaded[part] = split.take(np.flatnonzero(labelled))
+        if not loaded[part].size:
+            del loaded[part]
+    if "train" not in loaded:
+        raise UserError(f"{name}: the training images have no labels")
+    if "test" not in loaded and "valid" in loaded:
+        loaded["test"] = loaded.pop("valid")
+    present = len(np.unique(loaded["train"].labels))
     if present < 2:
         raise UserError(f"{name}: expected images of at least 2 classes, got {present}")
+    if "test" not in loaded:
+        train = loaded["train"]
+        stay, held = hold_out(train.labels, TEST_FRACTION, seed=0)
+        loaded.update(train=train.take(stay), test=train.take(held))
+        notes.append(held_note(len(held), train.size))
     return make_dataset(
         name,
-        train,
-        test,
-        class_names,
+        loaded["train"],
+        loaded["test"],
+        source.class_names,
         dataclasses.replace(options, resolution=resolution),
         mirrors=train.images.shape[-1] == 3,
+        valid=loaded.get("valid"),
+        notes=tuple(notes),
     )
-
-
-def _test_split(builder: Any) -> str:
-    # The test images of ImageNet come without labels.
-    splits = builder.info.splits
-    if builder.name.startswith("imagenet") or (splits and "test" not in splits):
-        return "validation"
-    return "test"
-
-
-def _is_large(builder: Any, options: Options) -> bool:
-    if builder.name == "imagenet2012":
-        return True
-    splits = builder.info.splits
-    if not splits or "train" not in splits:
-        return False
-    height, width, channels = builder.info.features["image"].shape
-    if height and width:
-        frame = frame_for([[height, width]], 3, options.resolution, options.fit)
-    else:
-        frame = Frame(*(options.resolution or (LARGEST_SIDE, LARGEST_SIDE)), 3)
-    images = min(splits["train"].num_examples, options.limit or math.inf)
-    return images * frame.height * frame.width * (channels or 3) > HELD_BYTES
-
-
-def _stream(
-    name: str, builder: Any, class_names: tuple[str, ...], options: Options
-) -> Dataset:
-    splits = builder.info.splits
-    test = _test_split(builder)
-    for split in ("train", test):
-        if split not in splits or not splits[split].num_examples:
-            raise UserError(
-                f"{name}: the split {split!r} is not in {str(builder.data_dir)!r}: "
-                "expected a data set that TFDS has prepared with it"
-            )
-    if builder.info.file_format.value != "tfrecord":
-        raise UserError(
-            f"{name}: it is stored as {builder.info.file_format.value}: expected "
-            "tfrecord, which can be streamed"
-        )
-    size = min(splits["train"].num_examples, options.limit or math.inf)
-    held = max(1, min(round(options.valid_fraction * size), MOST_HELD_OUT))
-    if held >= size:
-        raise UserError(f"{name}: expected at least 2 training images, got {size}")
-    height, width, channels = builder.info.features["image"].shape
-    parse = functools.partial(_parse, name, builder.info.features)
-    records = functools.partial(_records, _files(builder, f"train[:{size}]"))
-    frame = stream_frame(
-        (parse(record)[0].numpy() for (record,) in records(None).take(256)),
-        options.channels or channels or 3,
-        options.resolution,
-        options.fit,
-    )
-    if options.fit == "crop" and not (height and width):
-        # What is of one size was cut by those who made the data set.
-        frame = dataclasses.replace(frame, share=PHOTO_CROP)
-
-    def part(text: str) -> StreamSplit:
-        return StreamSplit(
-            size=splits[text].num_examples,
-            frame=frame,
-            records=functools.partial(_records, _files(builder, text)),
-            parse=parse,
-        )
-
-    tested = min(splits[test].num_examples, options.limit or math.inf)
-    return Dataset(
-        name=name,
-        classes=len(class_names),
-        class_names=class_names,
-        shape=frame.shape,
-        train=part(f"train[{held}:{size}]"),
-        valid=part(f"train[:{held}]"),
-        test=part(f"{test}[:{tested}]"),
-        mirrors=channels in (None, 3),
-        frame=frame,
-    )
-
-
-def _files(builder: Any, split: str) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Files of a split, with the records to skip and then to take in each."""
-    import tensorflow as tf
-
-    files = builder.info.splits[split].file_instructions
-    return (
-        tf.constant([str(file.filename) for file in files]),
-        tf.constant([file.skip for file in files], tf.int64),
-        tf.constant([file.take for file in files], tf.int64),
-    )
-
-
-def _records(files: tuple[tf.Tensor, ...], key: tf.Tensor | None) -> tf.data.Dataset:
-    """One round of the serialized records; see `StreamSplit.records`."""
-    import tensorflow as tf
-
-    if key is not None:
-        order = tf.range(tf.size(files[0]))
-        order = tf.random.experimental.stateless_shuffle(order, key)
-        files = tuple(tf.gather(column, order) for column in files)
-    records = tf.data.Dataset.from_tensor_slices(files).interleave(
-        lambda file, skip, take: tf.data.TFRecordDataset(file).skip(skip).take(take),
-        cycle_length=_FILES_READ,
-        block_length=_FILES_READ,
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
-    )
-    if key is not None:
-        # Not by `shuffle`: its order depends on TensorFlow's own seed too.
-        chunks = records.batch(SHUFFLED).prefetch(1).enumerate()
-        records = chunks.flat_map(
-            lambda number, chunk: tf.data.Dataset.from_tensor_slices(
-                tf.random.experimental.stateless_shuffle(
-                    chunk, tf.random.fold_in(key, number)
-                )
-            )
-        )
-    return records.map(lambda record: (record,))
-
-
-def _parse(name: str, features: Any, record: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """The encoded image and the label of a record, and the data set's name."""
-    import tensorflow as tf
-    import tensorflow_datasets as tfds
-
-    example = features.deserialize_example(
-        record, decoders={"image": tfds.decode.SkipDecoding()}
-    )
-    return example["image"], example["label"], tf.constant(name)
 
 
 def _load_split(
-    name: str,
-    builder: Any,
-    split: str,
+    source: TfdsSource,
+    part: str,
     options: Options,
     resolution: tuple[int, int] | None,
-) -> ArraySplit:
-    """Reads a split, resizing image by image; the first images settle the size."""
+) -> tuple[ArraySplit, tuple[int, int]]:
+    """Reads a split image by image; the first images settle height and width."""
+    name, split = source.name, source.splits[part]
     try:
-        source = builder.as_dataset(
-            split=split,
-            as_supervised=True,
-            shuffle_files=False,
-        )
+        examples = source.builder.as_dataset(split=split, shuffle_files=False)
     except Exception as error:
-        raise UserError(f"{name}: no split {split!r}: {_first_line(error)}") from error
+        raise UserError(f"{name}: no split {split!r}: {first_line(error)}") from error
+    examples = examples.map(lambda e: (e[source.image], e[source.label]))
     if options.limit is not None:
-        source = source.take(options.limit)
+        taken = options.limit
+        if part == "train" and "test" not in source.splits:
+            taken = math.ceil(taken / (1 - TEST_FRACTION))
+        examples = examples.take(taken)
     if resolution is None:
         sizes = np.array(
-            [image.shape[:2] for image, _ in source.take(256).as_numpy_iterator()]
+            [image.shape[:2] for image, _ in examples.take(256).as_numpy_iterator()]
         )
         if not len(sizes):
             raise UserError(f"{name}: the split {split!r} is empty")
         frame = frame_for(sizes, 3, options.resolution, options.fit)
-        resolution = frame.shape[:2]
+        resolution = (frame.height, frame.width)
     images, labels = [], []
-    for image, label in source.as_numpy_iterator():
-        grey_or_rgb = with_channels(image[None], options.channels)
-        frame = Frame(*resolution, grey_or_rgb.shape[-1], options.fit)
-        images.append(fit_images(grey_or_rgb, frame)[0])
+    for image, label in examples.as_numpy_iterator():
+        plain = with_channels(_pixels(name, image[None]), options.channels)
+        frame = Frame(*resolution, plain.shape[-1], options.fit)
+        images.append(fit_images(plain, frame)[0])
         labels.append(label)
     if not images:
         raise UserError(f"{name}: the split {split!r} is empty")
-    labels = np.array(labels, np.int32)
-    if labels.min() < 0:
-        raise UserError(f"{name}: the split {split!r} has images without a label")
-    return ArraySplit(np.stack(images), labels)
+    return ArraySplit(np.stack(images), np.array(labels, np.int32)), resolution
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+def _pixels(name: str, images: np.ndarray) -> np.ndarray:
+    """Grey or RGB of 8 bits, of what TFDS decodes."""
+    if images.dtype == np.uint16:
+        images = from_16_bits(images)
+    if images.dtype != np.uint8 or images.shape[-1] not in (1, 3, 4):
+        raise UserError(
+            f"{name}: its images are {images.dtype} with {images.shape[-1]} channels: "
+            "expected 8 or 16 bits with 1, 3 or 4 channels"
+        )
+    return without_alpha(images)
+
+
+def _is_large(source: TfdsSource, options: Options) -> bool:
+    builder = source.builder
+    if builder.name == "imagenet2012":
+        return True
+    if source.splits["train"] not in (builder.info.splits or ()):
+        return False
+    height, width, channels = builder.info.features[source.image].shape
+    if height and width:
+        frame = frame_for([[height, width]], 3, options.resolution, options.fit)
+    else:
+        frame = Frame(*(options.resolution or (LARGEST_SIDE, LARGEST_SIDE)), 3)
+    split = builder.info.splits[source.splits["train"]]
+    images = min(split.num_examples, options.limit or math.inf)
+    return images * frame.height * frame.width * (channels or 3) > HELD_BYTES

@@ -231,6 +231,8 @@ def _description(task: Task, study: Study) -> list[str]:
     ]
     if dataset.check is not None:
         lines += dataset.check.lines()
+    else:
+        lines += [f"Note: {note}" for note in dataset.notes]
     if dataset.frame is not None and config.dataset.startswith("folder:"):
         lines.append(f"Network's input: {dataset.frame.sentence()}")
     if task.latency is not None:
