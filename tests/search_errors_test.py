@@ -137,7 +137,7 @@ class InProcessTest(parameterized.TestCase):
         ("rank", {"x_train": np.zeros((40, 32))}, r"x_train has shape \(40, 32\)"),
         ("none", {"x_test": np.zeros((0, 32, 32, 3))}, "x_test is empty"),
         ("count", {"y_train": np.arange(30) % 4}, "40 images and y_train 30 labels"),
-        ("pixels", {"x_train": np.full((40, 32, 32), 300)}, "pixels from 300 to 300"),
+        ("pixels", {"x_train": np.full((40, 32, 32), 300)}, "pixels from 0 to 300"),
     )
     def test_arrays(self, changes, pattern):
         path = self.folder / "bad.npz"
