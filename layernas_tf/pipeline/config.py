@@ -17,6 +17,7 @@ from absl import flags
 from layernas_tf.core.errors import UserError
 from layernas_tf.core.files import read_json, write_json
 from layernas_tf.core.resolution import parse_resolution, resolution_name
+from layernas_tf.core.secrets import redacted
 from layernas_tf.datasets.frame import FITS
 
 _LONGEST = 1e6
@@ -232,7 +233,7 @@ class SearchConfig:
     def to_json(self) -> dict[str, Any]:
         """By flag name, JSON-ready, without the storage's password."""
         return json.loads(
-            json.dumps({**dataclasses.asdict(self), "storage": self._storage_shown()})
+            json.dumps({**dataclasses.asdict(self), "storage": redacted(self.storage)})
         )
 
     def settings(self) -> dict[str, Any]:
@@ -243,13 +244,6 @@ class SearchConfig:
             if not field.metadata["may_change"]
             and field.name not in ("storage", "study")
         }
-
-    def _storage_shown(self) -> str:
-        head, at, host = self.storage.rpartition("@")
-        if not at:
-            return self.storage
-        scheme, _, login = head.partition("://")
-        return f"{scheme}://{login.partition(':')[0]}@{host}"
 
 
 def _at_least(name: str, value: float, least: int) -> None:

@@ -34,8 +34,11 @@ def make_executor(
       say: Gets a line when a worker is lost.
     """
     config = task.config
-    # Latency is a matter of budgets, which trainings know nothing of.
-    trained = dataclasses.replace(config, latency_table="", budget=())
+    # Latency is a matter of budgets, which trainings know nothing of. The storage's
+    # password has no place among what Ray keeps of its tasks.
+    trained = dataclasses.replace(
+        config, latency_table="", budget=(), storage="", study=""
+    )
     make = functools.partial(evaluator_of_process, trained, folder.resolve())
     attempts = Attempts(config.trial_timeout, config.trial_retries, say)
     if config.uses_ray:

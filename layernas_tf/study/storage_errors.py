@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from layernas_tf.core.errors import UserError
+from layernas_tf.core.errors import UserError, describe
+from layernas_tf.core.secrets import redacted, scrubbed
 
 _ADVICE = (
     ("not a database", "is corrupt"),
@@ -31,11 +32,15 @@ def storage_errors(url: str, *, opening: bool = False) -> Iterator[None]:
         optuna.exceptions.StorageInternalError,
     ) as error:
         raise UserError(_message(error, url)) from None
-    except (ImportError, RuntimeError) as error:
+    except UserError:
+        raise
+    except Exception as error:
+        # A missing driver, a file of another version of Optuna, a URL that is none:
+        # libraries echo it in errors of many kinds.
         if not opening:
             raise
-        # A missing driver; a file of another version of Optuna.
-        raise UserError(f"study storage {_shown(url)}: {error}") from None
+        text = scrubbed(describe(error), url)
+        raise UserError(f"study storage {_shown(url)}: {text}") from None
 
 
 def made_meanwhile(error: BaseException) -> bool:
@@ -57,6 +62,7 @@ def made_meanwhile(error: BaseException) -> bool:
 def _message(error: BaseException, url: str) -> str:
     cause = error.__cause__ if error.__cause__ is not None else error
     text = " ".join(str(getattr(cause, "orig", None) or cause).split())
+    text = scrubbed(text, url)
     for words, advice in _ADVICE:
         if words in text:
             if advice == "is corrupt":
@@ -73,8 +79,8 @@ def _shown(url: str) -> str:
 
     try:
         parsed = sqlalchemy.engine.make_url(url)
-    except sqlalchemy.exc.ArgumentError:
-        return "storage"
-    if parsed.drivername.startswith("sqlite"):
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        return redacted(url)
+    if parsed.drivername.startswith("sqlite") and not (parsed.query or parsed.host):
         return repr(parsed.database)
-    return parsed.render_as_string(hide_password=True)
+    return redacted(url)
