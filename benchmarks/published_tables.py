@@ -30,6 +30,7 @@ from layernas_tf.comparison.multiple_tests import holm
 from layernas_tf.comparison.runs import Job, Setting, read_run
 from layernas_tf.comparison.style import style_of
 from layernas_tf.core.app import run_main
+from layernas_tf.core.errors import UserError
 from layernas_tf.tabular.table import Row
 
 CHECKPOINTS = (25, 50, 100, 200)
@@ -239,7 +240,7 @@ def define_flags() -> None:
     flags.DEFINE_string("algorithms", ALGORITHMS, "As for layernas_tf.compare.")
     flags.DEFINE_integer("runs", 100, "Runs per algorithm and table.")
     flags.DEFINE_integer("processes", os.cpu_count() or 1, "Runs at once.")
-    flags.DEFINE_list("titles", [], "Only tables whose title contains one of these.")
+    flags.DEFINE_list("titles", [], "Only the tables of these titles.")
     flags.DEFINE_bool("only_print", False, "Makes no runs.")
 
 
@@ -248,8 +249,14 @@ def main(argv: Sequence[str]) -> None:
     del argv
     given = flags.FLAGS
     started, outcomes = time.monotonic(), []
+    known = [table.title for table in EVERY]
+    unknown = [title for title in given.titles if title not in known]
+    if unknown:
+        raise UserError(
+            f"--titles: {unknown[0]!r} is none, expected one of {', '.join(known)}"
+        )
     for table in EVERY:
-        if given.titles and not any(part in table.title for part in given.titles):
+        if given.titles and table.title not in given.titles:
             continue
         arguments = table, given.tables, given.out, given.algorithms, given.runs
         if not given.only_print:
