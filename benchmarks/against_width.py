@@ -122,7 +122,7 @@ def main(argv: Sequence[str]) -> None:
     """Trains what is not trained yet and prints the table."""
     del argv
     from layernas_tf.datasets import load_dataset
-    from layernas_tf.training.recipe import default_recipe
+    from layernas_tf.training.recipe import default_recipe, with_epochs
     from search_spaces.architecture_files import load_architecture
 
     space, architecture = load_architecture(_ARCHITECTURE.value)
@@ -138,10 +138,7 @@ def main(argv: Sequence[str]) -> None:
     dataset = load_dataset(_DATASET.value, resolution=space.start.height)
     recipe = default_recipe(dataset, proxy=False)
     if _EPOCHS.value:
-        share = recipe.warmup_epochs / recipe.epochs
-        recipe = dataclasses.replace(
-            recipe, epochs=_EPOCHS.value, warmup_epochs=share * _EPOCHS.value
-        )
+        recipe = with_epochs(recipe, _EPOCHS.value)
     out = pathlib.Path(_OUT.value)
     out.mkdir(parents=True, exist_ok=True)
     scores: dict[str, list[float]] = {network.name: [] for network in networks}

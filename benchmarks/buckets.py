@@ -18,7 +18,7 @@ from absl import flags
 
 from layernas_tf.algorithms.layernas import LayerNAS
 from layernas_tf.core.app import run_main
-from layernas_tf.space.budget import Budget
+from layernas_tf.space.budget import Budget, rows_inside
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.tabular.table import all_architectures
 from search_spaces.tabular.nats_bench import nats_bench_size
@@ -54,9 +54,9 @@ def measure(
     """
     architectures = all_architectures(space)
     metric = space.metrics[0].name
-    costs = space.chain.costs(architectures)[metric]
-    budget = Budget(metric, 0, share * costs.max())
-    inside = rewards[costs <= budget.high]
+    costs = space.chain.costs(architectures)
+    budget = Budget(metric, 0, share * costs[metric].max())
+    inside = rewards[rows_inside([budget], costs)]
     index = {tuple(row): n for n, row in enumerate(architectures.tolist())}
     search = LayerNAS(space, [budget], seed=seed, base="default", children=8, **options)
     trainings = 0

@@ -28,7 +28,7 @@ from layernas_tf.core.errors import UserError
 from layernas_tf.core.files import read_json, write_json
 from layernas_tf.space.budget import parse_budget
 from layernas_tf.space.candidate import Candidate
-from layernas_tf.training.recipe import Recipe, default_recipe
+from layernas_tf.training.recipe import Recipe, default_recipe, with_epochs
 
 _SPACE = flags.DEFINE_string("space", "mobilenet_v3_small", "As for the search.")
 _DATASET = flags.DEFINE_string("dataset", "digits", "As for the search.")
@@ -67,8 +67,7 @@ def ways(dataset) -> tuple[Way, ...]:
     proxy = default_recipe(dataset, proxy=True)
     made = []
     for epochs in (_EPOCHS.value, _EPOCHS.value // 2):
-        share = proxy.warmup_epochs / proxy.epochs
-        recipe = dataclasses.replace(proxy, epochs=epochs, warmup_epochs=share * epochs)
+        recipe = with_epochs(proxy, epochs)
         made += [Way("from scratch", recipe, False), Way("inherited", recipe, True)]
     return tuple(made)
 
@@ -176,12 +175,7 @@ def main(argv: Sequence[str]) -> None:
     )
     full = default_recipe(dataset, proxy=False)
     epochs = _TRUTH_EPOCHS.value or full.epochs
-    share = full.warmup_epochs / full.epochs
-    long = Way(
-        "truth",
-        dataclasses.replace(full, epochs=epochs, warmup_epochs=share * epochs),
-        False,
-    )
+    long = Way("truth", with_epochs(full, epochs), False)
     truths = [
         [trainings.train(long, child, 1000 + seed)["test"] for child in children]
         for seed in range(_TRUTH_SEEDS.value)

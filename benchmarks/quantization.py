@@ -120,15 +120,12 @@ def _row(network: Network, values: flags.FlagValues) -> dict[str, float]:
 def _train(space, architecture, dataset, path, values) -> None:
     import keras
 
-    from layernas_tf.training.recipe import default_recipe
+    from layernas_tf.training.recipe import default_recipe, with_epochs
     from layernas_tf.training.train import save_model, train_model
 
     recipe = default_recipe(dataset, proxy=False)
     if values.epochs:
-        share = recipe.warmup_epochs / recipe.epochs
-        recipe = dataclasses.replace(
-            recipe, epochs=values.epochs, warmup_epochs=share * values.epochs
-        )
+        recipe = with_epochs(recipe, values.epochs)
     keras.utils.set_random_seed(values.seed)
     model = space.build(architecture)
     result = train_model(model, dataset, recipe, seed=values.seed)

@@ -6,7 +6,7 @@ import json
 import os
 from typing import Any
 
-from layernas_tf.core.errors import UserError
+from layernas_tf.core.errors import UserError, reason_of
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture
 from search_spaces.registry import get_space, names
@@ -49,7 +49,7 @@ def _read(path: str) -> dict[str, Any]:
             data = json.load(file)
     except OSError as error:
         raise UserError(
-            f"architecture {path!r} cannot be read: {error.strerror}"
+            f"architecture {path!r} cannot be read: {reason_of(error)}"
         ) from None
     except ValueError as error:
         raise UserError(f"architecture {path!r} is not JSON: {error}") from None

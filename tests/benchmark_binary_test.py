@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import pathlib
 import subprocess
 import sys
 import tempfile
 import unittest
+from unittest import mock
 
 from absl.testing import absltest, parameterized
 
 from export.conversion.convert import convert
 from export.tflite import runtime
+from export.timing import benchmark_table
+from export.timing.benchmark_output import OperatorTime
 from export.timing.host import host_latency
+from export.timing.profile import Profile
 from layernas_tf.core.errors import UserError
 from tests import classifier
 
@@ -98,6 +104,35 @@ class BenchmarkBinaryTest(parameterized.TestCase):
             rows = [line for line in done.stdout.splitlines() if f" {name} " in line]
             self.assertLen(rows, 2)
 
+    @parameterized.parameters(80, 60, 30)
+    def test_a_narrow_terminal_shortens_names_and_no_number(self, columns):
+        milliseconds = [1234.5678, 98.7654, 0.1234]
+        kinds = ["FULLY_CONNECTED", "DEPTHWISE_CONV_2D", "CONV_2D"]
+        path = "stage_3/block_2/depthwise/BatchNorm/FusedBatchNormV3"
+        operators = tuple(
+            OperatorTime(kind, path, each) for kind, each in zip(kinds, milliseconds)
+        )
+        times = {"mean": 1234.0, "p50": 12.34, "p90": 123.4, "p99": 1235.0}
+        memory = {"arena KiB": 4321.0, "RSS MiB": 543.2}
+        row = benchmark_table.Row("ai-edge-litert 2.3.0", 16, 5678, times, memory)
+        text = io.StringIO()
+        with (
+            mock.patch.dict(os.environ, COLUMNS=str(columns)),
+            contextlib.redirect_stdout(text),
+        ):
+            benchmark_table.print_rows("Latency", [row])
+            benchmark_table.print_profile("host", Profile(operators, 1500.0, "hand"))
+        written = text.getvalue()
+        for value in (*times.values(), *memory.values(), row.threads, row.runs):
+            self.assertRegex(written, rf"\b{value:.4g}\b")
+        for value in milliseconds:
+            self.assertEqual(written.count(f" {value:.4f} "), 2)
+            self.assertEqual(written.count(f" {value / sum(milliseconds):.1%} "), 2)
+        self.assertEqual(written.count("ai-edge"), 1)
+        if columns >= 60:
+            widest = max(map(len, written.splitlines()[-12:-1]))
+            self.assertLessEqual(widest, columns)
+
     @parameterized.named_parameters(
         (
             "device",
@@ -117,7 +152,7 @@ class BenchmarkBinaryTest(parameterized.TestCase):
     def test_missing_file_is_one_line(self):
         done = run("export.benchmark", "--model=gone.tflite")
         self.assertEqual(done.returncode, 2)
-        self.assertStartsWith(done.stderr, "error: cannot read 'gone.tflite'")
+        self.assertStartsWith(done.stderr, "error: 'gone.tflite' cannot be read")
 
 
 class HostLatencyTest(absltest.TestCase):

@@ -1,7 +1,16 @@
+import hypothesis
+import numpy as np
 from absl.testing import absltest, parameterized
+from hypothesis import strategies as st
 
 from layernas_tf.core.errors import UserError
-from layernas_tf.space.budget import Budget, format_cost, parse_budget
+from layernas_tf.space.budget import (
+    Budget,
+    format_cost,
+    inside,
+    parse_budget,
+    rows_inside,
+)
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Layer, Metric, Option, State
 
@@ -61,6 +70,28 @@ class BudgetTest(parameterized.TestCase):
         self.assertEqual(format_cost(2_940_000), "2.94M")
         self.assertEqual(format_cost(512), "512")
         self.assertEqual(str(Budget("madds", 0, 3e6)), "madds<=3M")
+
+    @hypothesis.given(
+        st.lists(st.floats(0, 1e9), min_size=1, max_size=5),
+        st.lists(st.tuples(st.floats(0, 1e9), st.floats(0, 1e9)), max_size=3),
+    )
+    def test_rows_are_judged_like_single_architectures(self, costs, ends):
+        budgets = [Budget("madds", *sorted(pair)) for pair in ends]
+        # Exactly on a limit, and a rounding error beside it.
+        costs += [
+            end * (1 + d)
+            for b in budgets
+            for end in (b.low, b.high)
+            for d in (-1e-13, 0, 1e-13)
+        ]
+        rows = rows_inside(budgets, {"madds": np.array(costs)})
+        single = [inside(budgets, {"madds": cost}) for cost in costs]
+        self.assertSequenceEqual(rows.tolist(), single)
+        for budget in budgets:
+            for cost in costs:
+                self.assertEqual(
+                    budget.excess(cost) <= 0, budget.holds({"madds": cost})
+                )
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ class RefusalTest(absltest.TestCase):
                 with_metadata(content(_PLAIN["int8"]), Metadata("n", "d", ("a", label)))
 
     def test_files_that_are_none(self):
-        with self.assertRaisesRegex(UserError, "cannot read 'gone.tflite'"):
+        with self.assertRaisesRegex(UserError, "'gone.tflite' cannot be read"):
             read_metadata("gone.tflite")
         with self.assertRaisesRegex(UserError, "is not a .tflite file"):
             with_metadata(b"something else", _METADATA)

@@ -76,7 +76,7 @@ class SingleOperatorsTest(absltest.TestCase):
                 np.testing.assert_allclose(outputs, expected, atol=atol)
 
     def test_files_that_are_none(self):
-        with self.assertRaisesRegex(UserError, "cannot read 'gone.tflite'"):
+        with self.assertRaisesRegex(UserError, "'gone.tflite' cannot be read"):
             single_operators("gone.tflite")
 
 
@@ -168,7 +168,7 @@ class MemoryTest(absltest.TestCase):
         self.assertBetween(memory.process_bytes, 20_000, 30 * 2**20)
 
     def test_bad_files_are_told_as_everywhere(self):
-        with self.assertRaisesRegex(UserError, "cannot read 'gone.tflite'"):
+        with self.assertRaisesRegex(UserError, "'gone.tflite' cannot be read"):
             peak_memory("gone.tflite")
 
 

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from export.tflite.quiet import captured_stderr
-from layernas_tf.core.errors import UserError
+from layernas_tf.core.errors import UserError, reason_of
 
 if TYPE_CHECKING:
     import keras
@@ -52,8 +52,9 @@ def load_keras_model(path: str) -> keras.Model:
 
             return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever a broken part of it raises.
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"cannot load {path!r} as a .keras model: {reason}") from error
+        raise UserError(
+            f"cannot load {path!r} as a .keras model: {reason_of(error)}"
+        ) from error
 
 
 def in_float32(model: keras.Model) -> keras.Model:

@@ -25,6 +25,7 @@ from flatbuffers.table import Table
 from export.tflite.flatbuffer import read_model, schema, write_model
 from layernas_tf.core.app import run_main
 from layernas_tf.core.errors import UserError
+from layernas_tf.core.files import read_bytes
 
 _NAME = b"TFLITE_METADATA"
 _IDENTIFIER = b"M001"
@@ -105,11 +106,7 @@ def read_metadata(path: str) -> Metadata | None:
     Raises:
       UserError: If the file cannot be read or its metadata is damaged.
     """
-    try:
-        with open(path, "rb") as file:
-            content = file.read()
-    except OSError as error:
-        raise UserError(f"cannot read {path!r}: {error.strerror}") from error
+    content = read_bytes(path)
     model = read_model(content, path)
     entries = [
         entry for entry in model.metadata or [] if _text(entry.name) == _NAME.decode()

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from export.tflite.quiet import captured_stderr
-from layernas_tf.core.errors import UserError
+from layernas_tf.core.errors import UserError, reason_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,7 +229,7 @@ def _interpreter(path: str, runtime: str, threads: int, *, delegates: bool):
         with open(path, "rb") as file:
             head = file.read(8)
     except OSError as error:
-        raise UserError(f"cannot read {path!r}: {error.strerror}") from error
+        raise UserError(f"{path!r} cannot be read: {reason_of(error)}") from error
     if head[4:] != b"TFL3":
         raise UserError(f"{path!r} is not a .tflite file")
     if not _SOURCES[runtime].checks_files:

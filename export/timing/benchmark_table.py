@@ -1,13 +1,24 @@
-"""Timings on the terminal, from this machine or a phone alike."""
+"""Timings on the terminal, from this machine or a phone alike.
+
+Where a terminal is narrow, names are wrapped or shortened and numbers stay whole.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from export.timing.profile import Profile
 
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
 _SLOWEST = 15
+_NARROWEST = 50
+"""Columns that a profile takes even where the terminal has fewer."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,64 +44,106 @@ def print_rows(title: str, rows: Sequence[Row]) -> None:
     """Prints settings, at least one, below each other."""
     from rich import box
     from rich.console import Console
+    from rich.measure import Measurement
     from rich.table import Table
 
     times = [name for name in rows[0].times if any(row.times[name] for row in rows)]
     memory = [name for name in rows[0].memory if any(row.memory[name] for row in rows)]
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("on", min_width=14)
-    for column in ("threads", "runs", *times, *memory):
-        table.add_column(column, justify="right")
-    for row in rows:
-        table.add_row(
-            row.where,
-            str(row.threads),
-            str(row.runs),
-            *(_number(row.times[name]) for name in times),
-            *(_number(row.memory[name]) for name in memory),
-        )
-    Console(highlight=False).print(table)
+    table.add_column("on")
+    columns = {
+        "threads": [str(row.threads) for row in rows],
+        "runs": [str(row.runs) for row in rows],
+        **{name: [_number(row.times[name]) for row in rows] for name in times},
+        **{name: [_number(row.memory[name]) for row in rows] for name in memory},
+    }
+    for name, cells in columns.items():
+        _add_numbers(table, name, cells)
+    for row, *cells in zip(rows, *columns.values()):
+        table.add_row(row.where, *cells)
+    unlimited = Console(width=1000)
+    least = Measurement.get(unlimited, unlimited.options, table).minimum
+    _console(least).print(table)
 
 
 def print_profile(title: str, profiled: Profile) -> None:
     """Prints the operators' times: by kind, and the slowest of them."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(highlight=False)
-    total = profiled.sum_ms or 1.0
-    kinds = Table(title=f"Operators: {title}")
-    kinds.add_column("kind")
-    for column in ("number", "ms", "share"):
-        kinds.add_column(column, justify="right")
-    for kind, number, milliseconds in profiled.by_kind():
-        kinds.add_row(
-            kind, str(number), f"{milliseconds:.4f}", f"{milliseconds / total:.1%}"
-        )
-    console.print(kinds)
-    slowest = Table(title=f"The {min(_SLOWEST, len(profiled.operators))} slowest")
-    slowest.add_column("at", justify="right")
-    slowest.add_column("kind", no_wrap=True)
-    slowest.add_column("ms", justify="right")
-    slowest.add_column("share", justify="right")
-    slowest.add_column("output", overflow="ellipsis", no_wrap=True)
-    order = sorted(
-        enumerate(profiled.operators), key=lambda entry: -entry[1].milliseconds
-    )
-    for number, operator in order[:_SLOWEST]:
-        slowest.add_row(
-            str(number),
-            operator.kind,
-            f"{operator.milliseconds:.4f}",
-            f"{operator.milliseconds / total:.1%}",
-            _short(operator.name),
-        )
-    console.print(slowest)
+    console = _console(_NARROWEST)
+    console.print(_kinds(f"Operators: {title}", profiled))
+    console.print(_slowest(profiled))
     line = f"Timed by {profiled.method}: {profiled.sum_ms:.3f} ms in all"
     if profiled.whole_ms:
         ratio = profiled.sum_ms / profiled.whole_ms
         line += f", {ratio:.2f} of the whole network's {profiled.whole_ms:.3f} ms"
-    console.print(line, soft_wrap=True)
+    print(line)
+
+
+def _console(least: int) -> Console:
+    """A console as wide as the terminal; a narrow one continues on the next line."""
+    from rich.console import Console
+
+    return Console(highlight=False, width=max(Console().width, least))
+
+
+def _kinds(title: str, profiled: Profile) -> Table:
+    """A row for each kind of operator."""
+    from rich.table import Table
+
+    table = Table(title=title)
+    table.add_column("kind")
+    kinds, numbers, milliseconds = zip(*profiled.by_kind())
+    columns = {
+        "number": [str(number) for number in numbers],
+        "ms": [f"{each:.4f}" for each in milliseconds],
+        "share": [_share(each, profiled) for each in milliseconds],
+    }
+    for name, cells in columns.items():
+        _add_numbers(table, name, cells)
+    for kind, *cells in zip(kinds, *columns.values()):
+        table.add_row(_shortened(kind), *cells)
+    return table
+
+
+def _slowest(profiled: Profile) -> Table:
+    """A row for each of the slowest operators."""
+    from rich.table import Table
+
+    order = sorted(
+        enumerate(profiled.operators), key=lambda entry: -entry[1].milliseconds
+    )[:_SLOWEST]
+    table = Table(title=f"The {len(order)} slowest")
+    times = [operator.milliseconds for _, operator in order]
+    _add_numbers(table, "at", [str(number) for number, _ in order])
+    table.add_column("kind")
+    _add_numbers(table, "ms", [f"{each:.4f}" for each in times])
+    _add_numbers(table, "share", [_share(each, profiled) for each in times])
+    table.add_column("output")
+    for number, operator in order:
+        table.add_row(
+            str(number),
+            _shortened(operator.kind),
+            f"{operator.milliseconds:.4f}",
+            _share(operator.milliseconds, profiled),
+            _shortened(_short(operator.name)),
+        )
+    return table
+
+
+def _add_numbers(table: Table, name: str, cells: Sequence[str]) -> None:
+    """Adds a column that keeps the width of its longest cell."""
+    width = max(map(len, (name, *cells)))
+    table.add_column(name, justify="right", no_wrap=True, min_width=width)
+
+
+def _shortened(name: str) -> Text:
+    """A name that ends in an ellipsis where the terminal is too narrow for it."""
+    from rich.text import Text
+
+    return Text(name, no_wrap=True, overflow="ellipsis")
+
+
+def _share(milliseconds: float, profiled: Profile) -> str:
+    return f"{milliseconds / (profiled.sum_ms or 1.0):.1%}"
 
 
 def _short(name: str) -> str:

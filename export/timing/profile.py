@@ -22,7 +22,7 @@ from export.tflite import runtime as runtimes
 from export.tflite.flatbuffer import read_model, schema, write_model
 from export.timing.benchmark_output import OperatorTime
 from layernas_tf.core.errors import UserError
-from layernas_tf.core.files import writing
+from layernas_tf.core.files import read_bytes, writing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,12 +109,7 @@ def single_operators(path: str) -> list[tuple[str, str, bytes]]:
     Raises:
       UserError: If the file cannot be read or is no .tflite file.
     """
-    try:
-        with open(path, "rb") as file:
-            content = file.read()
-    except OSError as error:
-        raise UserError(f"cannot read {path!r}: {error.strerror}") from error
-    model = read_model(content, path)
+    model = read_model(read_bytes(path), path)
     graph = model.subgraphs[0]
     return [
         (

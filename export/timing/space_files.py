@@ -15,7 +15,7 @@ import numpy as np
 from export.conversion.saved_model import convert_saved_model, write_saved_model
 from export.tflite.tflite_graph import Graph
 from export.tflite.tflite_layers import TfliteLayers
-from layernas_tf.core.errors import UserError
+from layernas_tf.core.errors import UserError, describe
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture, State
 
@@ -88,9 +88,8 @@ def _converted(
         for name, block in blocks:
             x = block.build(x, keras.layers, name)
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(
-            f"block {blocks[-1][1]!r} cannot be built in Keras: {reason}"
+            f"block {blocks[-1][1]!r} cannot be built in Keras: {describe(error)}"
         ) from error
     if x is inputs:
         return None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from layernas_tf.algorithms.base import Algorithm
-from layernas_tf.space.budget import Budget
+from layernas_tf.space.budget import Budget, rows_inside
 from layernas_tf.space.candidate import Candidate
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture
@@ -75,8 +75,4 @@ def neighbours_inside(
     if not changed:
         return []
     costs = space.chain.costs(np.array(changed))
-    inside = np.ones(len(changed), bool)
-    for budget in budgets:
-        cost = costs[budget.metric]
-        inside &= (budget.lower <= cost) & (cost <= budget.upper)
-    return [a for a, fits in zip(changed, inside) if fits]
+    return [a for a, fits in zip(changed, rows_inside(budgets, costs)) if fits]

@@ -158,8 +158,7 @@ class OptunaSearch(Algorithm):
         _, costs = self.space.chain.walk(architecture)
         over = 0.0
         for budget in self.history.budgets:
-            cost = costs[budget.metric]
-            over += max(cost - budget.upper, budget.lower - cost, 0) / budget.upper
+            over += max(budget.excess(costs[budget.metric]), 0) / budget.upper
         return over
 
     def _architecture(self, params: Mapping[str, int]) -> Architecture:

@@ -16,7 +16,7 @@ import numpy as np
 
 from layernas_tf.algorithms.registry import make_algorithm, takes_reward_shape
 from layernas_tf.algorithms.reward_shaping import RewardShape
-from layernas_tf.core.errors import UserError
+from layernas_tf.core.errors import UserError, reason_of
 from layernas_tf.core.files import write_json, write_text
 from layernas_tf.core.user_code import parse_reference, refers_to_file
 from layernas_tf.space.budget import Budget, inside
@@ -297,5 +297,7 @@ def _digest(path: str) -> str:
             with open(path, "rb") as file:
                 digest.update(file.read())
     except OSError as error:
-        raise UserError(f"--table {path!r}: cannot be read: {error.strerror}") from None
+        raise UserError(
+            f"--table {path!r}: cannot be read: {reason_of(error)}"
+        ) from None
     return digest.hexdigest()[:16]

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Iterator
 from typing import Any
 
-from layernas_tf.core.errors import UserError
+from layernas_tf.core.errors import UserError, reason_of
 
 
 @contextlib.contextmanager
@@ -32,7 +32,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
         os.replace(temporary, path)
     except OSError as error:
         raise UserError(
-            f"{str(path)!r} cannot be written: {error.strerror or error}"
+            f"{str(path)!r} cannot be written: {reason_of(error)}"
         ) from None
     finally:
         with contextlib.suppress(OSError):
@@ -56,12 +56,17 @@ def write_json(path: str | os.PathLike[str], data: Any) -> None:
     write_text(path, json.dumps(data, indent=2) + "\n")
 
 
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """Reads a file; raises `UserError` where that fails."""
+    try:
+        return pathlib.Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"{str(path)!r} cannot be read: {reason_of(error)}") from None
+
+
 def read_json(path: str | os.PathLike[str]) -> Any:
     """Reads a JSON file; raises `UserError` where it is missing or not JSON."""
-    path = pathlib.Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{str(path)!r} cannot be read: {error.strerror}") from None
+        return json.loads(read_bytes(path))
     except ValueError as error:
         raise UserError(f"{str(path)!r} is not a JSON file: {error}") from None

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterable
 from types import ModuleType
 from typing import Any
 
-from layernas_tf.core.errors import UserError
+from layernas_tf.core.errors import UserError, describe, reason_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +89,7 @@ class UserCode:
             return self.path.read_bytes()
         except OSError as error:
             raise UserError(
-                f"{self.subject}: {self.path} cannot be read: {error.strerror}"
+                f"{self.subject}: {self.path} cannot be read: {reason_of(error)}"
             ) from None
 
     def _run(self) -> ModuleType:
@@ -185,6 +185,6 @@ def describe_in(error: BaseException, path: pathlib.Path) -> str:
     ]
     line = error.lineno if isinstance(error, SyntaxError) else (lines or [None])[-1]
     where = f" ({path}, line {line})" if line else ""
-    message = error.msg if isinstance(error, SyntaxError) else str(error)
-    text = " ".join(f"{type(error).__name__}: {message}".split())
-    return f"{text}{where}"
+    # A SyntaxError's own text would repeat the place.
+    text = f"SyntaxError: {error.msg}" if isinstance(error, SyntaxError) else None
+    return f"{text or describe(error)}{where}"

@@ -9,7 +9,7 @@ import pathlib
 import tempfile
 from collections.abc import Iterator
 
-from layernas_tf.core.errors import UserError
+from layernas_tf.core.errors import UserError, reason_of
 
 
 def check_workdir(folder: pathlib.Path) -> None:
@@ -23,14 +23,14 @@ def check_workdir(folder: pathlib.Path) -> None:
         while not existing.exists():
             existing = existing.parent
     except OSError as error:  # a name too long, a file where a folder should be
-        raise _unwritable(folder, error.strerror) from None
+        raise _unwritable(folder, reason_of(error)) from None
     if not existing.is_dir():
         raise _unwritable(folder, f"{str(existing)!r} is a file")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise _unwritable(folder, f"{str(existing)!r} is read-only for this user")
 
 
-def _unwritable(folder: pathlib.Path, why: str | None) -> UserError:
+def _unwritable(folder: pathlib.Path, why: str) -> UserError:
     return UserError(
         f"workdir {str(folder)!r} cannot be written: {why}; expected a folder that "
         "this user can write, with space left"
@@ -50,7 +50,7 @@ def open_workdir(path: str | os.PathLike[str]) -> pathlib.Path:
             probe.write(b"\0" * 4096)
             probe.flush()
     except OSError as error:
-        raise _unwritable(folder, error.strerror) from None
+        raise _unwritable(folder, reason_of(error)) from None
     return folder
 
 
@@ -64,7 +64,7 @@ def lock_workdir(folder: pathlib.Path) -> Iterator[None]:
     try:
         lock = open(folder / ".lock", "w")
     except OSError as error:
-        raise _unwritable(folder, error.strerror) from None
+        raise _unwritable(folder, reason_of(error)) from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -15,7 +15,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from layernas_tf.core.errors import UserError
+from layernas_tf.core.errors import UserError, reason_of
 from layernas_tf.space.budget import LATENCY
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Layer, Metric, Option, State
@@ -91,7 +91,7 @@ def read_table(path: str) -> LatencyTable:
         content = pathlib.Path(path).read_bytes()
     except OSError as error:
         raise UserError(
-            f"latency table {path!r} cannot be read: {error.strerror}"
+            f"latency table {path!r} cannot be read: {reason_of(error)}"
         ) from None
     try:
         data = json.loads(content)

@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 
-from layernas_tf.core.errors import UserError
+from layernas_tf.core.errors import UserError, describe
 from layernas_tf.datasets.split import Dataset
 from layernas_tf.evaluators.base import Evaluation, TrialFailure
 from layernas_tf.space.candidate import Candidate
@@ -171,10 +171,7 @@ def _reason(error: Exception) -> str:
         "ResourceExhaustedError"
     ):
         return f"out of memory ({type(error).__name__})"
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return (
-        f"{type(error).__name__}: {lines[0].strip()[:300] if lines else 'no message'}"
-    )
+    return describe(error)
 
 
 def _release_memory() -> None:

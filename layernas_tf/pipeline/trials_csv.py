@@ -12,7 +12,7 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from layernas_tf.core.errors import UserError
+from layernas_tf.core.errors import UserError, reason_of
 from layernas_tf.core.files import write_text
 from layernas_tf.space.budget import Budget, inside
 from layernas_tf.space.search_space import SearchSpace
@@ -56,7 +56,7 @@ class TrialsCsv:
                 file.write(_lines(rows if file.tell() else [self._header, *rows]))
         except OSError as error:
             raise UserError(
-                f"{str(self._path)!r} cannot be written: {error.strerror}; the trial "
+                f"{str(self._path)!r} cannot be written: {reason_of(error)}; the trial "
                 "is in the study, run the same command again to continue"
             ) from None
 

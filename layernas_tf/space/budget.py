@@ -7,6 +7,8 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from layernas_tf.core.errors import UserError
 from layernas_tf.space.search_space import SearchSpace
 
@@ -52,6 +54,10 @@ class Budget:
         """`high`, plus the last digits in which sums of fractions differ by order."""
         return self.high * (1 + _ROUNDING)
 
+    def excess(self, cost: float) -> float:
+        """How far a cost is outside, in the metric's unit; 0 or less is inside."""
+        return max(cost - self.upper, self.lower - cost)
+
     def holds(self, costs: Mapping[str, float]) -> bool:
         """Whether an architecture of these costs is inside."""
         return self.lower <= costs[self.metric] <= self.upper
@@ -63,8 +69,27 @@ class Budget:
 
 
 def inside(budgets: Sequence[Budget], costs: Mapping[str, float]) -> bool:
-    """Whether the costs are within every budget."""
+    """Whether an architecture of these costs is inside every budget."""
     return all(budget.holds(costs) for budget in budgets)
+
+
+def rows_inside(
+    budgets: Sequence[Budget], costs: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """For many architectures, whether each one is inside every budget.
+
+    Args:
+      budgets: All must hold.
+      costs: By metric, float array `(N,)`, as `Chain.costs` returns.
+
+    Returns:
+      Boolean array `(N,)`.
+    """
+    result = np.ones(len(next(iter(costs.values()))), bool)
+    for budget in budgets:
+        cost = costs[budget.metric]
+        result &= (budget.lower <= cost) & (cost <= budget.upper)
+    return result
 
 
 def format_cost(value: float) -> str:

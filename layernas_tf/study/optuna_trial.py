@@ -121,8 +121,7 @@ def constraints(
     """By metric, how far costs are outside its budgets: 0 or less is inside."""
     outside: dict[str, float] = {}
     for budget in budgets:
-        cost = costs[budget.metric]
-        excess = max(cost - budget.upper, budget.lower - cost)
+        excess = budget.excess(costs[budget.metric])
         outside[budget.metric] = max(excess, outside.get(budget.metric, -math.inf))
     return outside
 

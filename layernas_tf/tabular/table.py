@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from layernas_tf.core.errors import UserError
-from layernas_tf.space.budget import Budget
+from layernas_tf.space.budget import Budget, rows_inside
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture
 
@@ -110,11 +110,7 @@ class ArrayTable:
 
     def best(self, budgets: Sequence[Budget] = ()) -> Row:
         """The row of the best `valid` inside all budgets; the first of equals."""
-        inside = ~np.isnan(self.valid)
-        costs = self.costs
-        for budget in budgets:
-            cost = costs[budget.metric]
-            inside &= (budget.low <= cost) & (cost <= budget.high)
+        inside = rows_inside(budgets, self.costs) & ~np.isnan(self.valid)
         if not inside.any():
             limits = " and ".join(map(str, budgets)) or "no budget"
             raise UserError(

@@ -103,6 +103,18 @@ class Recipe:
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
+def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
+    """The recipe for other epochs, with the warm-up at the same share of them.
+
+    Raises:
+      UserError: The epochs are fewer than one.
+    """
+    if epochs < 1:
+        raise UserError(f"recipe: epochs must be at least 1, got {epochs}")
+    warmup = recipe.warmup_epochs * epochs / recipe.epochs
+    return dataclasses.replace(recipe, epochs=epochs, warmup_epochs=warmup)
+
+
 def default_recipe(dataset: Dataset, *, proxy: bool) -> Recipe:
     """A recipe that suits the size of a data set.
 

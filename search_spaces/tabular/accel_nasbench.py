@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from layernas_tf.core.errors import UserError
-from layernas_tf.space.budget import Budget
+from layernas_tf.space.budget import Budget, rows_inside
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture, Option
 from layernas_tf.tabular.table import Row
@@ -30,6 +30,7 @@ from search_spaces.tabular.accel_surrogate import (
     fit_accuracy,
     fit_sum,
 )
+from search_spaces.tabular.readers import unreadable
 from search_spaces.tabular.signal_noise import standard_normal
 
 TRAINING_DEVIATION = 0.31
@@ -155,10 +156,7 @@ def read_accel_rows(path: str) -> AccelRows:
                 architectures.append(architecture)
                 values.append(numbers)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(
-            f"{path}: cannot be read ({reason}), expected a CSV file"
-        ) from None
+        raise unreadable(path, "a CSV file", error) from None
     if len(architectures) < 1000:
         raise UserError(
             f"{path}: expected 1,000 rows or more to fit the surrogates to, got "
@@ -233,10 +231,7 @@ def _exchange(
             for i, j in rng.permutation(pairs):
                 batch = _exchanges(space, current, int(i), int(j))
                 errors = surrogate.log_error(batch)
-                costs = space.chain.costs(batch)
-                for budget in budgets:
-                    cost = costs[budget.metric]
-                    errors[(cost > budget.upper) | (cost < budget.lower)] = np.inf
+                errors[~rows_inside(budgets, space.chain.costs(batch))] = np.inf
                 index = int(errors.argmin())
                 if errors[index] < value - 1e-12:
                     current, value, improved = batch[index], float(errors[index]), True

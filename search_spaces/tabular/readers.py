@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from layernas_tf.core.errors import UserError
+from layernas_tf.core.errors import UserError, reason_of
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture
 from layernas_tf.tabular.table import ArrayTable, all_architectures
@@ -147,5 +147,6 @@ def check_cost(path: str, name: str, label: str, found: float, own: float) -> No
 
 def unreadable(path: str, expected: str, error: Exception) -> UserError:
     """The error for a file that cannot be read, with the reason in a word."""
-    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return UserError(f"{path}: cannot be read ({reason}), expected {expected}")
+    return UserError(
+        f"{path}: cannot be read ({reason_of(error)}), expected {expected}"
+    )

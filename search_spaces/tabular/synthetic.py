@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from layernas_tf.core.errors import UserError
-from layernas_tf.space.budget import Budget
+from layernas_tf.space.budget import Budget, rows_inside
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture, Layer, Metric, Option, State
 from layernas_tf.tabular.table import Row, all_architectures
@@ -78,9 +78,7 @@ class SyntheticTable:
         Raises:
           UserError: None is inside, or a noisy table is too large to compare all.
         """
-        low = max((budget.low for budget in budgets), default=0.0)
-        high = min((budget.high for budget in budgets), default=math.inf)
-        best = self._enumerated(low, high) if self.noise else self._solved(low, high)
+        best = self._enumerated(budgets) if self.noise else self._solved(budgets)
         if best is None:
             raise UserError(
                 f"synthetic table {self.dataset}: no architecture is inside "
@@ -88,21 +86,20 @@ class SyntheticTable:
             )
         return self.query(best)
 
-    def _enumerated(self, low: float, high: float) -> Architecture | None:
+    def _enumerated(self, budgets: Sequence[Budget]) -> Architecture | None:
         if self.space.size > ENUMERABLE:
             raise UserError(
                 f"synthetic table {self.dataset}: its best is known for noise=0 or up "
                 f"to {ENUMERABLE:,} architectures, it has {self.space.size:,} and noise"
             )
         architectures = all_architectures(self.space)
-        cost = self.space.chain.costs(architectures)[self.metric]
-        inside = (low <= cost) & (cost <= high)
+        inside = rows_inside(budgets, self.space.chain.costs(architectures))
         if not inside.any():
             return None
         valid = np.where(inside, self.rewards(architectures)[0], -np.inf)
         return tuple(architectures[int(np.argmax(valid))].tolist())
 
-    def _solved(self, low: float, high: float) -> Architecture | None:
+    def _solved(self, budgets: Sequence[Budget]) -> Architecture | None:
         costs = _costs(self.space)
         count, options = costs.shape
         totals = np.arange(int(costs.max(axis=1).sum()) + 1)
@@ -118,7 +115,7 @@ class SyntheticTable:
                 value[option, cost:] = (
                     reached[option, : len(totals) - cost] + self.unary[layer, option]
                 )
-        value[:, (totals < low) | (totals > high)] = -np.inf
+        value[:, ~rows_inside(budgets, {self.metric: totals})] = -np.inf
         option, total = np.unravel_index(int(value.argmax()), value.shape)
         if value[option, total] == -np.inf:
             return None
