@@ -18,5 +18,5 @@ def features(candidate, space):
     pixels = space.start.height * space.start.width
     return sum(
         math.log2(1 + step.after.channels) * step.after.height * step.after.width
-        for step in space.walk(candidate.architecture)
+        for step in space.steps(candidate.architecture)
     ) / (pixels * len(space.layers))

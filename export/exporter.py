@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class ExportedFile:
+class TfliteFile:
     """A .tflite file, how it compares with its Keras model, and how fast it is.
 
     Attributes:
@@ -77,7 +77,7 @@ def export_winner(
     runtime: str = "auto",
     latency_runs: int = 100,
     qat: Qat | None = None,
-) -> list[ExportedFile]:
+) -> list[TfliteFile]:
     """Writes `model_FORMAT.tflite` into a folder, checks each file and times it.
 
     Integer ranges come from training images, never from test images; accuracy and
@@ -114,17 +114,17 @@ def export_winner(
         raise UserError(
             f"representative images: expected 1 or more, got {representative_images}"
         )
-    calibration = None
+    representative = None
     plain = [name for name in formats if name != QAT_INT8]
     if any(FORMATS[name].integer for name in plain):
-        calibration = _draw(dataset.train, representative_images)
+        representative = _draw(dataset.train, representative_images)
     paths = {name: os.path.join(out_dir, f"model_{name}.tflite") for name in formats}
     labels = dataset.class_names
     if plain:
         convert_all(
             model,
             {name: paths[name] for name in plain},
-            representative_images=calibration,
+            representative_images=representative,
             input_type=input_type,
             labels=labels,
             frame=dataset.frame,
@@ -144,7 +144,7 @@ def export_winner(
     ]
 
 
-def print_table(files: Sequence[ExportedFile]) -> None:
+def print_table(files: Sequence[TfliteFile]) -> None:
     """Prints exported files with their figures, at least one."""
     from rich.console import Console
     from rich.table import Table
@@ -205,10 +205,10 @@ def _measure(
     test: Split,
     runtime: str,
     latency_runs: int,
-) -> ExportedFile:
+) -> TfliteFile:
     checked = verify(path, reference, test, runtime=runtime)
     latency = host_latency(path, runtime=runtime, runs=latency_runs)
-    return ExportedFile(
+    return TfliteFile(
         format=name,
         path=path,
         file_bytes=checked.file_bytes,

@@ -89,7 +89,7 @@ def cost_table(space: SearchSpace) -> Table:
 
 def layer_table(space: SearchSpace, architecture: Architecture) -> Table:
     """One architecture, layer by layer, with what each layer offers."""
-    steps = list(space.walk(architecture))
+    steps = list(space.steps(architecture))
     metrics = [
         metric
         for metric in space.metrics

@@ -17,7 +17,7 @@ class ChainTest(absltest.TestCase):
         architectures = everything(space)
         costs = space.chain.costs(architectures)
         for row in range(0, len(architectures), 7):
-            steps = list(space.walk(tuple(architectures[row].tolist())))
+            steps = list(space.steps(tuple(architectures[row].tolist())))
             for metric in space.metrics:
                 join = sum if metric.kind == "sum" else max
                 one = join(step.costs[metric.name] for step in steps)

@@ -53,7 +53,7 @@ class DescribeTest(absltest.TestCase):
         space = mobilenet_v3_small(resolution=32, classes=10)
         output = finished.stdout
         self.assertIn(f"{space.size:,} architectures", output)
-        for step in space.walk(space.default):
+        for step in space.steps(space.default):
             row = _row(output, step.layer.name)
             self.assertEqual(row[1], step.option.label)
             after = step.after

@@ -109,7 +109,7 @@ class MacroBenchTest(parameterized.TestCase):
 
     def test_identity_of_stride_one_is_free_and_changes_nothing(self):
         space = nas_bench_macro()
-        steps = list(space.walk((1, 0, 1, 0, 0, 1, 0, 1)))
+        steps = list(space.steps((1, 0, 1, 0, 0, 1, 0, 1)))
         for index in (1, 3, 4, 6):
             self.assertEqual(steps[index].after, steps[index].before)
             self.assertEqual(set(steps[index].costs.values()), {0})

@@ -93,7 +93,7 @@ class MobileNetSpacesTest(parameterized.TestCase):
             for layer in space.layers
         )
         count = 0
-        for step in space.walk(dropped):
+        for step in space.steps(dropped):
             if step.option.get("drop"):
                 count += 1
                 self.assertEqual(step.before, step.after)
@@ -104,7 +104,7 @@ class MobileNetSpacesTest(parameterized.TestCase):
     def test_filters_of_a_stage_hold_through_it(self, name):
         space = get_space(name)
         for architecture in architectures(space, 20).tolist():
-            for step in list(space.walk(architecture))[1:-1]:
+            for step in list(space.steps(architecture))[1:-1]:
                 filters = step.option.get("filters", step.before.channels)
                 self.assertEqual(step.after.channels, filters)
 
@@ -136,7 +136,7 @@ class MobileNetSpacesTest(parameterized.TestCase):
     def test_stem_keeps_the_resolution_of_small_images(self, resolution, stride):
         space = get_space("mobilenet_v3_small", resolution=resolution)
         self.assertEqual(space.arguments["stem_stride"], stride)
-        after = next(space.walk(space.default)).after
+        after = next(space.steps(space.default)).after
         self.assertEqual(after.height, -(-resolution // stride))
 
     def test_stem_stride_by_hand(self):

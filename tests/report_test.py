@@ -19,7 +19,7 @@ from layernas_tf.report import (
     ExportedFile,
     LayerEffects,
     MemorialCell,
-    MemorialTable,
+    MemorialSnapshot,
     ReportData,
     ReportTrial,
     TrainedNetwork,
@@ -151,7 +151,7 @@ def _search() -> ReportData:
                 test_accuracy=0.921,
             ),
         ),
-        memorial=MemorialTable("madds", rows),
+        memorial=MemorialSnapshot("madds", rows),
         effects=tuple(
             LayerEffects(space.layers[i].name, tuple(effects[i]))
             for i in space.searched_layers
@@ -278,7 +278,7 @@ class ReportTest(absltest.TestCase):
         data = _search()
         text = report_html(data)
         page = _Page(text)
-        walks = zip(data.space.walk(data.winner), data.space.walk(data.space.default))
+        walks = zip(data.space.steps(data.winner), data.space.steps(data.space.default))
 
         for mine, other in walks:
             row = page.row(mine.layer.name)

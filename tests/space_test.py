@@ -33,7 +33,7 @@ class SpaceTest(absltest.TestCase):
         self.assertEqual(costs, {"madds": 3 * 8 + 8 * 24 + 24 * 16, "peak": 24})
 
     def test_walk_hands_the_state_on(self):
-        steps = list(_space().walk((0, 2, 1)))
+        steps = list(_space().steps((0, 2, 1)))
         self.assertEqual([s.before.channels for s in steps], [3, 8, 24])
         self.assertEqual([s.after.channels for s in steps], [8, 24, 16])
 

@@ -31,7 +31,7 @@ _MOST_CONTEXTS = 8
 
 
 @dataclasses.dataclass(frozen=True)
-class LayerEffects:
+class LayerFeatures:
     """The features of one layer.
 
     A node is what the past leaves behind: the chain's state, and the option before
@@ -66,7 +66,7 @@ class Effects:
         nodes: list[tuple[int, int | None]] = [(0, None)]
         before: np.ndarray | None = None
         scales = _attribute_scales(space)
-        self.layers: list[LayerEffects] = []
+        self.layers: list[LayerFeatures] = []
         for i, layer in enumerate(space.layers):
             own = _option_features(layer, scales)
             values = _ordinals(layer, scales)
@@ -97,7 +97,7 @@ class Effects:
                     node = int(chain.next_state[i][state, o]), o if few else None
                     next_node[n, o] = following.setdefault(node, len(following))
             self.layers.append(
-                LayerEffects(
+                LayerFeatures(
                     np.array([self._index[key] for key in kept], np.int64),
                     np.stack(list(kept.values()), -1)
                     if kept

@@ -19,7 +19,7 @@ from layernas_tf.report import (
     ExportedFile,
     LayerEffects,
     MemorialCell,
-    MemorialTable,
+    MemorialSnapshot,
     ReportData,
     ReportTrial,
     TrainedNetwork,
@@ -234,7 +234,7 @@ def _trained(study: Study, finals: Finals) -> tuple[TrainedNetwork, ...]:
     return tuple(networks)
 
 
-def memorial(study: Study) -> MemorialTable | None:
+def memorial(study: Study) -> MemorialSnapshot | None:
     """LayerNAS' memorial table; of other algorithms, the one that their trials fill."""
     space, algorithm = study.space, study.algorithm
     if isinstance(algorithm, LayerNAS):
@@ -257,7 +257,7 @@ def memorial(study: Study) -> MemorialTable | None:
             )
             for bucket, entries in sorted(table.kept[depth].items())
         }
-    return MemorialTable(table.metric, rows)
+    return MemorialSnapshot(table.metric, rows)
 
 
 def effects(study: Study) -> tuple[LayerEffects, ...]:

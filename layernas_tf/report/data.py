@@ -54,7 +54,7 @@ class MemorialCell:
 
 
 @dataclasses.dataclass(frozen=True)
-class MemorialTable:
+class MemorialSnapshot:
     """LayerNAS' memorial table.
 
     Attributes:
@@ -172,7 +172,7 @@ class ReportData:
     trained: tuple[TrainedNetwork, ...] = ()
     winner_name: str = "winner"
     default_name: str = "default"
-    memorial: MemorialTable | None = None
+    memorial: MemorialSnapshot | None = None
     effects: tuple[LayerEffects, ...] = ()
     files: tuple[ExportedFile, ...] = ()
     config: Mapping[str, object] = dataclasses.field(default_factory=dict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from layernas_tf.report.data import MemorialTable, ReportData
+from layernas_tf.report.data import MemorialSnapshot, ReportData
 from layernas_tf.report.style import ORANGE, Figure, layout, reward_title, scaled, tame
 from layernas_tf.report.wording import (
     axis_title,
@@ -29,7 +29,7 @@ GRADIENT = f"linear-gradient(90deg,{','.join(colour for _, colour in _DIVERGING)
 """The scale of the effects' heat maps, for a style sheet."""
 
 
-def memorial_figure(data: ReportData, table: MemorialTable) -> Figure:
+def memorial_figure(data: ReportData, table: MemorialSnapshot) -> Figure:
     """The memorial table: a row per layer, a column per cost bucket."""
     metric = metric_of(data.space, table.metric)
     filled = {bucket for row in table.rows.values() for bucket in row}
@@ -116,7 +116,7 @@ def _cell_text(cell, metric, data: ReportData) -> str:
     return "<br>".join(map(tame, lines))
 
 
-def _bucket_ticks(table: MemorialTable, columns, metric) -> list[str]:
+def _bucket_ticks(table: MemorialSnapshot, columns, metric) -> list[str]:
     """The buckets' lower costs; none unless one grid fits the cells of all layers."""
     cells = [(b, cell) for row in table.rows.values() for b, cell in row.items()]
     first, origin = cells[0]

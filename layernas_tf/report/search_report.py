@@ -6,7 +6,7 @@ import os
 
 from layernas_tf.core.files import write_text
 from layernas_tf.report import tables
-from layernas_tf.report.data import MemorialTable, ReportData
+from layernas_tf.report.data import MemorialSnapshot, ReportData
 from layernas_tf.report.dataset import dataset_section
 from layernas_tf.report.effects import effects_html
 from layernas_tf.report.figures import DRAWN, completed, cost_figure, trials_figure
@@ -142,7 +142,7 @@ def _table_sections(data: ReportData) -> list[Section]:
     return sections
 
 
-def _memorial(data: ReportData, memorial: MemorialTable) -> Section:
+def _memorial(data: ReportData, memorial: MemorialSnapshot) -> Section:
     title = metric_title(metric_of(data.space, memorial.metric))
     height = 130 + 26 * len(memorial.rows)
     return Section(

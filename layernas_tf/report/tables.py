@@ -118,7 +118,7 @@ def files_table(data: ReportData) -> str:
 def layer_table(data: ReportData, winner: Architecture) -> str:
     """The winner's layers beside the default's; words that differ are marked."""
     space = data.space
-    ours, theirs = list(space.walk(winner)), list(space.walk(space.default))
+    ours, theirs = list(space.steps(winner)), list(space.steps(space.default))
     metrics = [m for m in space.metrics if m.name in ("madds", "params")]
     metrics = metrics or list(space.metrics)
     top = {

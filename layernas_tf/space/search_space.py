@@ -26,7 +26,7 @@ from layernas_tf.space.types import (
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One layer of one architecture, as `SearchSpace.walk` yields it."""
+    """One layer of one architecture, as `SearchSpace.steps` yields it."""
 
     layer: Layer
     option: Option
@@ -130,7 +130,7 @@ class SearchSpace:
                 )
         return tuple(architecture)
 
-    def walk(self, architecture: Architecture) -> Iterator[Step]:
+    def steps(self, architecture: Architecture) -> Iterator[Step]:
         """Yields the layers of one architecture in order, with states and costs."""
         state = self.start
         for layer, index in zip(self.layers, architecture, strict=True):

@@ -160,7 +160,7 @@ def shared_layers(space: SearchSpace, one: Architecture, other: Architecture) ->
     """
     return sum(
         a.option == b.option and a.before == b.before
-        for a, b in zip(space.walk(one), space.walk(other), strict=True)
+        for a, b in zip(space.steps(one), space.steps(other), strict=True)
     )
 
 
