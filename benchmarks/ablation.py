@@ -21,7 +21,8 @@ from absl import flags
 
 from benchmarks.published_tables import CHECKPOINTS, TABLES, PublishedTable
 from layernas_tf.algorithms.registry import make_algorithm
-from layernas_tf.comparison.compare import budget_of, load
+from layernas_tf.compare import load
+from layernas_tf.comparison.compare import budget_of
 from layernas_tf.core.app import run_main
 from layernas_tf.space.completions import BudgetedChain
 from layernas_tf.space.types import Architecture

@@ -24,7 +24,8 @@ import numpy as np
 from absl import flags
 
 from layernas_tf.algorithms.reward_shaping import RewardShape
-from layernas_tf.comparison.compare import budget_of, compare, load, parse_algorithms
+from layernas_tf.compare import load
+from layernas_tf.comparison.compare import budget_of, compare, parse_algorithms
 from layernas_tf.comparison.curves import Curves, paired_tests, standing
 from layernas_tf.comparison.multiple_tests import holm
 from layernas_tf.comparison.runs import Job, Setting, read_run

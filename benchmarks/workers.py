@@ -28,6 +28,7 @@ from benchmarks.table_search import EVALUATIONS, make_evaluator, open_table_stud
 from layernas_tf.core.app import run_main
 from layernas_tf.pipeline.config import SearchConfig
 from layernas_tf.pipeline.evaluation import evaluator_of_process, make_executor
+from layernas_tf.pipeline.inputs import Inputs
 from layernas_tf.pipeline.loop import search
 from layernas_tf.pipeline.task import Task, load_task
 from layernas_tf.pipeline.trials_csv import TrialsCsv
@@ -37,6 +38,7 @@ from layernas_tf.study.study import Study, open_study
 from layernas_tf.workers.child_process import ChildProcess
 from layernas_tf.workers.executor import Executor, InProcess, Outcome, evaluate
 from layernas_tf.workers.ray_workers import RayWorkers, Resources
+from search_spaces.registry import check_name, get_space
 
 SLEEP = 0.05
 """Seconds of a trial that measures an executor."""
@@ -119,8 +121,9 @@ def trainings(executor: Executor, task: Task, trials: int) -> tuple[float, float
 def compare_trainings(trials: int) -> None:
     """Prints searches of the digits with one worker and with two."""
     config = SearchConfig(trials=trials, algorithm="random", cpus_per_trial=1.0)
-    task = load_task(config)
-    make = functools.partial(evaluator_of_process, config, pathlib.Path())
+    inputs = Inputs(get_space, check_name)
+    task = load_task(config, inputs)
+    make = functools.partial(evaluator_of_process, config, inputs, pathlib.Path())
     made = {
         "one worker on both cores (the default)": lambda: make_executor(
             task, pathlib.Path(), print

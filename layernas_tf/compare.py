@@ -18,14 +18,17 @@ import sys
 from collections.abc import Sequence
 
 from absl import flags
+from rich.console import Console
 
 from layernas_tf.algorithms.registry import NAMES
 from layernas_tf.algorithms.reward_shaping import KINDS, RewardShape
-from layernas_tf.comparison.compare import compare, load, parse_algorithms
+from layernas_tf.comparison.compare import compare, parse_algorithms
 from layernas_tf.comparison.curves import Standing
 from layernas_tf.comparison.runs import Setting
 from layernas_tf.core.app import run_main
 from layernas_tf.core.errors import UserError
+from layernas_tf.tabular.table import Table
+from search_spaces.tabular.load import load_table
 
 DEFAULT_ALGORITHMS = (
     "layernas_bayes,layernas,layernas_layerwise,random,regularized_evolution,"
@@ -33,8 +36,17 @@ DEFAULT_ALGORITHMS = (
 )
 
 
+def load(setting: Setting) -> Table:
+    """Loads the table of a setting."""
+    return load_table(
+        setting.benchmark,
+        setting.table or None,
+        setting.dataset or None,
+        signal_hp=setting.signal_hp,
+    )
+
+
 def _print_standings(standings: Sequence[Standing], out: str) -> None:
-    from rich.console import Console
     from rich.table import Table as TerminalTable
 
     shown = TerminalTable(box=None, header_style="bold")
@@ -143,8 +155,10 @@ def main(argv: Sequence[str]) -> None:
         parse_algorithms(given.algorithms, given.runs, given.trials),
         given.out,
         given.processes,
-        targets,
-        shlex.join(["python", "-m", "layernas_tf.compare", *argv_of(sys.argv)]),
+        load=load,
+        targets=targets,
+        command=shlex.join(["python", "-m", "layernas_tf.compare", *argv_of(sys.argv)]),
+        console=Console(stderr=True),
     )
     _print_standings(standings, given.out)
 

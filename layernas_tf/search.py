@@ -14,16 +14,27 @@ from collections.abc import Sequence
 from absl import flags
 from rich.console import Console
 
-from layernas_tf.core.app import run_main
+from export.exporter import export_winner
+from layernas_tf.core import app
 from layernas_tf.core.errors import UserError
-from layernas_tf.pipeline import config as configuration
+from layernas_tf.pipeline import run as pipeline
+from layernas_tf.pipeline.config import SearchConfig
 from layernas_tf.pipeline.evaluation import prepare_libraries
-from layernas_tf.pipeline.run import run
+from layernas_tf.pipeline.inputs import Inputs
+from search_spaces.registry import check_name, get_space
+
+
+def run(
+    config: SearchConfig, workdir: str, console: Console
+) -> pipeline.FinishedSearch:
+    """The search of a configuration; see `layernas_tf.pipeline.run.run`."""
+    inputs = Inputs(get_space, check_name)
+    return pipeline.run(config, workdir, console, inputs, export_winner)
 
 
 def define_flags() -> None:
     """Defines the binary's flags: not at import, as tests import this module."""
-    configuration.define_flags()
+    app.define_flags(SearchConfig)
     flags.DEFINE_string("workdir", os.path.join("runs", "search"), "Folder of results.")
 
 
@@ -31,7 +42,8 @@ def main(argv: Sequence[str]) -> None:
     """Runs the binary."""
     del argv
     prepare_libraries()
-    config = configuration.from_flags(flags.FLAGS)
+    config = app.from_flags(SearchConfig, flags.FLAGS)
+    config.check()
     try:
         run(config, flags.FLAGS.workdir, Console(highlight=False))
     except OSError as error:
@@ -44,4 +56,4 @@ def main(argv: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     define_flags()
-    run_main(main)
+    app.run_main(main)

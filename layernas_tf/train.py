@@ -10,24 +10,21 @@ was finished.
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from layernas_tf.core.app import run_main
 from layernas_tf.core.errors import UserError
-from layernas_tf.core.files import write_json
 from layernas_tf.core.workdir import lock_workdir, open_workdir
 from layernas_tf.datasets.augment import AUGMENTATIONS
 from layernas_tf.datasets.frame import FITS
-from layernas_tf.training.recipe import OPTIMIZERS, SCHEDULES, Recipe
+from layernas_tf.training.recipe import OPTIMIZERS, SCHEDULES, Recipe, with_epochs
 
 if TYPE_CHECKING:
-    from layernas_tf.space.search_space import SearchSpace
-    from layernas_tf.space.types import Architecture
+    pass
 
 _ARCHITECTURE = flags.DEFINE_string(
     "architecture", None, "File that a search wrote: winner/architecture.json."
@@ -91,91 +88,40 @@ def main(argv: Sequence[str]) -> None:
     space, architecture = load_architecture(
         _ARCHITECTURE.value, _SPACE.value or "", dropout=_DROPOUT.value
     )
-    workdir = open_workdir(_WORKDIR.value)
-    with lock_workdir(workdir):
-        metrics = train_architecture(space, architecture, workdir)
-    print(
-        f"valid accuracy {metrics['valid_accuracy']:.4f}, test accuracy "
-        f"{metrics['test_accuracy']:.4f}; {workdir / 'model.keras'}"
-    )
-
-
-def train_architecture(
-    space: SearchSpace, architecture: Architecture, workdir: pathlib.Path
-) -> dict[str, Any]:
-    """Trains the architecture by the flags; returns what is in `metrics.json`."""
-    import keras
-
     from layernas_tf.datasets import load_dataset
-    from layernas_tf.training.checkpoint import Checkpoint
     from layernas_tf.training.devices import all_devices
-    from layernas_tf.training.train import (
-        default_recipe,
-        evaluate_model,
-        precision,
-        save_model,
-        train_model,
-    )
+    from layernas_tf.training.full_training import train_fully
+    from layernas_tf.training.recipe import default_recipe
 
-    with all_devices(_TPU.value) as devices:
+    workdir = open_workdir(_WORKDIR.value)
+    with lock_workdir(workdir), all_devices(_TPU.value) as devices:
         dataset = load_dataset(
             _DATASET.value,
             resolution=(space.start.height, space.start.width),
             channels=space.start.channels,
-            fit=_FIT.value,
-            skip_unreadable=_SKIP_UNREADABLE.value,
             valid_fraction=_VALID_FRACTION.value,
             seed=_SEED.value,
         )
-        recipe = with_flags(default_recipe(dataset, proxy=False))
-        about = {
-            "space": space.name,
-            "arguments": dict(space.arguments),
-            "architecture": list(architecture),
-            "dataset": dataset.name,
-            "fit": _FIT.value,
-            "valid_fraction": _VALID_FRACTION.value,
-            "recipe": dataclasses.asdict(recipe),
-            "seed": _SEED.value,
-        }
-        checkpoint = Checkpoint(workdir / "checkpoint.npz", about)
-        keras.utils.set_random_seed(_SEED.value)
-        with precision(recipe):
-            model = space.build(architecture)
-        result = train_model(
-            model,
+        trained = train_fully(
+            space,
+            architecture,
             dataset,
-            recipe,
+            with_flags(default_recipe(dataset, proxy=False)),
+            workdir,
             seed=_SEED.value,
-            callbacks=[
-                keras.callbacks.TensorBoard(workdir / "tensorboard", write_graph=False)
-            ],
-            checkpoint=checkpoint,
+            facts={"valid_fraction": _VALID_FRACTION.value, "devices": devices},
         )
-        test = evaluate_model(model, dataset.test)
-        save_model(model, workdir / "model.keras")
-    metrics = {
-        "valid_accuracy": result.valid_accuracy,
-        "valid_loss": result.valid_loss,
-        "test_accuracy": test.accuracy,
-        "test_loss": test.loss,
-        "train_loss": result.train_loss,
-        "train_seconds": result.train_seconds,
-        "devices": devices,
-        "costs": space.costs(architecture),
-        **about,
-    }
-    write_json(workdir / "metrics.json", metrics)
-    checkpoint.path.unlink(missing_ok=True)
-    return metrics
+    print(
+        f"valid accuracy {trained.valid_accuracy:.4f}, test accuracy "
+        f"{trained.test_accuracy:.4f}; {trained.path}"
+    )
 
 
 def with_flags(recipe: Recipe) -> Recipe:
     """The recipe with what the flags say in place of the defaults."""
     given = {flag.name: flag.value for flag in _RECIPE if flag.value is not None}
-    if given.get("epochs", 0) > 0 and "warmup_epochs" not in given:
-        share = recipe.warmup_epochs / recipe.epochs
-        given["warmup_epochs"] = share * given["epochs"]
+    if "epochs" in given:
+        recipe = with_epochs(recipe, given.pop("epochs"))
     return dataclasses.replace(recipe, mixed_precision=_MIXED_PRECISION.value, **given)
 
 

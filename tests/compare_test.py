@@ -222,17 +222,21 @@ class RunsTest(parameterized.TestCase):
                 "ppo": Plan(2, 60),
                 "layernas_bayes": Plan(2, 40),
             }
-            compare.compare(_setting(), plans, out, processes)
+            compare.compare(_setting(), plans, out, processes, load=compare.load)
             texts.append(pathlib.Path(out, "curves.csv").read_bytes())
         self.assertEqual(texts[0], texts[1])
 
     def test_more_runs_and_algorithms_are_added_to_what_is_there(self):
         out = _folder(self)
-        compare.compare(_setting(), {"random": Plan(1, 30)}, out, 1)
+        compare.compare(_setting(), {"random": Plan(1, 30)}, out, 1, load=compare.load)
         path = pathlib.Path(out, "runs", "random-0000.csv")
         stamp = path.stat().st_mtime_ns
         standings = compare.compare(
-            _setting(), {"random": Plan(2, 20), "ppo": Plan(1, 30)}, out, 1
+            _setting(),
+            {"random": Plan(2, 20), "ppo": Plan(1, 30)},
+            out,
+            1,
+            load=compare.load,
         )
         self.assertEqual([s.algorithm for s in standings], ["random", "ppo"])
         self.assertEqual([s.runs for s in standings], [2, 1])
@@ -241,7 +245,9 @@ class RunsTest(parameterized.TestCase):
 
     def test_run_files_hold_the_run_to_the_last_digit(self):
         out = _folder(self)
-        compare.compare(_setting(seed=5), {"random": Plan(2, 30)}, out, 2)
+        compare.compare(
+            _setting(seed=5), {"random": Plan(2, 30)}, out, 2, load=compare.load
+        )
         table = parse_synthetic(_DATASET)
         budgets = [parse_budget("cost<=50%", table.space)]
         expected = run_algorithm("random", table, budgets, 30, 6)
@@ -379,11 +385,15 @@ class ParsingTest(absltest.TestCase):
         if importlib.util.find_spec("torch") is None:
             with self.assertRaisesRegex(UserError, "'gp'.*needs PyTorch"):
                 compare.compare(
-                    _setting(), {"random": Plan(1, 30), "gp": Plan(1, 12)}, out, 1
+                    _setting(),
+                    {"random": Plan(1, 30), "gp": Plan(1, 12)},
+                    out,
+                    1,
+                    load=compare.load,
                 )
             self.assertEmpty(os.listdir(out))
         else:
-            compare.compare(_setting(), {"gp": Plan(1, 12)}, out, 1)
+            compare.compare(_setting(), {"gp": Plan(1, 12)}, out, 1, load=compare.load)
             self.assertIsNotNone(read_run(out, Job("gp", 0, 12)))
 
 

@@ -15,19 +15,19 @@ _STORAGE = "postgresql://me:secret@db.example:5432/nas"
 
 class ConfigTest(parameterized.TestCase):
     @parameterized.parameters(
-        ({"workers": 0}, "--workers: expected at least 1, got 0"),
-        ({"trial_retries": -1}, "--trial_retries: expected at least 0"),
-        ({"trial_timeout": 0.0}, "--trial_timeout: expected more than 0, got 0"),
-        ({"trial_timeout": 1e9}, r"--trial_timeout: expected at most 1e\+06 seconds"),
+        ({"workers": 0}, "`workers`: expected at least 1, got 0"),
+        ({"trial_retries": -1}, "`trial_retries`: expected at least 0"),
+        ({"trial_timeout": 0.0}, "`trial_timeout`: expected more than 0, got 0"),
+        ({"trial_timeout": 1e9}, r"`trial_timeout`: expected at most 1e\+06 seconds"),
         (
             {"trial_timeout": 9.0, "trials_per_process": 0},
-            "--trial_timeout: expected --trials_per_process above 0",
+            "`trial_timeout`: expected `trials_per_process` above 0",
         ),
-        ({"cpus_per_trial": float("inf")}, "--cpus_per_trial: expected more than 0"),
+        ({"cpus_per_trial": float("inf")}, "`cpus_per_trial`: expected more than 0"),
         ({"gpus_per_trial": float("inf")}, "a whole number, got inf"),
         ({"gpus_per_trial": -1.0}, "a whole number, got -1"),
         ({"gpus_per_trial": 1.5}, "a share below 1 or a whole number, got 1.5"),
-        ({"study": "x"}, "--study: expected with --storage"),
+        ({"study": "x"}, "`study`: expected with `storage`"),
     )
     def test_refuses(self, flags, pattern):
         with self.assertRaisesRegex(UserError, pattern) as caught:
@@ -45,7 +45,7 @@ class ConfigTest(parameterized.TestCase):
 
         self.assertNotIn("secret", (folder / "config.json").read_text())
         check_resume(config, folder / "config.json")
-        with self.assertRaisesRegex(UserError, "--study was a, is b") as caught:
+        with self.assertRaisesRegex(UserError, "`study` was a, is b") as caught:
             check_resume(
                 SearchConfig(storage=_STORAGE, study="b"), folder / "config.json"
             )

@@ -11,7 +11,7 @@ from unittest import mock
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from export import convert as conversion
+from export.conversion import convert as conversion
 from export.conversion.keras_model import load_keras_model
 from export.exporter import export_winner
 from export.tflite import runtime

@@ -22,14 +22,15 @@ from absl.testing import absltest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from layernas_tf import compare
 from layernas_tf.algorithms.reward_shaping import RewardShape
-from layernas_tf.comparison import compare
+from layernas_tf.comparison.compare import budget_of
 from layernas_tf.comparison.runs import Setting, check_algorithms
+from layernas_tf.core import app
 from layernas_tf.core.errors import UserError
 from layernas_tf.costs.latency import read_table, with_latency
 from layernas_tf.datasets import load_dataset
-from layernas_tf.pipeline import config
-from layernas_tf.pipeline.config import SearchConfig
+from layernas_tf.pipeline.config import SearchConfig, check_resume
 from layernas_tf.space.budget import parse_budget
 from search_spaces.architecture_files import load_architecture
 from search_spaces.registry import get_space, names
@@ -172,13 +173,13 @@ class FuzzTest(absltest.TestCase):
     )
     def test_flags_of_the_search(self, given_flags):
         values = flags.FlagValues()
-        config.define_flags(values)
+        app.define_flags(SearchConfig, values)
         arguments = [f"--{name}={value}" for name, value in given_flags]
         try:
             values(["search", *arguments])
         except flags.Error:  # `errors.run_main` gives it as one line
             return
-        self.takes_or_refuses(config.from_flags, values)
+        self.takes_or_refuses(app.from_flags, SearchConfig, values)
 
     @thrown()
     @given(
@@ -206,7 +207,7 @@ class FuzzTest(absltest.TestCase):
         def check():
             setting = Setting(benchmark, "", dataset, 90, (), RewardShape(), 0)
             table = compare.load(setting)
-            budgets = [compare.budget_of(budget, table)]
+            budgets = [budget_of(budget, table)]
             table.best(budgets)
             check_algorithms(["layernas"], table, budgets, setting.shape)
 
@@ -288,7 +289,7 @@ class FuzzTest(absltest.TestCase):
     @given(texts_of(SearchConfig().to_json()))
     def test_configurations_of_workdirs(self, content):
         self.written(content)
-        self.takes_or_refuses(config.check_resume, SearchConfig(), self.path)
+        self.takes_or_refuses(check_resume, SearchConfig(), self.path)
 
     @thrown(2)
     @given(

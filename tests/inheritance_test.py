@@ -302,7 +302,7 @@ class EvaluatorTest(absltest.TestCase):
             return small_networks.network()
 
         with self.assertRaisesRegex(
-            (UserError, TrialFailure), "inherit_weights: layer 'conv2d"
+            (UserError, TrialFailure), "`inherit_weights`: layer 'conv2d"
         ):
             evaluator(self.folder, build)(Candidate(PARENT, 0))
 
@@ -310,7 +310,7 @@ class EvaluatorTest(absltest.TestCase):
         path = self.folder / "config.json"
         configuration.save(SearchConfig(), path)
         self.assertFalse(SearchConfig().inherit_weights)
-        with self.assertRaisesRegex(UserError, "--inherit_weights was False, is True"):
+        with self.assertRaisesRegex(UserError, "`inherit_weights` was False, is True"):
             configuration.check_resume(SearchConfig(inherit_weights=True), path)
 
 

@@ -87,7 +87,7 @@ class LatencyTest(parameterized.TestCase):
 
     def test_budget_without_a_table_says_how_to_make_one(self):
         self.refused(
-            "needs a latency table .*export.latency_table.*--latency_table",
+            "needs a latency table .*export.latency_table.*`latency_table`",
             parse_budget,
             "latency_ms<=4",
             self.space,
@@ -164,7 +164,7 @@ class LatencyTest(parameterized.TestCase):
             "another latency table", check_same_table, other, kept, resumed=True
         )
         self.refused(
-            "--latency_table=.*to resume it", check_same_table, None, kept, resumed=True
+            "`latency_table`=.*to resume it", check_same_table, None, kept, resumed=True
         )
 
 

@@ -150,7 +150,7 @@ class RayWorkersTest(absltest.TestCase):
             UserError, "--workers=4 with 200 CPUs each need 800, this machine has"
         ):
             RayWorkers(make, Resources(4, cpus=200.0))
-        with self.assertRaisesRegex(UserError, "0.5 GPUs each.*smaller --gpus_per_tri"):
+        with self.assertRaisesRegex(UserError, "0.5 GPUs each.*smaller `gpus_per_tri"):
             RayWorkers(make, Resources(400, gpus=0.5))
 
 

@@ -195,11 +195,11 @@ class InProcessTest(parameterized.TestCase):
             self.refused("in use by another search")
 
     @parameterized.parameters(
-        ({"trials": 0}, "--trials: expected at least 1, got 0"),
-        ({"seed": -1}, "--seed: expected at least 0"),
-        ({"finalists": 0}, "--finalists"),
-        ({"epochs": 0}, "--epochs"),
-        ({"valid_fraction": 1.0}, "--valid_fraction: expected a share"),
+        ({"trials": 0}, "`trials`: expected at least 1, got 0"),
+        ({"seed": -1}, "`seed`: expected at least 0"),
+        ({"finalists": 0}, "`finalists`"),
+        ({"epochs": 0}, "`epochs`"),
+        ({"valid_fraction": 1.0}, "`valid_fraction`: expected a share"),
         ({"algorithm_option": ("buckets",)}, "expected the form name=value"),
     )
     def test_flag_out_of_range(self, flags, pattern):
@@ -225,11 +225,11 @@ class ResumeTest(parameterized.TestCase):
         check_resume(dataclasses.replace(self.config, finalists=5), self.path)
 
     @parameterized.parameters(
-        ({"seed": 7}, "--seed was 0, is 7"),
-        ({"space": "mobilenet_v2"}, "--space was mobilenet_v3_small, is mobilenet_v2"),
-        ({"budget": ("madds<=2M",)}, "--budget was madds<=3M, is madds<=2M"),
-        ({"epochs": None}, "--epochs was 3, is the default"),
-        ({"resolution": 16}, "--resolution was the default, is 16"),
+        ({"seed": 7}, "`seed` was 0, is 7"),
+        ({"space": "mobilenet_v2"}, "`space` was mobilenet_v3_small, is mobilenet_v2"),
+        ({"budget": ("madds<=2M",)}, "`budget` was madds<=3M, is madds<=2M"),
+        ({"epochs": None}, "`epochs` was 3, is the default"),
+        ({"resolution": 16}, "`resolution` was the default, is 16"),
     )
     def test_other_flags_are_refused_by_name(self, changes, text):
         with self.assertRaisesRegex(UserError, text):
@@ -237,7 +237,7 @@ class ResumeTest(parameterized.TestCase):
 
     def test_all_differences_are_named(self):
         other = dataclasses.replace(self.config, seed=1, dataset="npz:x")
-        with self.assertRaisesRegex(UserError, "--dataset was .*; --seed was"):
+        with self.assertRaisesRegex(UserError, "`dataset` was .*; `seed` was"):
             check_resume(other, self.path)
 
     def test_file_of_an_earlier_version_lacks_new_flags(self):
@@ -245,7 +245,7 @@ class ResumeTest(parameterized.TestCase):
         del stored["limit"]
         self.path.write_text(json.dumps(stored))
         check_resume(self.config, self.path)
-        with self.assertRaisesRegex(UserError, "--limit was the default, is 5"):
+        with self.assertRaisesRegex(UserError, "`limit` was the default, is 5"):
             check_resume(dataclasses.replace(self.config, limit=5), self.path)
 
     @parameterized.parameters("", "{", "[]", "null")

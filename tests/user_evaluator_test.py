@@ -14,15 +14,17 @@ from layernas_tf.evaluators.base import Evaluation, TrialFailure
 from layernas_tf.evaluators.user_evaluator import load_evaluator
 from layernas_tf.pipeline.config import SearchConfig
 from layernas_tf.pipeline.evaluation import evaluator_of_process, make_executor
+from layernas_tf.pipeline.inputs import Inputs
 from layernas_tf.pipeline.task import load_task
 from layernas_tf.space.candidate import Candidate
 from layernas_tf.workers.executor import evaluate
-from search_spaces.registry import get_space
+from search_spaces.registry import check_name, get_space
 
 _EXAMPLES = pathlib.Path(__file__).resolve().parent.parent / "examples"
 _EXAMPLE = f"{_EXAMPLES / 'my_evaluator.py'}:features"
 _SPACE = get_space("mobilenet_v3_small", resolution=8, classes=10, channels=1)
 _CANDIDATE = Candidate(_SPACE.default, 0)
+_INPUTS = Inputs(get_space, check_name)
 _CONFIG = SearchConfig(limit=100, evaluator=_EXAMPLE, budget=("madds<=60%",))
 
 
@@ -93,8 +95,8 @@ class UserEvaluatorTest(parameterized.TestCase):
         self.assertRegex(evaluate(evaluator, _CANDIDATE).reason, message)
 
     def test_the_search_evaluates_with_the_example_in_a_process_of_its_own(self):
-        task = load_task(_CONFIG)
-        here = evaluator_of_process(_CONFIG, self.folder)
+        task = load_task(_CONFIG, _INPUTS)
+        here = evaluator_of_process(_CONFIG, _INPUTS, self.folder)
         executor = make_executor(task, self.folder, self.fail)
         algorithm = task.make_algorithm()
         rewards = []
@@ -115,8 +117,8 @@ class UserEvaluatorTest(parameterized.TestCase):
             ({"evaluator": f"{_EXAMPLE}s"}, "has no function 'featuress'"),
         ):
             with self.assertRaisesRegex(UserError, message):
-                load_task(dataclasses.replace(_CONFIG, **changes))
-        with self.assertRaisesRegex(UserError, "--inherit_weights: expected without"):
+                load_task(dataclasses.replace(_CONFIG, **changes), _INPUTS)
+        with self.assertRaisesRegex(UserError, "`inherit_weights`: expected without"):
             dataclasses.replace(_CONFIG, inherit_weights=True).check()
 
 

@@ -8,6 +8,8 @@ import re
 import time
 from collections.abc import Sequence
 
+from rich.console import Console
+
 from layernas_tf.algorithms.registry import check_name, names
 from layernas_tf.comparison.curves import (
     Curves,
@@ -20,6 +22,7 @@ from layernas_tf.comparison.curves import (
 )
 from layernas_tf.comparison.runs import (
     Job,
+    LoadTable,
     Setting,
     check_algorithms,
     claim_folder,
@@ -30,18 +33,6 @@ from layernas_tf.core.errors import UserError
 from layernas_tf.core.files import write_text
 from layernas_tf.space.budget import Budget, parse_budget
 from layernas_tf.tabular.table import Row, Table
-
-
-def load(setting: Setting) -> Table:
-    """The table of a setting."""
-    from search_spaces.tabular.load import load_table
-
-    return load_table(
-        setting.benchmark,
-        setting.table or None,
-        setting.dataset or None,
-        signal_hp=setting.signal_hp,
-    )
 
 
 def budget_of(text: str, table: Table) -> Budget:
@@ -69,25 +60,25 @@ def parse_algorithms(text: str, runs: int, trials: int) -> dict[str, Plan]:
       UserError: A name is unknown or there twice, or a number is not positive.
     """
     if runs < 1:
-        raise UserError(f"--runs: expected at least 1, got {runs}")
+        raise UserError(f"`runs`: expected at least 1, got {runs}")
     if trials < 1:
-        raise UserError(f"--trials: expected at least 1, got {trials}")
+        raise UserError(f"`trials`: expected at least 1, got {trials}")
     plans: dict[str, Plan] = {}
     for word in filter(None, (word.strip() for word in text.split(","))):
         # Of `path/to/file.py:Class` the first colon belongs to the name.
         name, *numbers = re.split(r"(?<!\.py):", word)
         check_name(name)
         if name in plans:
-            raise UserError(f"--algorithms: {name!r} is there twice")
+            raise UserError(f"`algorithms`: {name!r} is there twice")
         if len(numbers) > 2 or not all(n.isdecimal() and int(n) for n in numbers):
             raise UserError(
-                f"--algorithms: {word!r}: expected '{name}', '{name}:RUNS' or "
+                f"`algorithms`: {word!r}: expected '{name}', '{name}:RUNS' or "
                 f"'{name}:RUNS:TRIALS'"
             )
         plans[name] = Plan(*map(int, numbers), *(runs, trials)[len(numbers) :])
     if not plans:
         raise UserError(
-            f"--algorithms: expected one or more of {', '.join(names())}, got none"
+            f"`algorithms`: expected one or more of {', '.join(names())}, got none"
         )
     return plans
 
@@ -97,8 +88,11 @@ def compare(
     plans: dict[str, Plan],
     out: str,
     processes: int,
+    *,
+    load: LoadTable,
     targets: Sequence[float] = (),
     command: str = "",
+    console: Console | None = None,
 ) -> list[Standing]:
     """Runs what is not there yet and writes the outputs.
 
@@ -107,9 +101,12 @@ def compare(
       plans: By algorithm, how often and how long.
       out: The folder.
       processes: Runs at once.
+      load: Importable function that loads the table of a setting; every process calls
+        it once.
       targets: Search signals to which the trials are counted; by default some near
         the best possible.
       command: For the report: what makes it again.
+      console: Shows the progress; None shows nothing.
 
     Returns:
       The standings, in the order of `plans`.
@@ -118,7 +115,7 @@ def compare(
       UserError: Something is wrong with the table, the budgets or the folder.
     """
     if processes < 1:
-        raise UserError(f"--processes: expected at least 1, got {processes}")
+        raise UserError(f"`processes`: expected at least 1, got {processes}")
     table = load(setting)
     budgets = [budget_of(text, table) for text in setting.budgets]
     best = table.best(budgets)
@@ -131,7 +128,8 @@ def compare(
     every = [job for own in jobs.values() for job in own]
     missing = [job for job in every if read_run(out, job) is None]
     if missing:
-        _run_with_progress(setting, missing, len(every), out, processes)
+        console = console or Console(quiet=True)
+        _run_with_progress(setting, load, missing, len(every), out, processes, console)
     curves = [
         Curves.of(name, [read_run(out, job) for job in own])
         for name, own in jobs.items()
@@ -143,9 +141,14 @@ def compare(
 
 
 def _run_with_progress(
-    setting: Setting, missing: list[Job], total: int, out: str, processes: int
+    setting: Setting,
+    load: LoadTable,
+    missing: list[Job],
+    total: int,
+    out: str,
+    processes: int,
+    console: Console,
 ) -> None:
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -155,7 +158,6 @@ def _run_with_progress(
         TimeRemainingColumn,
     )
 
-    console = Console(stderr=True)
     left = {job.algorithm: 0 for job in missing}
     for job in missing:
         left[job.algorithm] += 1

@@ -164,7 +164,7 @@ def claim_folder(out: str, setting: Setting) -> None:
     for name, value in identity.items():
         if known.get(name) != value:
             raise UserError(
-                f"--out {out!r} holds runs with {name}={known.get(name)!r}, these have "
+                f"`out` {out!r} holds runs with {name}={known.get(name)!r}, these have "
                 f"{value!r}: choose another folder"
             )
 
@@ -298,6 +298,6 @@ def _digest(path: str) -> str:
                 digest.update(file.read())
     except OSError as error:
         raise UserError(
-            f"--table {path!r}: cannot be read: {reason_of(error)}"
+            f"`table` {path!r}: cannot be read: {reason_of(error)}"
         ) from None
     return digest.hexdigest()[:16]

@@ -2,14 +2,61 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from absl import app, flags
 
 from layernas_tf.core.errors import UserError
 from layernas_tf.core.paths import expand_home
+
+_Config = TypeVar("_Config")
+
+_KINDS: dict[str, Callable[..., Any]] = {
+    "str": flags.DEFINE_string,
+    "int": flags.DEFINE_integer,
+    "int | str": flags.DEFINE_string,
+    "float": flags.DEFINE_float,
+    "bool": flags.DEFINE_boolean,
+    "tuple[str, ...]": flags.DEFINE_multi_string,
+}
+
+
+def define_flags(config: type, values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines a flag for every field of a dataclass.
+
+    Args:
+      config: The dataclass. `metadata["help"]` of a field is its flag's help.
+      values: Where to define them.
+    """
+    for field in dataclasses.fields(config):
+        kind = str(field.type).removesuffix(" | None")
+        default = list(field.default) if kind.startswith("tuple") else field.default
+        _KINDS[kind](field.name, default, field.metadata["help"], flag_values=values)
+
+
+def from_flags(config: type[_Config], values: flags.FlagValues) -> _Config:
+    """Makes the dataclass whose flags `define_flags` has defined."""
+    chosen = {}
+    for field in dataclasses.fields(config):
+        value = values[field.name].value
+        chosen[field.name] = (
+            tuple(value or ()) if str(field.type).startswith("tuple") else value
+        )
+    return config(**chosen)
+
+
+def as_flags(message: str, known: flags.FlagValues = flags.FLAGS) -> str:
+    """A message of the library in the words of a command line.
+
+    The library names arguments in backticks; those that are flags here become
+    `--name`.
+    """
+    return re.sub(r"`(\w+)`", lambda m: f"--{m[1]}" if m[1] in known else m[0], message)
 
 
 def _parse_flags(argv: Sequence[str]) -> list[str]:
@@ -59,7 +106,7 @@ def run_main(main: Callable[[Sequence[str]], None]) -> None:
         try:
             main(argv)
         except UserError as error:
-            _exit_with(str(error))
+            _exit_with(as_flags(str(error)))
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             sys.exit(130)

@@ -71,7 +71,7 @@ def lock_workdir(folder: pathlib.Path) -> Iterator[None]:
         except OSError:
             raise UserError(
                 f"workdir {str(folder)!r} is in use by another search or training; "
-                "expected one at a time, or another --workdir"
+                "expected one at a time, or another `workdir`"
             ) from None
         for left in folder.rglob(".*.tmp*"):  # of a process that was killed
             left.unlink(missing_ok=True)

@@ -266,18 +266,18 @@ def check_same_table(
     if table is None:
         raise UserError(
             f"workdir {str(kept.parent)!r} holds a search with a latency table: give "
-            f"--latency_table={kept} to resume it, or another --workdir"
+            f"`latency_table`={kept} to resume it, or another `workdir`"
         )
     if not kept.exists():
         raise UserError(
             f"workdir {str(kept.parent)!r} holds a search without a latency table: "
-            "leave --latency_table out to resume it, or give another --workdir"
+            "leave `latency_table` out to resume it, or give another `workdir`"
         )
     if read_table(str(kept)).digest != table.digest:
         raise UserError(
             f"workdir {str(kept.parent)!r} holds a search with another latency table "
-            f"than {table.path!r}: give --latency_table={kept} to resume it, or "
-            "another --workdir"
+            f"than {table.path!r}: give `latency_table`={kept} to resume it, or "
+            "another `workdir`"
         )
 
 

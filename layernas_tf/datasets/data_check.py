@@ -92,7 +92,7 @@ class DataCheck:
             raise UserError(
                 f"{self.name}: {len(self.unreadable)} of its pictures cannot be read: "
                 f"{listed}{f'; and {more} more' if more > 0 else ''}. Mend or remove "
-                "them, or give --skip_unreadable to leave them out; "
+                "them, or give `skip_unreadable` to leave them out; "
                 "`python -m layernas_tf.datasets.check` lists all"
             )
         if self.problem:

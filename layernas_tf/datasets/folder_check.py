@@ -20,7 +20,7 @@ from layernas_tf.datasets.picture_files import shown
 _AT_A_TIME = 256
 """Files between two reports of progress."""
 
-GREY_NOTE = "all pictures are grey: --channels=1 trains a network of one channel"
+GREY_NOTE = "all pictures are grey: a network of one channel would do (channels=1)"
 
 Progress = Callable[[int, int], None]
 """Gets the number of files that are done, and of all."""

@@ -136,5 +136,5 @@ def proportions_note(sizes: np.ndarray, frame: Frame) -> str:
     return (
         f"{alike.mean():.0%} of the pictures are about {median:.2f} times as wide as "
         f"high, the network's input is {frame.width / frame.height:.2f}: "
-        f"--resolution={height}x{width} has about as many pixels and fits them better"
+        f"`resolution`={height}x{width} has about as many pixels and fits them better"
     )

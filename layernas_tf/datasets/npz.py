@@ -28,6 +28,14 @@ def load_npz(name: str, path: str, options: Options) -> Dataset:
     """
     try:
         archive = read_archive(path)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from error
+    return archive_dataset(name, archive, options)
+
+
+def archive_dataset(name: str, archive: Archive, options: Options) -> Dataset:
+    """A data set of arrays that are in memory; see `load_npz`."""
+    try:
         splits, class_names, notes = _splits(archive)
     except UserError as error:
         raise UserError(f"{name}: {error}") from error

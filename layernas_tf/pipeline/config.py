@@ -1,6 +1,7 @@
-"""What a search was asked to do: its flags, and `config.json`, which a resume must fit.
+"""What a search was asked to do, and `config.json`, which a resume must fit.
 
-The fields of `SearchConfig` are the flags of the binary, by the same names.
+The fields of `SearchConfig` are the arguments of `run_search` and the flags of the
+binary, by the same names.
 """
 
 from __future__ import annotations
@@ -11,8 +12,6 @@ import json
 import math
 import pathlib
 from typing import Any
-
-from absl import flags
 
 from layernas_tf.core.errors import UserError
 from layernas_tf.core.files import read_json, write_json
@@ -32,7 +31,11 @@ def _flag(default: Any, text: str, *, may_change: bool = False) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class SearchConfig:
-    """The flags of the search; None leaves a choice to the data set's size."""
+    """The choices of a search; None leaves one to the data set's size.
+
+    Example:
+      SearchConfig(space="mobilenet_v2", budget=("madds<=50%",), trials=100)
+    """
 
     space: str = _flag(
         "mobilenet_v3_small", "Search space: a name or path/to/file.py:function."
@@ -67,7 +70,7 @@ class SearchConfig:
     )
     study: str = _flag(
         "",
-        "Name of the study in --storage, by default the workdir's path; searches of "
+        "Name of the study in `storage`, by default the workdir's path; searches of "
         "other workdirs and machines join it by this name.",
     )
     resolution: int | str | None = _flag(
@@ -94,11 +97,14 @@ class SearchConfig:
     )
     limit: int | None = _flag(None, "At most about this many training images.")
     epochs: int | None = _flag(None, "Epochs of a candidate's proxy training.")
-    batch_size: int | None = _flag(None, "Images per step.")
-    optimizer: str | None = _flag(None, "sgd, rmsprop or adamw.")
-    learning_rate: float | None = _flag(None, "Peak learning rate.")
-    weight_decay: float | None = _flag(None, "Decoupled weight decay.")
-    augment: str | None = _flag(None, "none, shift, shift_flip or crop_flip.")
+    batch_size: int | None = _flag(None, "Images per step of the proxy training.")
+    optimizer: str | None = _flag(None, "Of the proxy training: sgd, rmsprop or adamw.")
+    learning_rate: float | None = _flag(None, "Peak rate of the proxy training.")
+    weight_decay: float | None = _flag(None, "Decoupled, of the proxy training.")
+    augment: str | None = _flag(
+        None,
+        "Of the proxy training: none, shift, shift_flip or crop_flip.",
+    )
     mixed_precision: bool = _flag(False, "Train in bfloat16 with float32 weights.")
     inherit_weights: bool = _flag(
         False,
@@ -138,17 +144,39 @@ class SearchConfig:
         "How often a trial is tried again whose worker was lost or whose time was up.",
         may_change=True,
     )
-    finalists: int = _flag(
-        3, "Best candidates that are trained longer; one of them wins.", may_change=True
-    )
     final_epochs: int | None = _flag(
         None, "Epochs of the finalists' training.", may_change=True
+    )
+    final_batch_size: int | None = _flag(
+        None, "Images per step of the final trainings.", may_change=True
+    )
+    final_optimizer: str | None = _flag(
+        None, "Optimizer of the final trainings.", may_change=True
+    )
+    final_learning_rate: float | None = _flag(
+        None, "Peak learning rate of the final trainings.", may_change=True
+    )
+    final_weight_decay: float | None = _flag(
+        None, "Decoupled weight decay of the final trainings.", may_change=True
+    )
+    final_augment: str | None = _flag(
+        None, "Augmentation of the final trainings.", may_change=True
+    )
+    finalists: int = _flag(
+        3, "Best candidates that are trained longer; one of them wins.", may_change=True
     )
     final_seeds: int = _flag(
         1,
         "Trainings of the winner and of the default architecture for the test figures.",
         may_change=True,
     )
+
+    def __post_init__(self):
+        # 96, "96" and "96x96" are the same search; `check` refuses what is no size.
+        with contextlib.suppress(UserError):
+            if self.resolution is not None:
+                sides = parse_resolution(self.resolution)
+                object.__setattr__(self, "resolution", resolution_name(*sides))
 
     def check(self) -> None:
         """Checks what can be checked without a space and a data set.
@@ -164,23 +192,25 @@ class SearchConfig:
             try:
                 parse_resolution(self.resolution)
             except UserError as error:
-                raise UserError(f"--{error}") from None
+                raise UserError(
+                    f"`resolution`: {str(error).removeprefix('resolution: ')}"
+                ) from None
         if self.fit not in FITS:
             raise UserError(
-                f"--fit: expected one of {', '.join(FITS)}, got {self.fit!r}"
+                f"`fit`: expected one of {', '.join(FITS)}, got {self.fit!r}"
             )
         if self.channels not in (None, 1, 3):
-            raise UserError(f"--channels: expected 1 or 3, got {self.channels}")
+            raise UserError(f"`channels`: expected 1 or 3, got {self.channels}")
         for name in ("limit", "epochs", "final_epochs", "batch_size"):
             if getattr(self, name) is not None:
                 _at_least(name, getattr(self, name), 1)
         for name in ("cpus_per_trial", "trial_timeout"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
-                raise UserError(f"--{name}: expected more than 0, got {value:g}")
+                raise UserError(f"`{name}`: expected more than 0, got {value:g}")
         if self.trial_timeout is not None and self.trial_timeout > _LONGEST:
             raise UserError(
-                f"--trial_timeout: expected at most {_LONGEST:g} seconds, got "
+                f"`trial_timeout`: expected at most {_LONGEST:g} seconds, got "
                 f"{self.trial_timeout:g}"
             )
         gpus = self.gpus_per_trial
@@ -188,24 +218,24 @@ class SearchConfig:
             0 <= gpus < math.inf and (gpus < 1 or not gpus % 1)
         ):
             raise UserError(
-                "--gpus_per_trial: expected a share below 1 or a whole number, got "
+                "`gpus_per_trial`: expected a share below 1 or a whole number, got "
                 f"{gpus:g}"
             )
         if self.trial_timeout and not (self.uses_ray or self.trials_per_process):
             raise UserError(
-                "--trial_timeout: expected --trials_per_process above 0, as only a "
+                "`trial_timeout`: expected `trials_per_process` above 0, as only a "
                 "process of its own can be stopped"
             )
         if self.study and not self.storage:
-            raise UserError("--study: expected with --storage, the database it is in")
+            raise UserError("`study`: expected with `storage`, the database it is in")
         if not 0 < self.valid_fraction < 1:
             raise UserError(
-                "--valid_fraction: expected a share between 0 and 1, got "
+                "`valid_fraction`: expected a share between 0 and 1, got "
                 f"{self.valid_fraction}"
             )
         if self.evaluator and self.inherit_weights:
             raise UserError(
-                "--inherit_weights: expected without --evaluator, which trains nothing "
+                "`inherit_weights`: expected without `evaluator`, which trains nothing "
                 "that candidates could start from"
             )
         self.algorithm_options()
@@ -222,7 +252,7 @@ class SearchConfig:
             name, equals, value = text.partition("=")
             if not (name.isidentifier() and equals and value):
                 raise UserError(
-                    f"--algorithm_option={text}: expected the form name=value"
+                    f"`algorithm_option`={text}: expected the form name=value"
                 )
             try:
                 options[name] = json.loads(value)
@@ -248,40 +278,7 @@ class SearchConfig:
 
 def _at_least(name: str, value: float, least: int) -> None:
     if value < least:
-        raise UserError(f"--{name}: expected at least {least}, got {value}")
-
-
-def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines a flag for every field of `SearchConfig`."""
-    define = {
-        "str": flags.DEFINE_string,
-        "int | str": flags.DEFINE_string,
-        "int": flags.DEFINE_integer,
-        "float": flags.DEFINE_float,
-        "bool": flags.DEFINE_boolean,
-        "tuple[str, ...]": flags.DEFINE_multi_string,
-    }
-    for field in dataclasses.fields(SearchConfig):
-        kind = field.type.removesuffix(" | None")
-        default = list(field.default) if kind.startswith("tuple") else field.default
-        define[kind](field.name, default, field.metadata["help"], flag_values=values)
-
-
-def from_flags(values: flags.FlagValues) -> SearchConfig:
-    """The configuration that the command line asks for, checked."""
-    chosen = {
-        field.name: values[field.name].value
-        for field in dataclasses.fields(SearchConfig)
-    }
-    for name in ("budget", "algorithm_option"):
-        chosen[name] = tuple(chosen[name] or ())
-    config = SearchConfig(**chosen)
-    if config.resolution is not None:
-        with contextlib.suppress(UserError):  # `check` raises it, with the flag's name
-            sides = parse_resolution(config.resolution)
-            config = dataclasses.replace(config, resolution=resolution_name(*sides))
-    config.check()
-    return config
+        raise UserError(f"`{name}`: expected at least {least}, got {value}")
 
 
 def check_resume(config: SearchConfig, path: pathlib.Path) -> None:
@@ -305,12 +302,12 @@ def check_resume(config: SearchConfig, path: pathlib.Path) -> None:
         name = field.name
         before = stored.get(name, _default(field))
         if before != given[name] and not field.metadata["may_change"]:
-            different.append(f"--{name} was {_shown(before)}, is {_shown(given[name])}")
+            different.append(f"`{name}` was {_shown(before)}, is {_shown(given[name])}")
     if different:
         raise UserError(
             f"workdir {str(path.parent)!r} holds another search: "
             f"{'; '.join(different)}. Give the same flags to resume it, or another "
-            "--workdir"
+            "`workdir`"
         )
 
 

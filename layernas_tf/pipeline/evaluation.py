@@ -1,4 +1,4 @@
-"""Where and by what a search's candidates are trained, by its flags."""
+"""Where and by what a search's candidates are trained, by its configuration."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import functools
 import logging
 import os
 import pathlib
+import pickle
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from layernas_tf.core.errors import UserError, describe
 from layernas_tf.datasets.data_check import DATA_CHECK
 from layernas_tf.evaluators.base import Evaluator
 from layernas_tf.evaluators.user_evaluator import load_evaluator
 from layernas_tf.pipeline.config import SearchConfig
+from layernas_tf.pipeline.inputs import Inputs
 from layernas_tf.pipeline.task import Task, load_task
 from layernas_tf.workers.attempts import Attempts
 from layernas_tf.workers.child_process import ChildProcess
@@ -34,12 +37,18 @@ def make_executor(
       say: Gets a line when a worker is lost.
     """
     config = task.config
+    apart = config.uses_ray or bool(config.trials_per_process)
+    if task.inputs.evaluator is not None and not apart:
+        return InProcess(task.inputs.evaluator)
     # Latency is a matter of budgets, which trainings know nothing of. The storage's
     # password has no place among what Ray keeps of its tasks.
     trained = dataclasses.replace(
         config, latency_table="", budget=(), storage="", study=""
     )
-    make = functools.partial(evaluator_of_process, trained, folder.resolve())
+    given = dataclasses.replace(task.inputs, budgets=(), algorithm=None)
+    make = functools.partial(evaluator_of_process, trained, given, folder.resolve())
+    if apart:
+        _check_that_it_can_be_sent(make)
     attempts = Attempts(config.trial_timeout, config.trial_retries, say)
     if config.uses_ray:
         from layernas_tf.workers.ray_workers import RayWorkers, Resources
@@ -74,11 +83,26 @@ def make_evaluator(task: Task, folder: pathlib.Path) -> Evaluator:
     )
 
 
-def evaluator_of_process(config: SearchConfig, folder: pathlib.Path) -> Evaluator:
+def evaluator_of_process(
+    config: SearchConfig, inputs: Inputs, folder: pathlib.Path
+) -> Evaluator:
     """The evaluator of a process of its own, which loads the data set itself."""
     prepare_libraries()
-    task = load_task(config, kept_check=str(folder / DATA_CHECK))
+    if inputs.evaluator is not None:
+        return inputs.evaluator
+    task = load_task(config, inputs, kept_check=str(folder / DATA_CHECK))
     return make_evaluator(task, folder)
+
+
+def _check_that_it_can_be_sent(make: Callable[[], Evaluator]) -> None:
+    try:
+        pickle.dumps(make)
+    except Exception as error:
+        raise UserError(
+            "what the search was given cannot be sent to another process "
+            f"({describe(error)}): expected a space by its name and functions of a "
+            "module, or `trials_per_process`=0 and one worker"
+        ) from None
 
 
 def prepare_libraries() -> None:

@@ -130,7 +130,7 @@ def choose_finalists(study: Study, count: int) -> list[Finalist]:
         raise UserError(
             f"none of the {len(study.trials)} trials succeeded inside the budget"
             + (f"; the last one failed with {reasons[-1]}" if reasons else "")
-            + "; more --trials or a wider --budget may help"
+            + "; more `trials` or a wider `budget` may help"
         )
     return [Finalist(answer.architecture, None, None)]
 

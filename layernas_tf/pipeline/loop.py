@@ -7,7 +7,7 @@ import contextlib
 import pathlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from rich.console import Console
 
@@ -41,8 +41,18 @@ def search(
     csv: TrialsCsv,
     tensorboard: pathlib.Path,
     console: Console,
+    callbacks: Sequence[Callable[[Trial], None]] = (),
 ) -> None:
     """Asks, evaluates and tells until there are so many trials, or nothing is left.
+
+    Args:
+      study: Records the trials.
+      executor: Evaluates the candidates.
+      trials: How many the study is to have.
+      csv: Gets a row for each finished trial.
+      tensorboard: Folder of the event files.
+      console: Shows the progress.
+      callbacks: Called with each finished trial.
 
     Raises:
       UserError: Most trials fail.
@@ -80,6 +90,8 @@ def search(
                 csv.append(trial)
                 _log(tensorboard, study.space, trial)
                 show(trial)
+                for callback in callbacks:
+                    callback(trial)
             check_failures(failed, count)
             if not busy:
                 return

@@ -11,7 +11,8 @@ import pathlib
 import shutil
 import socket
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -29,6 +30,7 @@ from layernas_tf.pipeline.finals import (
     choose_finalists,
     run_finals,
 )
+from layernas_tf.pipeline.inputs import Inputs
 from layernas_tf.pipeline.loop import search
 from layernas_tf.pipeline.results import (
     file_table,
@@ -44,17 +46,187 @@ from layernas_tf.pipeline.trials_csv import TrialsCsv
 from layernas_tf.report import ExportedFile, write_report
 from layernas_tf.study.storage import OBJECTIVE, sqlite_url
 from layernas_tf.study.study import Study, open_study
+from layernas_tf.study.trial import Trial
 
 if TYPE_CHECKING:
     from layernas_tf.training.recipe import Recipe
 
 
-def export(
-    task: Task, finals: Finals, folder: pathlib.Path
+Exporter = Callable[..., Sequence[Any]]
+"""Takes a Keras model, a data set, a folder and formats; writes `model_FORMAT.tflite`
+files there and returns their figures."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FinishedSearch:
+    """What a search leaves.
+
+    Attributes:
+      folder: The workdir.
+      task: What was searched.
+      study: Every trial.
+      finals: The final trainings; None if nothing was trained.
+      files: What was exported.
+      notes: What the reader of the results must not miss.
+      seconds: Duration by phase.
+    """
+
+    folder: pathlib.Path
+    task: Task
+    study: Study
+    finals: Finals | None
+    files: tuple[ExportedFile, ...]
+    notes: tuple[str, ...]
+    seconds: Mapping[str, float]
+
+
+def run(
+    config: SearchConfig,
+    workdir: str,
+    console: Console,
+    inputs: Inputs,
+    exporter: Exporter,
+    callbacks: Sequence[Callable[[Trial], None]] = (),
+) -> FinishedSearch:
+    """The whole job: search, final trainings, export, report.
+
+    Args:
+      config: What is asked for.
+      workdir: Where everything is written; a search that was begun there goes on.
+      console: Shows the progress and the results.
+      inputs: What is given as objects.
+      exporter: Writes the .tflite files, as `export.exporter.export_winner` does.
+      callbacks: Called with each finished trial.
+
+    Raises:
+      UserError: See the message.
+    """
+    say = functools.partial(
+        console.print, soft_wrap=True, markup=False, highlight=False
+    )
+    folder = pathlib.Path(workdir)
+    check_workdir(folder)
+    configuration.check_resume(config, folder / "config.json")
+    kept_check = folder / DATA_CHECK
+    with file_progress(console) as progress:
+        task = load_task(config, inputs, kept_check=str(kept_check), progress=progress)
+    kept = folder / "latency_table.json"
+    check_same_table(task.latency, kept, resumed=(folder / "config.json").exists())
+    open_workdir(folder)
+    with lock_workdir(folder):
+        study = open_study_of(task, folder)
+        if task.latency is not None:
+            with writing(kept) as temporary:
+                shutil.copyfile(task.latency.path, temporary)
+        if task.dataset is not None and task.dataset.check is not None:
+            write_json(kept_check, task.dataset.check.to_json())
+        configuration.save(config, folder / "config.json")
+        for line in _description(task, study):
+            say(line)
+        search_candidates(task, study, folder, console, callbacks)
+        if task.dataset is None:
+            seconds = {"search": sum(trial.seconds or 0 for trial in study.trials)}
+            return FinishedSearch(folder, task, study, None, (), (), seconds)
+        say("Final training of the best candidates and the default architecture.")
+        finals = train_finalists(task, study, folder, say)
+        say("Exporting the winner and running the files on the test set.")
+        files, export_seconds = export_finals(task, finals, folder, exporter)
+        finished = write_results(task, study, finals, files, export_seconds, folder)
+    console.print(network_table(study, finals))
+    console.print(file_table(files))
+    for note in finished.notes:
+        say(f"Note: {note}")
+    say(f"Results in {folder}: report.html, trials.csv, winner/, tensorboard/")
+    return finished
+
+
+def open_study_of(task: Task, folder: pathlib.Path) -> Study:
+    """The study of a workdir or of the configuration's storage, made if it is new."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    config = task.config
+    trained = not config.evaluator and task.inputs.evaluator is None
+    objective = OBJECTIVE if trained else "reward"
+    if not config.storage:
+        return open_study(
+            sqlite_url(folder / "study.db"),
+            "search",
+            task.space,
+            task.budgets,
+            task.make_algorithm,
+            objective=objective,
+        )
+    return open_study(
+        config.storage,
+        config.study or str(folder.resolve()),
+        task.space,
+        task.budgets,
+        task.make_algorithm,
+        # The same after a restart: what this workdir was at is its own again.
+        driver=f"{socket.gethostname()}:{folder.resolve()}",
+        settings=config.settings(),
+        objective=objective,
+    )
+
+
+def search_candidates(
+    task: Task,
+    study: Study,
+    folder: pathlib.Path,
+    console: Console,
+    callbacks: Sequence[Callable[[Trial], None]] = (),
+) -> None:
+    """Evaluates candidates until the study has the configuration's trials."""
+    say = functools.partial(
+        console.print, soft_wrap=True, markup=False, highlight=False
+    )
+    with contextlib.closing(make_executor(task, folder, say)) as executor:
+        search(
+            study,
+            executor,
+            task.config.trials,
+            TrialsCsv(folder / "trials.csv", task.space, task.budgets),
+            folder / "tensorboard",
+            console,
+            callbacks,
+        )
+
+
+def train_finalists(
+    task: Task, study: Study, folder: pathlib.Path, say: Callable[[str], None]
+) -> Finals:
+    """Trains the best candidates with the final recipe; one of them wins."""
+    config = task.config
+    trainer = FinalTrainer(
+        folder / "finals",
+        task.space,
+        task.dataset,
+        task.final_recipe,
+        shared_segments(),
+    )
+    return run_finals(
+        trainer,
+        choose_finalists(study, config.finalists),
+        task.space.default,
+        seed=config.seed,
+        seeds=config.final_seeds,
+        say=say,
+    )
+
+
+def export_finals(
+    task: Task, finals: Finals, folder: pathlib.Path, exporter: Exporter
 ) -> tuple[list[ExportedFile], float]:
     """Writes winner/: the Keras model, both TFLite files, and the architecture.
 
     What an earlier run has exported of the same weights is not made again.
+
+    Args:
+      task: What was searched.
+      finals: The winner and its weights.
+      folder: The workdir.
+      exporter: Writes the .tflite files, checks and times them.
 
     Returns:
       The files with their figures, and the seconds that it took.
@@ -67,8 +239,7 @@ def export(
         stored = read_json(record)
         if stored["weights"] == finals.weights.name:
             return [ExportedFile(**file) for file in stored["files"]], stored["seconds"]
-    from export.conversion.keras_model import load_keras_model
-    from export.exporter import export_winner
+    import keras
 
     record.unlink(missing_ok=True)
     with writing(winner / "model.keras") as temporary:
@@ -76,8 +247,10 @@ def export(
     write_json(
         winner / "architecture.json", task.space.to_json(finals.winner.architecture)
     )
-    model = load_keras_model(str(winner / "model.keras"))
-    exported = export_winner(model, task.dataset, str(winner), ("float32", "int8"))
+    model = keras.models.load_model(
+        winner / "model.keras", compile=False, safe_mode=True
+    )
+    exported = exporter(model, task.dataset, str(winner), ("float32", "int8"))
     files = [
         ExportedFile(
             name="winner/model.keras",
@@ -111,130 +284,69 @@ def export(
     return files, seconds
 
 
-def run(config: SearchConfig, workdir: str, console: Console) -> None:
-    """The whole job: search, final trainings, export, report.
-
-    Raises:
-      UserError: See the message.
-    """
-    say = functools.partial(
-        console.print, soft_wrap=True, markup=False, highlight=False
+def write_results(
+    task: Task,
+    study: Study,
+    finals: Finals,
+    files: Sequence[ExportedFile],
+    export_seconds: float,
+    folder: pathlib.Path,
+) -> FinishedSearch:
+    """Writes winner/metrics.json and report.html."""
+    notes = notes_about(study, finals)
+    notes += latency_notes(study, finals, files, task.latency)
+    notes += memory_notes(study, finals, files)
+    facts = {
+        **task.config.to_json(),
+        "workdir": str(folder),
+        "proxy recipe": _one_line(task.proxy_recipe),
+        "final recipe": _one_line(task.final_recipe),
+    }
+    seconds = {
+        "search": sum(trial.seconds or 0 for trial in study.trials),
+        "final training": finals.seconds,
+        "export": export_seconds,
+    }
+    write_json(
+        folder / "winner" / "metrics.json",
+        metrics_json(study, finals, files, facts, notes),
     )
-    folder = pathlib.Path(workdir)
-    check_workdir(folder)
-    configuration.check_resume(config, folder / "config.json")
-    kept_check = folder / DATA_CHECK
-    with file_progress(console) as progress:
-        task = load_task(config, kept_check=str(kept_check), progress=progress)
-    kept = folder / "latency_table.json"
-    check_same_table(task.latency, kept, resumed=(folder / "config.json").exists())
-    open_workdir(folder)
-    with lock_workdir(folder):
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        study = open_study(
-            config.storage or sqlite_url(folder / "study.db"),
-            (config.study or str(folder.resolve())) if config.storage else "search",
-            task.space,
-            task.budgets,
-            task.make_algorithm,
-            # The same after a restart: what this workdir was at is its own again.
-            driver=f"{socket.gethostname()}:{folder.resolve()}"
-            if config.storage
-            else "",
-            settings=config.settings() if config.storage else None,
-            objective="reward" if config.evaluator else OBJECTIVE,
-        )
-        if task.latency is not None:
-            with writing(kept) as temporary:
-                shutil.copyfile(task.latency.path, temporary)
-        if task.dataset.check is not None:
-            write_json(kept_check, task.dataset.check.to_json())
-        configuration.save(config, folder / "config.json")
-        for line in _description(task, study):
-            say(line)
-        with contextlib.closing(make_executor(task, folder, say)) as executor:
-            search(
-                study,
-                executor,
-                config.trials,
-                TrialsCsv(folder / "trials.csv", task.space, task.budgets),
-                folder / "tensorboard",
-                console,
-            )
-        say("Final training of the best candidates and the default architecture.")
-        finals = run_finals(
-            FinalTrainer(
-                folder / "finals",
-                task.space,
-                task.dataset,
-                task.final_recipe,
-                shared_segments(),
-            ),
-            choose_finalists(study, config.finalists),
-            task.space.default,
-            seed=config.seed,
-            seeds=config.final_seeds,
-            say=say,
-        )
-        say("Exporting the winner and running the files on the test set.")
-        files, export_seconds = export(task, finals, folder)
-        notes = notes_about(study, finals)
-        notes += latency_notes(study, finals, files, task.latency)
-        notes += memory_notes(study, finals, files)
-        facts = {
-            **config.to_json(),
-            "workdir": workdir,
-            "proxy recipe": _one_line(task.proxy_recipe),
-            "final recipe": _one_line(task.final_recipe),
-        }
-        seconds = {
-            "search": sum(trial.seconds or 0 for trial in study.trials),
-            "final training": finals.seconds,
-            "export": export_seconds,
-        }
-        write_json(
-            folder / "winner" / "metrics.json",
-            metrics_json(study, finals, files, facts, notes),
-        )
-        with writing(folder / "report.html") as temporary:
-            write_report(
-                report_data(
-                    study,
-                    finals,
-                    files,
-                    config=facts,
-                    notes=notes,
-                    seconds=seconds,
-                    dataset=task.dataset,
-                ),
-                temporary,
-            )
-    console.print(network_table(study, finals))
-    console.print(file_table(files))
-    for note in notes:
-        say(f"Note: {note}")
-    say(f"Results in {folder}: report.html, trials.csv, winner/, tensorboard/")
+    data = report_data(
+        study,
+        finals,
+        files,
+        config=facts,
+        notes=notes,
+        seconds=seconds,
+        dataset=task.dataset,
+    )
+    with writing(folder / "report.html") as temporary:
+        write_report(data, temporary)
+    return FinishedSearch(
+        folder, task, study, finals, tuple(files), tuple(notes), seconds
+    )
 
 
 def _description(task: Task, study: Study) -> list[str]:
     config, dataset = task.config, task.dataset
     budgets = " and ".join(map(str, task.budgets)) or "no budget"
-    shape = "x".join(map(str, dataset.shape))
     lines = [
         f"{config.algorithm} on {task.space.name} ({task.space.size:.3g} "
-        f"architectures) under {budgets}",
-        f"{dataset.name}: {dataset.train.size:,} images to train, "
-        f"{dataset.valid.size:,} to validate, {dataset.test.size:,} to test, {shape}, "
-        f"{dataset.classes} classes; trained on {_device()}",
+        f"architectures) under {budgets}"
     ]
-    if dataset.check is not None:
-        lines += dataset.check.lines()
-    else:
-        lines += [f"Note: {note}" for note in dataset.notes]
-    if dataset.frame is not None and config.dataset.startswith("folder:"):
-        lines.append(f"Network's input: {dataset.frame.sentence()}")
+    if dataset is not None:
+        shape = "x".join(map(str, dataset.shape))
+        lines.append(
+            f"{dataset.name}: {dataset.train.size:,} images to train, "
+            f"{dataset.valid.size:,} to validate, {dataset.test.size:,} to test, "
+            f"{shape}, {dataset.classes} classes; trained on {_device()}"
+        )
+        if dataset.check is not None:
+            lines += dataset.check.lines()
+        else:
+            lines += [f"Note: {note}" for note in dataset.notes]
+        if dataset.frame is not None and config.dataset.startswith("folder:"):
+            lines.append(f"Network's input: {dataset.frame.sentence()}")
     if task.latency is not None:
         lines.append(f"Latency: {task.latency}.")
     if study.trials:

@@ -1,11 +1,12 @@
-"""What a search is about, from its flags: the data set, the space, budgets, recipes."""
+"""What a search is about: the data set, the space, budgets and recipes."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from layernas_tf.algorithms.base import Algorithm
 from layernas_tf.algorithms.registry import check_name as check_algorithm_name
 from layernas_tf.algorithms.registry import make_algorithm
 from layernas_tf.core.errors import UserError, describe
@@ -13,32 +14,44 @@ from layernas_tf.core.resolution import resolution_name
 from layernas_tf.costs.latency import LatencyTable, read_table, with_latency
 from layernas_tf.evaluators.user_evaluator import check_evaluator, load_evaluator
 from layernas_tf.pipeline.config import SearchConfig
+from layernas_tf.pipeline.inputs import Inputs
 from layernas_tf.space.budget import Budget, parse_budget
 from layernas_tf.space.search_space import SearchSpace
-from layernas_tf.space.types import State
 
 if TYPE_CHECKING:
     from layernas_tf.datasets import Dataset
     from layernas_tf.training.recipe import Recipe
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Task:
-    """What is searched, checked and loaded."""
+    """What is searched, checked and loaded.
+
+    Attributes:
+      config: What was asked for.
+      inputs: What was given as objects.
+      dataset: Images; None where an evaluator of the user's own needs none.
+      space: With the images' resolution, classes and channels.
+      latency: The latency table, if a budget needs one.
+      budgets: What the answer may cost.
+      proxy_recipe: How candidates are trained; None without images.
+      final_recipe: How finalists are trained; None without images.
+    """
 
     config: SearchConfig
-    dataset: Dataset
+    inputs: Inputs
+    dataset: Dataset | None
     space: SearchSpace
     latency: LatencyTable | None
     budgets: tuple[Budget, ...]
-    proxy_recipe: Recipe
-    final_recipe: Recipe
+    proxy_recipe: Recipe | None
+    final_recipe: Recipe | None
 
-    def make_algorithm(self):
+    def make_algorithm(self) -> Algorithm:
         """The algorithm in its first state."""
         config = self.config
         return make_algorithm(
-            config.algorithm,
+            self.inputs.algorithm or config.algorithm,
             self.space,
             self.budgets,
             config.seed,
@@ -48,30 +61,74 @@ class Task:
 
 def load_task(
     config: SearchConfig,
+    inputs: Inputs,
     *,
     kept_check: str = "",
     progress: Callable[[int, int], None] | None = None,
 ) -> Task:
-    """Loads what the flags name, cheap things first.
+    """Loads what the configuration names, cheap things first.
 
     Args:
-      config: The flags.
+      config: What was asked for. Without a `dataset`, and with an evaluator, the
+        search trains nothing.
+      inputs: What was given as objects.
       kept_check: As in `datasets.load_dataset`, likewise `progress`.
       progress: Gets the number of files that were looked at, and of all.
 
     Raises:
       UserError: Something is unknown, unusable, or does not fit the rest.
     """
-    from search_spaces.registry import check_name, get_space
-
-    check_algorithm_name(config.algorithm)
-    check_name(config.space)
+    if inputs.algorithm is None:
+        check_algorithm_name(config.algorithm)
+    if inputs.space is None:
+        inputs.check_space(config.space)
     if config.evaluator:
         check_evaluator(config.evaluator)
     table = read_table(config.latency_table) if config.latency_table else None
+    dataset = _dataset(config, inputs, kept_check, progress)
+    space = _space(config, inputs, dataset)
+    check_chain(space)
+    if space.builder is None and dataset is not None:
+        raise UserError(
+            f"space {space.name!r} has no Keras builder: it cannot be trained; "
+            "layernas_tf.compare searches the spaces of tables"
+        )
+    if dataset is not None:
+        _check_images(space, dataset)
+    if table is not None:
+        space = with_latency(space, table)
+    budgets = inputs.budgets
+    if budgets is None:
+        budgets = tuple(parse_budget(text, space) for text in config.budget)
+    task = Task(
+        config=config,
+        inputs=inputs,
+        dataset=dataset,
+        space=space,
+        latency=table,
+        budgets=budgets,
+        proxy_recipe=dataset and recipe(config, dataset, proxy=True),
+        final_recipe=dataset and recipe(config, dataset, proxy=False),
+    )
+    task.make_algorithm()
+    if config.evaluator:
+        load_evaluator(config.evaluator, space=space, dataset=dataset)
+    return task
+
+
+def _dataset(
+    config: SearchConfig,
+    inputs: Inputs,
+    kept_check: str,
+    progress: Callable[[int, int], None] | None,
+) -> Dataset | None:
+    if inputs.dataset is not None:
+        return inputs.dataset
+    if not config.dataset and (inputs.evaluator or config.evaluator):
+        return None
     from layernas_tf.datasets import load_dataset
 
-    dataset = load_dataset(
+    return load_dataset(
         config.dataset,
         resolution=config.resolution,
         valid_fraction=config.valid_fraction,
@@ -83,42 +140,34 @@ def load_task(
         kept_check=kept_check,
         progress=progress,
     )
-    height, width, channels = dataset.shape
-    arguments = {
-        "resolution": resolution_name(height, width),
-        "classes": dataset.classes,
-        "channels": channels,
-    }
+
+
+def _space(
+    config: SearchConfig, inputs: Inputs, dataset: Dataset | None
+) -> SearchSpace:
+    arguments: dict[str, Any] = {}
     if config.stem_stride is not None:
         arguments["stem_stride"] = config.stem_stride
-    space = get_space(config.space, **arguments)
-    if height != width and space.start != State(channels, height, width):
-        raise UserError(
-            f"space {space.name!r} takes images of {space.start.height} rows by "
-            f"{space.start.width} columns, expected {height}x{width}: its function "
-            "gets such a resolution as a text, which State.of_image reads"
+    if dataset is not None:
+        height, width, channels = dataset.shape
+        arguments.update(
+            resolution=resolution_name(height, width),
+            classes=dataset.classes,
+            channels=channels,
         )
-    check_chain(space)
-    if space.builder is None:
+    return inputs.space or inputs.get_space(config.space, **arguments)
+
+
+def _check_images(space: SearchSpace, dataset: Dataset) -> None:
+    start = space.start
+    if dataset.shape != (start.height, start.width, start.channels):
         raise UserError(
-            f"space {space.name!r} has no Keras builder: it cannot be trained; "
-            "layernas_tf.compare searches the spaces of tables"
+            f"space {space.name!r} takes images of {start.height}x{start.width} "
+            f"pixels and {start.channels} channels, the data set's are "
+            f"{'x'.join(map(str, dataset.shape))}: expected a space for these (its "
+            "function gets a resolution that is no square as a text, which "
+            "State.of_image reads)"
         )
-    if table is not None:
-        space = with_latency(space, table)
-    task = Task(
-        config=config,
-        dataset=dataset,
-        space=space,
-        latency=table,
-        budgets=tuple(parse_budget(text, space) for text in config.budget),
-        proxy_recipe=recipe(config, dataset, proxy=True),
-        final_recipe=recipe(config, dataset, proxy=False),
-    )
-    task.make_algorithm()
-    if config.evaluator:
-        load_evaluator(config.evaluator, space=space, dataset=dataset)
-    return task
 
 
 def check_chain(space: SearchSpace) -> None:
@@ -133,26 +182,20 @@ def check_chain(space: SearchSpace) -> None:
         ) from error
 
 
+_RECIPE_FIELDS = ("batch_size", "optimizer", "learning_rate", "weight_decay", "augment")
+
+
 def recipe(config: SearchConfig, dataset: Dataset, *, proxy: bool) -> Recipe:
-    """The data set's default recipe, with what the flags say instead."""
-    from layernas_tf.training.recipe import default_recipe
+    """The data set's default recipe, with what the configuration says instead."""
+    from layernas_tf.training.recipe import default_recipe, with_epochs
 
     chosen = default_recipe(dataset, proxy=proxy)
-    epochs = config.epochs if proxy else config.final_epochs
-    changes = {
-        name: getattr(config, name)
-        for name in (
-            "batch_size",
-            "optimizer",
-            "learning_rate",
-            "weight_decay",
-            "augment",
-        )
-        if getattr(config, name) is not None
-    }
+    prefix = "" if proxy else "final_"
+    given = {name: getattr(config, prefix + name) for name in _RECIPE_FIELDS}
+    changes = {name: value for name, value in given.items() if value is not None}
+    epochs = getattr(config, f"{prefix}epochs")
     if epochs is not None:
-        changes["epochs"] = epochs
-        changes["warmup_epochs"] = chosen.warmup_epochs * epochs / chosen.epochs
+        chosen = with_epochs(chosen, epochs)
     return dataclasses.replace(
         chosen, mixed_precision=config.mixed_precision, **changes
     )

@@ -132,7 +132,7 @@ def parse_budget(text: str, space: SearchSpace) -> Budget:
         raise UserError(
             f"budget {text!r} needs a latency table of the device: make one with "
             f"python -m export.latency_table --space={space.name} --out=table.json "
-            "and give it with --latency_table=table.json"
+            "and give it with `latency_table`=table.json"
         )
     space.metric(metric)
     full = space.costs(space.default)[metric]

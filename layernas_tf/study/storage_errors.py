@@ -66,7 +66,7 @@ def _message(error: BaseException, url: str) -> str:
     for words, advice in _ADVICE:
         if words in text:
             if advice == "is corrupt":
-                advice += "; restore a copy of it, or start again in a new --workdir"
+                advice += "; restore a copy of it, or start again in a new `workdir`"
             elif "disk" in advice or "read-only" in advice:
                 advice += "; the same command continues when this is mended"
             return f"study {_shown(url)} {advice} ({text})"

@@ -295,13 +295,13 @@ def open_study(
     about = {"space": space.name, "budgets": list(map(str, budgets)), **given}
     noted = storage.settle(about)
     different = [
-        f"--{key} is {noted[key]!r} there, {value!r} here"
+        f"`{key}` is {noted[key]!r} there, {value!r} here"
         for key, value in given.items()
         if noted[key] != value
     ]
     if different:
         raise UserError(
             f"study {name!r} is another search: {'; '.join(different)}. Give the same "
-            "flags to join it, or another --study"
+            "flags to join it, or another `study`"
         )
     return Study(storage, space, budgets, make_algorithm, driver)

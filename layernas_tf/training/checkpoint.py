@@ -79,7 +79,7 @@ class Checkpoint:
             raise UserError(
                 f"{str(self.path)!r} is of another training "
                 f"({_difference(stored, about)}): expected the same flags to go on, or "
-                "another --workdir"
+                "another `workdir`"
             )
         for variable, array in zip(variables, arrays, strict=True):
             variable.assign(array)

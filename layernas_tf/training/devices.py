@@ -37,7 +37,7 @@ def all_devices(tpu: str = "") -> Iterator[int]:
     if keras.backend.backend() != "tensorflow":
         if tpu:
             raise UserError(
-                f"--tpu={tpu} is for TensorFlow; {keras.backend.backend()} uses the "
+                f"`tpu`={tpu} is for TensorFlow; {keras.backend.backend()} uses the "
                 "TPUs of its machine by itself"
             )
         yield _distribute_keras()
@@ -111,6 +111,6 @@ def _tpu_strategy(tpu: str):
     except Exception as error:  # of gRPC, of the cloud's API, or of the TPU itself
         lines = str(error).strip().splitlines() or ["no message"]
         raise UserError(
-            f"--tpu={tpu}: no TPU can be reached there: {type(error).__name__}: "
+            f"`tpu`={tpu}: no TPU can be reached there: {type(error).__name__}: "
             f"{lines[0][:300]}"
         ) from None

@@ -146,7 +146,7 @@ def check_names(model: keras.Model) -> None:
         invented = _WORD_START.sub("_", type(layer).__name__).lower()
         if layer.weights and re.fullmatch(rf"{invented}(_\d+)?", layer.name):
             raise UserError(
-                f"--inherit_weights: layer {layer.name!r} of the network has a name "
+                f"`inherit_weights`: layer {layer.name!r} of the network has a name "
                 "that Keras made up; expected layers that the space's builder names "
                 "alike in every architecture"
             )

@@ -26,7 +26,7 @@ class Attempts:
     @property
     def too_late(self) -> str:
         """The reason of an attempt that took too long."""
-        return f"not done after {self.timeout:g} s (--trial_timeout)"
+        return f"not done after {self.timeout:g} s (`trial_timeout`)"
 
     def failed(self, number: int, attempts: int, reason: str) -> str | None:
         """Why a trial has failed now; None if it is to be tried again.

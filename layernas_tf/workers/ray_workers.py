@@ -329,9 +329,9 @@ def shares(
             has = there.get(name, 0.0)
             if each * workers > has + 1e-6:
                 raise UserError(
-                    f"--workers={workers} with {each:g} {name}s each need "
+                    f"`workers`={workers} with {each:g} {name}s each need "
                     f"{each * workers:g}, this machine has {has:g}; expected "
-                    f"fewer --workers or a smaller --{name.lower()}s_per_trial"
+                    f"fewer `workers` or a smaller `{name.lower()}s_per_trial`"
                 )
     return cpus, gpus
 

@@ -1,0 +1,1 @@
+"""The public functions, which hand the library its spaces and its exporter."""

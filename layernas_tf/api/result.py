@@ -1,0 +1,192 @@
+"""What `run_search` returns."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import shutil
+import statistics
+import tempfile
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from layernas_tf.core.errors import UserError
+from layernas_tf.core.files import writing
+from layernas_tf.pipeline.run import FinishedSearch
+from layernas_tf.space.types import Architecture
+
+if TYPE_CHECKING:
+    import keras
+    import matplotlib.figure
+    import pandas
+
+
+@dataclasses.dataclass(frozen=True)
+class Winner:
+    """The network that a search recommends.
+
+    Attributes:
+      architecture: One option index per layer.
+      options: The options' labels, by layer.
+      costs: By metric, in the metric's unit.
+      trial: Number of the trial that found it; None if it was never evaluated.
+      valid_accuracy: After the final training, 0 to 1; None if nothing was trained.
+      test_accuracy: The mean over the final seeds, 0 to 1; None likewise.
+      reward: In the search.
+    """
+
+    architecture: Architecture
+    options: Mapping[str, str]
+    costs: Mapping[str, float]
+    trial: int | None
+    valid_accuracy: float | None
+    test_accuracy: float | None
+    reward: float | None
+
+
+class SearchResult:
+    """A finished search. Made by `run_search`.
+
+    Example:
+      result = run_search("digits", budget="madds<=3M", trials=20)
+      print(result.winner.test_accuracy, result.workdir)
+
+    Attributes:
+      workdir: The folder of all files.
+      space: What was searched.
+      notes: Sentences that a reader of the figures must not miss.
+    """
+
+    def __init__(
+        self,
+        finished: FinishedSearch,
+        temporary: tempfile.TemporaryDirectory[str] | None = None,
+    ):
+        self._finished = finished
+        self._temporary = temporary  # removed with this object
+        self.workdir = finished.folder
+        self.space = finished.task.space
+        self.notes = finished.notes
+
+    def __repr__(self) -> str:
+        winner = self.winner
+        test = winner.test_accuracy
+        shown = "" if test is None else f", {test:.2%} on the test set"
+        return f"<SearchResult: {list(winner.architecture)}{shown}>"
+
+    @property
+    def winner(self) -> Winner:
+        """The network that the search recommends."""
+        study, finals = self._finished.study, self._finished.finals
+        valid = test = None
+        if finals is not None:
+            architecture = finals.winner.architecture
+            trial, reward = finals.winner.trial, finals.winner.proxy_reward
+            valid = finals.winner_trainings[0].valid_accuracy
+            test = statistics.mean(t.test_accuracy for t in finals.winner_trainings)
+        else:
+            answer = study.algorithm.best
+            if answer is None:
+                raise UserError("no trial of the search succeeded: there is no winner")
+            architecture, reward = answer.architecture, answer.reward
+            numbers = [t.number for t in study.trials if t.architecture == architecture]
+            trial = numbers[0] if numbers else None
+        return Winner(
+            architecture=architecture,
+            options={
+                layer.name: layer.options[index].label
+                for layer, index in zip(self.space.layers, architecture)
+            },
+            costs=self.space.costs(architecture),
+            trial=trial,
+            valid_accuracy=valid,
+            test_accuracy=test,
+            reward=reward,
+        )
+
+    @property
+    def trials(self) -> pandas.DataFrame | list[dict[str, Any]]:
+        """Every trial: a DataFrame where pandas is installed, else a list of dicts."""
+        rows = [
+            {
+                "number": trial.number,
+                "state": trial.state,
+                "reward": trial.reward,
+                **trial.costs,
+                "seconds": trial.seconds,
+                "reason": trial.reason,
+                "architecture": trial.architecture,
+            }
+            for trial in self._finished.study.trials
+        ]
+        try:
+            import pandas
+        except ImportError:
+            return rows
+        return pandas.DataFrame(rows)
+
+    @property
+    def model(self) -> keras.Model:
+        """The winner, trained: raw pixels in [0, 255] in, probabilities out."""
+        import keras
+
+        path = self._trained("model") / "model.keras"
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+
+    def export(self, path: str | pathlib.Path, format: str = "int8") -> pathlib.Path:
+        """Writes the winner as a .tflite file.
+
+        Args:
+          path: Where.
+          format: `float32`, `float16`, `dynamic` or `int8`.
+
+        Returns:
+          The path.
+
+        Raises:
+          UserError: There is no such format, or the file cannot be written.
+        """
+        folder = self._trained("export")
+        target = pathlib.Path(path)
+        made = folder / f"model_{format}.tflite"
+        if not made.exists():
+            from export.exporter import export_winner
+
+            export_winner(
+                self.model, self._finished.task.dataset, str(folder), (format,)
+            )
+        with writing(target) as temporary:
+            shutil.copyfile(made, temporary)
+        return target
+
+    def report(self, path: str | pathlib.Path) -> pathlib.Path:
+        """Writes the search's report, one HTML file; returns the path."""
+        self._trained("report")
+        with writing(pathlib.Path(path)) as temporary:
+            shutil.copyfile(self.workdir / "report.html", temporary)
+        return pathlib.Path(path)
+
+    def plot(self, metric: str = "") -> matplotlib.figure.Figure:
+        """Plots rewards over trials and against cost.
+
+        Args:
+          metric: The cost; by default the first budget's, or the space's first.
+
+        Returns:
+          The figure, which a notebook shows by itself.
+        """
+        from layernas_tf.report.plot import plot_trials
+
+        study = self._finished.study
+        if not metric:
+            budgets = study.budgets
+            metric = budgets[0].metric if budgets else self.space.metrics[0].name
+        return plot_trials(study.trials, self.space.metric(metric), study.budgets)
+
+    def _trained(self, what: str) -> pathlib.Path:
+        if self._finished.finals is None:
+            raise UserError(
+                f"the search trained nothing, so it has no {what}: give it images in "
+                "`train`"
+            )
+        return self.workdir / "winner"

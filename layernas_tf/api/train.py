@@ -1,0 +1,91 @@
+"""`train_architecture`: one architecture to a trained Keras model."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from layernas_tf.api.profile import profile_architecture
+from layernas_tf.core.errors import UserError
+from layernas_tf.core.workdir import lock_workdir, open_workdir
+from layernas_tf.pipeline.evaluation import prepare_libraries
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.training.full_training import TrainedArchitecture, train_fully
+
+
+def train_architecture(
+    architecture: Sequence[int] | str | pathlib.Path | None,
+    train: Any,
+    test: Any = None,
+    valid: Any = None,
+    *,
+    space: str | SearchSpace,
+    workdir: str | pathlib.Path,
+    valid_fraction: float = 0.2,
+    class_names: Sequence[str] = (),
+    seed: int = 0,
+    **recipe: Any,
+) -> TrainedArchitecture:
+    """Trains one architecture from scratch, with the full recipe.
+
+    Args:
+      architecture: Option indices, or the path of an `architecture.json`; None is the
+        space's default.
+      train: `(images, labels)`, a finite `tf.data.Dataset`, or the text of a data set,
+        as for `run_search`.
+      test: Likewise; by default held out of `train`.
+      valid: Likewise.
+      space: The architecture's, a name or a `SearchSpace`.
+      workdir: Folder of the results, by which the same call resumes after the last
+        epoch that was finished.
+      valid_fraction: Share of the training images held out for validation.
+      class_names: Of arrays, one per class.
+      seed: Of weights, batches and the images held out.
+      **recipe: Fields of `training.recipe.Recipe`, such as `epochs`, in place of the
+        defaults for this number of images.
+
+    Raises:
+      UserError: One line that says what is wrong and what would be right.
+    """
+    prepare_libraries()
+    from layernas_tf.datasets import load_dataset
+    from layernas_tf.datasets.given import given_dataset
+    from layernas_tf.datasets.options import Options
+    from layernas_tf.training.recipe import Recipe, default_recipe, with_epochs
+
+    unknown = sorted(set(recipe) - {field.name for field in dataclasses.fields(Recipe)})
+    if unknown:
+        raise UserError(
+            f"train_architecture has no argument {unknown[0]!r}: expected fields of a "
+            "Recipe such as epochs, batch_size, learning_rate"
+        )
+    if isinstance(train, str):
+        dataset = load_dataset(train, valid_fraction=valid_fraction, seed=seed)
+    else:
+        dataset = given_dataset(
+            train,
+            test,
+            valid,
+            options=Options(None, valid_fraction, seed, None),
+            class_names=tuple(class_names),
+        )
+    arguments = {}
+    if isinstance(space, str):
+        height, width, channels = dataset.shape
+        arguments = {
+            "resolution": height if height == width else f"{height}x{width}",
+            "classes": dataset.classes,
+            "channels": channels,
+        }
+    profile = profile_architecture(space, architecture, **arguments)
+    chosen = default_recipe(dataset, proxy=False)
+    if "epochs" in recipe:
+        chosen = with_epochs(chosen, recipe.pop("epochs"))
+    chosen = dataclasses.replace(chosen, **recipe)
+    folder = open_workdir(workdir)
+    with lock_workdir(folder):
+        return train_fully(
+            profile.space, profile.architecture, dataset, chosen, folder, seed=seed
+        )
