@@ -53,7 +53,7 @@ class BudgetTest(parameterized.TestCase):
         ("madds=4M..3M", "lower end is above"),
         ("speed<=3", "no cost 'speed': expected one of madds, model_bytes"),
         ("madds<=1.9M", "cheapest architecture of 'toy' costs madds=2,000,000"),
-        ("madds=9M..10M", "dearest architecture of 'toy' costs madds=8,000,000"),
+        ("madds=9M..10M", "most expensive architecture of 'toy' costs madds=8,0"),
     )
     def test_what_is_wrong_is_said(self, text, message):
         with self.assertRaisesRegex(UserError, message):

@@ -27,7 +27,9 @@ def _band(architecture):
 
 
 class BurgerSpaceTest(parameterized.TestCase):
-    def test_has_three_layers_of_four_options_and_the_dearest_is_the_default(self):
+    def test_has_three_layers_of_four_options_and_the_largest_is_the_default(
+        self,
+    ):
         space = burger()
         self.assertEqual([len(layer.options) for layer in space.layers], [4, 4, 4])
         self.assertEqual(space.size, 64)

@@ -1,4 +1,4 @@
-"""What a report is made from: plain values, no study, no Keras."""
+"""The input of a report: plain values, without a study or Keras."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class ReportTrial:
 
     Attributes:
       number: The trial's number.
-      architecture: What was tried.
+      architecture: The architecture of the trial.
       costs: By metric name; may hold more than the space's metrics (a latency).
-      reward: The reward, or None unless the trial is complete.
+      reward: The reward of a complete trial, else None.
       state: `complete`, `failed` or `running`.
-      reason: Of a failed trial, why, in one line.
+      reason: Why the trial failed, in one line.
       seconds: How long the trial took, if known.
     """
 
@@ -38,13 +38,13 @@ class ReportTrial:
 
 @dataclasses.dataclass(frozen=True)
 class MemorialCell:
-    """The best candidate kept in one bucket of one layer.
+    """The best candidate in one bucket of one layer.
 
     Attributes:
       low: Lower end of the bucket's cost range, in the table's metric.
-      high: Its upper end.
-      reward: The reward of the candidate that is kept.
-      architecture: That candidate.
+      high: Upper end of that range.
+      reward: Reward of the best candidate.
+      architecture: The best candidate.
     """
 
     low: float
@@ -55,11 +55,11 @@ class MemorialCell:
 
 @dataclasses.dataclass(frozen=True)
 class MemorialSnapshot:
-    """LayerNAS' memorial table.
+    """LayerNAS' memorial table at the end of the search.
 
     Attributes:
       metric: The cost that the buckets divide.
-      rows: By layer name, in the chain's order, the filled buckets by their number.
+      rows: By layer name, in the chain's order, the filled buckets by their index.
     """
 
     metric: str
@@ -87,14 +87,14 @@ class TrainedNetwork:
     """A network that was trained with the final recipe.
 
     Attributes:
-      name: For the reader, such as `winner`, `default`, `finalist 2`.
-      architecture: In the space.
-      costs: By metric name.
-      trial: The number of the trial that found it; None for a network of no trial.
+      name: Its name in the report, such as `winner`, `default`, `finalist 2`.
+      architecture: Its architecture in the space.
+      costs: Its costs by metric name.
+      trial: The number of the trial that found it; None if no trial did.
       proxy_reward: Its reward in the search, if it had one.
-      valid_accuracy: Of the final training, in 0..1.
-      test_accuracy: In 0..1; None where the test set was not touched.
-      seconds: Training time.
+      valid_accuracy: Validation accuracy after the final training, in 0..1.
+      test_accuracy: Test accuracy in 0..1; None if the test set was not used.
+      seconds: Duration of the training.
     """
 
     name: str
@@ -114,12 +114,13 @@ class ExportedFile:
     Attributes:
       name: Path inside the workdir.
       format: Such as `Keras`, `TFLite float32`, `TFLite int8`.
-      bytes: Its size.
-      test_accuracy: Measured by running the file, in 0..1.
-      agreement: Share of test images with the Keras model's class, in 0..1.
-      latency_ms: Of one image on this host, in milliseconds.
-      arena_bytes: What TFLite's interpreter sets aside for its activations.
-      note: Whatever else must be said, such as the runtime or why a figure is missing.
+      bytes: Size of the file.
+      test_accuracy: Test accuracy of the file itself, in 0..1.
+      agreement: Share of the test images on which the file and the Keras model predict
+        the same class, in 0..1.
+      latency_ms: Time of one image on this machine, in milliseconds.
+      arena_bytes: Memory of TFLite's interpreter for activations.
+      note: A remark, such as the runtime, or why a figure is missing.
     """
 
     name: str
@@ -134,31 +135,31 @@ class ExportedFile:
 
 @dataclasses.dataclass(frozen=True)
 class ReportData:
-    """Everything the report shows. What is empty is left out of it.
+    """Everything that the report shows; empty entries are left out of the page.
 
     Attributes:
       space: The search space; names, units, default and layer costs are read from it.
-      budgets: All of them; an architecture is inside when every one holds.
-      trials: In any order.
-      dataset: For the headline and the title.
-      algorithm: Likewise.
-      winner: The answer of the run; None while there is none.
-      reward_name: What a reward is, such as `validation accuracy` or `taste`.
+      budgets: The budgets, which must all hold.
+      trials: The trials, in any order.
+      dataset: Name of the data set, for the headline and the title.
+      algorithm: Name of the algorithm, likewise.
+      winner: The winning architecture; None if there is none yet.
+      reward_name: What rewards measure, such as `validation accuracy` or `taste`.
       reward_is_share: Whether rewards are accuracies in 0..1, shown in percent.
       trained: Networks trained with the final recipe; `winner_name` and
         `default_name` say which is which.
       winner_name: `TrainedNetwork.name` of the winner.
       default_name: `TrainedNetwork.name` of the space's default architecture.
-      memorial: LayerNAS' table, where the algorithm has one.
-      effects: Learned effects per layer, where the algorithm learns them.
-      files: What was exported.
-      config: The run's settings, by flag.
-      versions: Of Python and the libraries.
-      seconds: Duration of each phase, by its name, in order.
-      check: What the check of the data set found.
-      samples: Images of each class as the network sees them, by its name.
-      notes: Sentences that the reader must not miss, shown under the headline.
-      made: When, as text.
+      memorial: LayerNAS' memorial table, if the algorithm has one.
+      effects: Learned effects per layer, if the algorithm learns them.
+      files: The exported files.
+      config: The settings of the run, by flag name.
+      versions: Versions of Python and the libraries.
+      seconds: Duration of each phase by its name, in order.
+      check: The findings of the check of the data set.
+      samples: By class name, images as the network sees them.
+      notes: Important remarks, shown under the headline.
+      made: Date and time of the report, as text.
     """
 
     space: SearchSpace

@@ -1,4 +1,4 @@
-"""The data set in the report: what the check found, and images of each class."""
+"""The data set in the report: the findings of its check, and sample images."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _SHOWN_SIDE = 72
 def dataset_section(
     check: DataCheck, samples: Mapping[str, Sequence[np.ndarray]]
 ) -> Section:
-    """A table of the classes with images, and the check's lines.
+    """A table of the classes with sample images, and the findings of the check.
 
     Args:
-      check: Of the data set.
+      check: The findings of the check of the data set.
       samples: By class name, uint8 images (H, W, 1 or 3) as the network sees them.
     """
     sizes = {size.name: size for size in check.classes}

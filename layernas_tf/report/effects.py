@@ -1,4 +1,4 @@
-"""Learned effects, told by attribute: which layer wants what."""
+"""Learned effects by attribute: which value suits which layer."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ def effects_by_attribute(
 ) -> dict[str, dict[str, dict[AttributeValue | None, float]]]:
     """Averages the effects of a layer's options over their other attributes.
 
-    Options without an attribute (a dropped block has no kernel) say nothing about it
-    where the others differ in it; where they do not, they are its value None.
+    An option without the attribute (a dropped block has no kernel) is ignored where the
+    other options of the layer differ in the attribute; where they all agree, it counts
+    as the value None.
 
     Returns:
-      By attribute, by layer name, by the attribute's value in order: the effect
-      relative to the mean of the options that count. Attributes and layers without a
-      choice are left out.
+      By attribute, layer name and value (in order), the effect relative to the mean of
+      the options that were not ignored. Attributes and layers without a choice are
+      left out.
     """
     layers = {layer.name: layer for layer in data.space.layers}
     found: dict[str, dict[str, dict[AttributeValue | None, float]]] = {}

@@ -25,17 +25,17 @@ from layernas_tf.report.wording import axis_title, cost_text, metric_of, reward_
 from layernas_tf.space.budget import Budget, inside
 
 DRAWN = 2500
-"""The most trials that a figure draws; a browser stays quick with that many."""
+"""The most trials in a figure: browsers stay responsive up to this number."""
 
 
 def completed(data: ReportData) -> list[ReportTrial]:
-    """The trials that have a reward, by number."""
+    """The trials that have a reward, sorted by number."""
     trials = [t for t in data.trials if t.state == "complete" and t.reward is not None]
     return sorted(trials, key=lambda trial: trial.number)
 
 
 def improvements(data: ReportData) -> list[ReportTrial]:
-    """The trials that were the best inside the budget when they ended."""
+    """The trials that were the best so far inside the budget when they ended."""
     best: list[ReportTrial] = []
     for trial in completed(data):
         if inside(data.budgets, trial.costs) and (
@@ -46,7 +46,7 @@ def improvements(data: ReportData) -> list[ReportTrial]:
 
 
 def pareto_front(trials: Sequence[ReportTrial], metric: str) -> list[ReportTrial]:
-    """The trials that none of lower or equal cost surpasses, from cheap to dear."""
+    """The trials with a better reward than all cheaper ones, sorted by cost."""
     front: list[ReportTrial] = []
     for trial in sorted(trials, key=lambda t: (t.costs[metric], -t.reward)):
         if not front or trial.reward > front[-1].reward:
@@ -57,7 +57,7 @@ def pareto_front(trials: Sequence[ReportTrial], metric: str) -> list[ReportTrial
 def sample(
     trials: Sequence[ReportTrial], keep: Sequence[ReportTrial] = ()
 ) -> list[ReportTrial]:
-    """An even sample by number, at most `DRAWN` long, that holds all of `keep`."""
+    """At most `DRAWN` trials, evenly spaced by number, with all of `keep`."""
     if len(trials) <= DRAWN:
         return list(trials)
     numbers = {trial.number for trial in keep}
@@ -221,7 +221,7 @@ def cost_figure(data: ReportData, name: str) -> Figure:
         traces.append(_budget_line(budget, reach, data))
     marks = _marks(data, cost)
     if default is not None and "default network" not in {m["name"] for m in marks}:
-        # Its reward is unknown, its cost is not.
+        # Its cost is known even though its reward is not.
         name, line = "default network, not tried", {"dash": "dot", "color": PURPLE}
         traces.append(_upright(name, [default], reach, line))
     traces += marks
@@ -254,7 +254,7 @@ def _budget_line(budget: Budget, reach: Sequence[float], data: ReportData) -> Fi
 
 
 def _upright(name: str, places: Sequence[float], reach, line: Figure) -> Figure:
-    """Vertical lines, as a trace and not as shapes: so the legend names them."""
+    """Vertical lines, drawn as a trace so that the legend names them."""
     return {
         "type": "scatter",
         "mode": "lines",

@@ -21,12 +21,12 @@ from layernas_tf.space.types import Metric
 
 
 def trained_network(data: ReportData, name: str) -> TrainedNetwork | None:
-    """The network of the final training that has this name."""
+    """The network of that name in the final training, if there is one."""
     return next((n for n in data.trained if n.name == name), None)
 
 
 def lead_metric(data: ReportData) -> Metric:
-    """The cost to speak about: the first budget's, else the space's first."""
+    """The metric of the headline: that of the first budget, else the space's first."""
     if data.budgets:
         return metric_of(data.space, data.budgets[0].metric)
     return data.space.metrics[0]
@@ -125,7 +125,7 @@ def _against_default(data: ReportData) -> str:
 
 
 def tiles(data: ReportData) -> str:
-    """The few figures that people look for first, as HTML."""
+    """The most important figures, as HTML."""
     parts = []
     winner = trained_network(data, data.winner_name)
     default = trained_network(data, data.default_name)

@@ -15,7 +15,7 @@ from layernas_tf.report.wording import (
 )
 
 MOST_COLUMNS = 60
-"""Above it, columns of the memorial table that are empty everywhere are left out."""
+"""In tables with more columns than this, empty columns are left out."""
 
 _DIVERGING = [
     [0, "#b35806"],
@@ -26,7 +26,7 @@ _DIVERGING = [
 ]
 
 GRADIENT = f"linear-gradient(90deg,{','.join(colour for _, colour in _DIVERGING)})"
-"""The scale of the effects' heat maps, for a style sheet."""
+"""The colour scale of the effects' heat maps, for the style sheet."""
 
 
 def memorial_figure(data: ReportData, table: MemorialSnapshot) -> Figure:
@@ -117,7 +117,7 @@ def _cell_text(cell, metric, data: ReportData) -> str:
 
 
 def _bucket_ticks(table: MemorialSnapshot, columns, metric) -> list[str]:
-    """The buckets' lower costs; none unless one grid fits the cells of all layers."""
+    """The lower costs of the buckets; empty unless all layers share one grid."""
     cells = [(b, cell) for row in table.rows.values() for b, cell in row.items()]
     first, origin = cells[0]
     width = origin.high - origin.low
@@ -134,8 +134,8 @@ def effects_figure(layers, values, effects, reach: float, title: str) -> Figure:
 
     Args:
       layers: Names of the rows.
-      values: By row, texts of the attribute's values in order.
-      effects: By row, the effect of each value.
+      values: For each row, the attribute's values as texts, in order.
+      effects: For each row, the effect of each value.
       reach: The colour scale runs from `-reach` to `reach`.
       title: Title of the x axis.
     """

@@ -15,9 +15,11 @@ from typing import Any
 class Section:
     """One part of a page.
 
+    Example: `Section("Settings", "<p>60 trials</p>", intro="As given by flags.")`.
+
     Attributes:
-      title: Its heading, plain text.
-      body: HTML, in which everything from outside is escaped already.
+      title: The heading, plain text.
+      body: HTML, with all user input escaped.
       intro: A sentence under the heading, plain text.
     """
 
@@ -35,7 +37,7 @@ def chart(name: str, figure: dict[str, Any], height: int, caption: str = "") -> 
       height: In CSS pixels; the width is the page's.
       caption: Plain text under the figure.
     """
-    # Inside a script element only these could end it or hide its end.
+    # Only these characters could end a script element early.
     source = json.dumps(figure, allow_nan=False, separators=(",", ":"))
     source = source.replace("<", "\\u003c")
     note = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
@@ -50,8 +52,8 @@ def render(title: str, lead: str, sections: Sequence[Section], footer: str = "")
     """The whole page.
 
     Args:
-      title: Plain text, of the window and above the lead.
-      lead: HTML that comes first: the result in a sentence, the main figures.
+      title: Plain text: the title of the window and the heading of the page.
+      lead: HTML that comes first: the result in one sentence and the main figures.
       sections: In order; each is linked from the top.
       footer: Plain text at the end.
     """

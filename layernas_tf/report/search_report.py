@@ -1,4 +1,4 @@
-"""The report of one search, put together."""
+"""The report of one search: all its sections on one page."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def write_report(data: ReportData, path: str | os.PathLike[str]) -> None:
     An earlier report is replaced in one step.
 
     Args:
-      data: What to show; empty parts are left out.
+      data: What the report shows; empty entries are left out.
       path: The file to write.
     """
     write_text(path, report_html(data))
@@ -151,7 +151,7 @@ def _memorial(data: ReportData, memorial: MemorialSnapshot) -> Section:
             "memorial",
             memorial_figure(data, memorial),
             height,
-            "Buckets divide the range of costs from cheap to dear. Grey: no candidate.",
+            "Buckets divide the range of costs, cheapest first. Grey: no candidate.",
         ),
         f"Per layer and bucket of {title}, the best reward found; the layers after it "
         "stand at their default. A star marks the winner; point at a cell for its "

@@ -1,8 +1,8 @@
-"""What all figures share: colours, layout, the scale of rewards.
+"""The common style of all figures: colours, layout, the scale of rewards.
 
-Colours are those of Okabe and Ito, which remain distinct to colour-blind readers; so do
-viridis, the scale of the memorial table, and orange to purple, that of the effects.
-Colours of text that depend on the page's light or dark theme are left to the page's
+The colours are those of Okabe and Ito, which colour-blind readers can tell apart. The
+same holds for the colour scales: viridis for the memorial table, orange to purple for
+the effects. Text colours depend on the light or dark theme and are set by the page's
 style sheet.
 """
 
@@ -59,7 +59,7 @@ def layout(x: str, y: str, **more: Any) -> dict[str, Any]:
 
 
 def scaled(reward: float, data: ReportData) -> float:
-    """A reward as drawn: in percent where it is an accuracy."""
+    """A reward in the unit of the figures: percent for accuracies."""
     return round(100 * reward if data.reward_is_share else reward, 5)
 
 

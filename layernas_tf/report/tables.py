@@ -33,7 +33,7 @@ def table(head: Sequence[tuple[str, str]], rows: Iterable[str], foot: str = "") 
     """A table that scrolls sideways where the screen is narrow.
 
     Args:
-      head: Plain text and class of each column.
+      head: For each column, its heading in plain text and its CSS class.
       rows: `<tr>` elements.
       foot: `<tr>` elements of the foot.
     """
@@ -48,9 +48,9 @@ def table(head: Sequence[tuple[str, str]], rows: Iterable[str], foot: str = "") 
 
 
 def trained_table(data: ReportData) -> str:
-    """Every network of the final training, the winner marked."""
+    """All networks of the final training, with the winner marked."""
     metrics = shown_metrics(data, [network.costs for network in data.trained])
-    # Four times the params: worth a column only to who has a budget for it.
+    # Four times the params: worth a column only with a budget on it.
     budgeted = {budget.metric for budget in data.budgets}
     metrics = [m for m in metrics if m.name != "float32_bytes" or m.name in budgeted]
     proxy = any(network.proxy_reward is not None for network in data.trained)
@@ -88,7 +88,7 @@ def _in_budget(network: TrainedNetwork, data: ReportData) -> str:
 
 
 def files_table(data: ReportData) -> str:
-    """What was exported, with what was measured on each file."""
+    """The exported files with their measured figures."""
     noted = any(file.note for file in data.files)
     head = [
         ("file", ""),
@@ -116,7 +116,7 @@ def files_table(data: ReportData) -> str:
 
 
 def layer_table(data: ReportData, winner: Architecture) -> str:
-    """The winner's layers beside the default's; words that differ are marked."""
+    """The layers of the winner beside those of the default, differences marked."""
     space = data.space
     ours, theirs = list(space.steps(winner)), list(space.steps(space.default))
     metrics = [m for m in space.metrics if m.name in ("madds", "params")]
@@ -162,7 +162,7 @@ def _title(metric: Metric) -> str:
 
 
 def _marked(text: str, reference: str) -> str:
-    """Marks the words that the reference lacks."""
+    """Marks the words that are not in the reference."""
     known = reference.split()
     words = (html.escape(word) for word in text.split())
     return " ".join(
@@ -181,7 +181,7 @@ def _bar_cell(value: float, top: float, metric: Metric, look: str) -> str:
 
 
 def failures_table(failed: Sequence[ReportTrial]) -> str:
-    """Failed trials by reason, the commonest first."""
+    """Failed trials by reason, the most frequent reason first."""
     numbers: dict[str, list[int]] = collections.defaultdict(list)
     for trial in sorted(failed, key=lambda trial: trial.number):
         numbers[trial.reason or "no reason was recorded"].append(trial.number)

@@ -1,4 +1,4 @@
-"""How costs, rewards, times and metrics are worded for a reader."""
+"""Texts of costs, rewards, times and metrics for human readers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture, Metric, State
 
 NONE = "–"
-"""What stands where there is no figure."""
+"""The text for a missing figure."""
 
 _TITLES = {
     "madds": "MAdds",
@@ -23,7 +23,7 @@ _TITLES = {
 
 
 def metric_of(space: SearchSpace, name: str) -> Metric:
-    """The space's metric, or one made from the name (a measured latency)."""
+    """The space's metric of that name, or a new one (for a measured latency)."""
     for metric in space.metrics:
         if metric.name == name:
             return metric
@@ -77,7 +77,7 @@ def share_text(value: float | None, digits: int = 2) -> str:
 
 
 def reward_text(value: float | None, data: ReportData) -> str:
-    """A reward as the report shows it everywhere."""
+    """A reward as the report writes it."""
     if value is None:
         return NONE
     return share_text(value) if data.reward_is_share else f"{value:.5g}"
@@ -128,7 +128,7 @@ _KEYS = {
 
 
 def label_key(space: SearchSpace) -> str:
-    """What the abbreviations in option labels mean; empty where there are none."""
+    """An explanation of the abbreviations in option labels; empty if none is used."""
     used = {
         name
         for layer in space.layers

@@ -16,7 +16,7 @@ LATENCY = "latency_ms"
 """The cost that a latency table adds to a space."""
 
 PEAK_MEMORY = "peak_memory_bytes"
-"""The cost that is a maximum along the chain: int8 activations alive at once."""
+"""The cost that is a maximum along the chain: bytes of int8 activations in use."""
 
 _ROUNDING = 1e-12
 _SUFFIXES = {
@@ -34,6 +34,11 @@ _NUMBER = re.compile(r"([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z]*|%)")
 class Budget:
     """An inclusive range for one cost.
 
+    Example:
+      >>> budget = Budget("madds", 0, 3e6)
+      >>> str(budget), budget.holds({"madds": 2.5e6})
+      ('madds<=3M', True)
+
     Attributes:
       metric: Name of a metric of the space.
       low: The least that is allowed; 0 for an ordinary `<=` budget.
@@ -46,12 +51,12 @@ class Budget:
 
     @property
     def lower(self) -> float:
-        """`low`, less the last digits in which sums of fractions differ by order."""
+        """`low`, less a tolerance for the rounding errors of sums."""
         return self.low * (1 - _ROUNDING)
 
     @property
     def upper(self) -> float:
-        """`high`, plus the last digits in which sums of fractions differ by order."""
+        """`high`, plus a tolerance for the rounding errors of sums."""
         return self.high * (1 + _ROUNDING)
 
     def excess(self, cost: float) -> float:
@@ -119,7 +124,8 @@ def parse_budget(text: str, space: SearchSpace) -> Budget:
 
     Raises:
       UserError: The text is malformed, the cost is unknown, or no architecture of the
-        space is inside; the message says what the cheapest or dearest one costs.
+        space is inside; the message says what the cheapest or the most expensive one
+        costs.
     """
     match = re.fullmatch(r"\s*([A-Za-z_0-9]+)\s*(<=|=)\s*(.+?)\s*", text)
     if match is None:
@@ -157,12 +163,12 @@ def parse_budget(text: str, space: SearchSpace) -> Budget:
         )
     if low > dearest:
         raise UserError(
-            f"budget {text!r} cannot be met: the dearest architecture of "
+            f"budget {text!r} cannot be met: the most expensive architecture of "
             f"{space.name!r} costs {metric}={format_exactly(dearest)}"
         )
     return Budget(metric, low, high)
 
 
 def format_exactly(value: float) -> str:
-    """A cost without rounding it to where it would no longer fit the budget."""
+    """A cost with all its digits, since a rounded one might not fit the budget."""
     return f"{value:,.0f}" if float(value).is_integer() else repr(float(value))

@@ -11,9 +11,12 @@ from layernas_tf.space.types import Architecture
 class Candidate:
     """An architecture that an algorithm wants to be evaluated.
 
+    Example: `Candidate((1, 0, 2), number=7)` proposes the options 1, 0 and 2 of three
+    layers as the eighth trial.
+
     Attributes:
-      architecture: What to train.
-      number: The ask's number, counted from 0; also the trial's number.
+      architecture: The architecture to evaluate.
+      number: The trial's number, counted from 0.
       layer: For LayerNAS, the layer whose option was just chosen.
       parent: For LayerNAS, the kept candidate that this one is a child of.
     """

@@ -1,8 +1,8 @@
 """The chain as arrays: costs of many architectures and bounds of a prefix.
 
-At each layer only few distinct states can come in (a handful of channel counts), so
-the chain fits in small arrays indexed by (state, option), and the cheapest and dearest
-completion of any prefix is an exact dynamic program over them.
+Only a few distinct states can enter a layer (a handful of channel counts), so the chain
+fits in small arrays indexed by (state, option). An exact dynamic program over them
+gives the cheapest and the most expensive completion of any prefix.
 """
 
 from __future__ import annotations
@@ -16,16 +16,24 @@ from layernas_tf.space.types import Layer, Metric, State
 
 
 class Chain:
-    """The transitions of a chain of layers, compiled.
+    """The transitions of a chain of layers, compiled to arrays.
 
-    With `S_i` states that can reach layer `i` and `O_i` options there:
+    `S_i` is the number of states that can enter layer `i`, `O_i` that of its options
+    and `L` the number of layers.
+
+    Example:
+      >>> from search_spaces.tabular.burger import burger
+      >>> chain = burger().chain
+      >>> chain.cheapest((), "price") <= chain.dearest((), "price")
+      True
 
     Attributes:
       metrics: Metric names, in the space's order.
       kinds: `sum` or `max`, by metric name.
-      states: For layer `i` (and `L`, the end) the `S_i` states.
-      next_state: For layer `i` an int array `(S_i, O_i)`: index into `states[i + 1]`.
-      cost: By metric name, for layer `i` a float array `(S_i, O_i)`.
+      states: For each layer `i`, and for the end `L`, its `S_i` states.
+      next_state: For each layer `i`, an int array `(S_i, O_i)` of indices into
+        `states[i + 1]`.
+      cost: By metric name, for each layer `i` a float array `(S_i, O_i)`.
     """
 
     def __init__(
@@ -39,12 +47,13 @@ class Chain:
 
         Args:
           start: The state that the first layer receives.
-          layers: In order.
+          layers: The layers, in order.
           metrics: The costs that every transition returns.
-          name: Of the search space, for errors.
+          name: Name of the search space, for error messages.
 
         Raises:
-          UserError: A transition returns no cost, or one that is no cost.
+          UserError: A transition lacks a cost, or returns one that is negative or not
+            finite.
         """
         self.metrics = tuple(metric.name for metric in metrics)
         self.kinds = {metric.name: metric.kind for metric in metrics}
@@ -85,7 +94,7 @@ class Chain:
         return len(self.next_state)
 
     def _bounds(self, metric: str, pick) -> list[np.ndarray]:
-        """For each layer `i` (and the end) the bound of what follows, `(S_i,)`."""
+        """For each layer `i`, and for the end, the bound of the rest, `(S_i,)`."""
         bounds = [np.zeros(len(self.states[-1]))]
         for i in reversed(range(len(self))):
             rest = bounds[0][self.next_state[i]]
@@ -98,11 +107,11 @@ class Chain:
         return left + right if self.kinds[metric] == "sum" else np.maximum(left, right)
 
     def costs(self, architectures: np.ndarray) -> dict[str, np.ndarray]:
-        """Costs of a batch.
+        """Costs of many architectures.
 
         Args:
-          architectures: Option indices, int array `(N, L)`; with fewer than `L`
-            columns, prefixes.
+          architectures: Option indices, int array `(N, L)`; fewer than `L` columns
+            are prefixes.
 
         Returns:
           By metric name, a float array `(N,)`.
@@ -120,7 +129,7 @@ class Chain:
         return totals
 
     def walk(self, prefix: Sequence[int]) -> tuple[int, dict[str, float]]:
-        """The state index that a prefix ends in, and what it costs so far."""
+        """The index of the state that a prefix ends in, and its cost by metric name."""
         state, totals = 0, dict.fromkeys(self.metrics, 0.0)
         for i, option in enumerate(prefix):
             for name in self.metrics:
@@ -134,15 +143,15 @@ class Chain:
         return int(state), {name: float(total) for name, total in totals.items()}
 
     def remaining(self, layer: int, metric: str) -> tuple[np.ndarray, np.ndarray]:
-        """Exact bounds of the cost from `layer` to the end, by state: `(S,)` each."""
+        """Exact bounds of the cost from `layer` to the end: by state, `(S,)` each."""
         return self._cheapest[metric][layer], self._dearest[metric][layer]
 
     def cheapest(self, prefix: Sequence[int], metric: str) -> float:
-        """The least that any completion of the prefix costs in all."""
+        """The total cost of the cheapest completion of the prefix."""
         return self._completed(prefix, metric, self._cheapest)
 
     def dearest(self, prefix: Sequence[int], metric: str) -> float:
-        """The most that any completion of the prefix costs in all."""
+        """The total cost of the most expensive completion of the prefix."""
         return self._completed(prefix, metric, self._dearest)
 
     def _completed(self, prefix, metric, bounds) -> float:

@@ -1,14 +1,15 @@
-"""How many architectures a budget holds, which prefixes reach it, and fair samples.
+"""Counts and uniform samples of the architectures inside budgets, by prefix.
 
-One table answers all three: for each layer and state, how many completions there are
-by what they cost. Where the distinct costs are few the table is exact. Otherwise costs
-are counted in units of a fixed resolution and rounded up (for a lower limit, down), so
-that nothing outside the budget is ever counted or sampled; what is lost are the
-architectures within one unit per layer of the limit.
+One table holds, for each layer and state, the number of completions by their cost. With
+few distinct costs the table is exact. Otherwise costs are rounded up to units of a
+fixed resolution (rounded down for a lower limit), so that no architecture outside the
+budget is counted or sampled. What is lost are architectures close to the limit: at most
+one unit per layer.
 
-Costs are counted as regrets: what an option costs beyond the cheapest completion from
-the same state. The cheapest completion has regret 0 and so is never rounded away:
-with a single upper limit, `searchable` is exact at any resolution.
+The table counts surplus costs: the surplus of an option is its cost beyond that of the
+cheapest completion from the same state. The cheapest completion has a surplus of 0 and
+is never rounded away, so with a single upper limit `searchable` is exact at any
+resolution.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ class BudgetedChain:
 
     Attributes:
       chain: The costs.
-      budgets: All must hold together. With none, everything is inside.
-      axes: Those of them that are an axis.
+      budgets: All of them must hold. Without budgets, every architecture is inside.
+      axes: Those budgets that are an axis of the table.
     """
 
     def __init__(
@@ -91,15 +92,15 @@ class BudgetedChain:
             raise self._nothing_inside()
         self._slack = slack
         self._exact_entries = exact_entries
-        # The cheapest architecture fits, so with one upper limit there is no doubt;
-        # the table waits until somebody counts.
+        # The cheapest architecture fits, which settles it for a single upper limit;
+        # the table is made when it is first needed.
         plain = len(self.budgets) < 2 and np.all(self._low <= 0)
         if not plain and self.count() == 0:
             raise self._nothing_inside()
 
     @property
     def exact(self) -> bool:
-        """Whether counts and samples are exact, or at a resolution."""
+        """Whether counts and samples are exact rather than rounded to units."""
         return self._counted[0]
 
     @property
@@ -155,7 +156,7 @@ class BudgetedChain:
         )
 
     def _walk(self, prefix: Sequence[int]) -> tuple[int, np.ndarray] | None:
-        """State and exact spent sums of a prefix, None if an option is forbidden."""
+        """State and exact costs of a prefix; None if one of its options is excluded."""
         state = 0
         spent = np.zeros(len(self._high))
         for i, option in enumerate(prefix):
@@ -181,7 +182,7 @@ class BudgetedChain:
     def count(self, prefix: Sequence[int] = ()) -> float:
         """The number of architectures inside the budgets that begin with `prefix`.
 
-        Exact where `exact` is true, else a lower bound at the table's resolution.
+        It is exact if `exact` is true, else a lower bound.
         """
         walked = self._walk(prefix)
         if walked is None:
@@ -218,7 +219,7 @@ class BudgetedChain:
     def sample(
         self, rng: np.random.Generator, prefix: Sequence[int] = ()
     ) -> Architecture:
-        """Draws uniformly from the architectures inside that begin with `prefix`.
+        """Draws uniformly from the architectures inside the budgets that begin so.
 
         Raises:
           ValueError: The prefix is not searchable.
@@ -250,9 +251,9 @@ class BudgetedChain:
     ) -> Architecture | None:
         """Completes a prefix inside the budgets, staying near `preferred`.
 
-        Layer by layer the preferred option is taken where it leaves a completion,
-        else the dearest one that does (by the first budget, which `preferred`
-        usually oversteps). None if the prefix is not searchable.
+        Each layer takes the preferred option if some completion remains inside, else
+        the most expensive option with such a completion (by the first budget, which
+        `preferred` usually exceeds). None if the prefix is not searchable.
         """
         architecture = list(prefix)
         for i in range(len(prefix), len(self.chain)):
@@ -277,7 +278,7 @@ def _needs_axis(chain: Chain, budget: Budget) -> bool:
 
 
 def _merged(chain: Chain, budgets: Sequence[Budget]) -> tuple[Budget, ...]:
-    """One budget per metric, in the order given, as narrow as all of them."""
+    """One budget per metric, in the given order: the intersection of all of them."""
     merged: dict[str, Budget] = {}
     for budget in budgets:
         if chain.kinds[budget.metric] == "max" and budget.low > 0:

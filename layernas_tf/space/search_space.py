@@ -1,7 +1,7 @@
 """A search space is a chain: a start state, then layers that each offer options.
 
-Everything else reads this one description: costs are sums and maxima along the
-chain, an algorithm picks option indices, a builder turns them into a Keras model.
+Everything else reads this one description: costs are sums and maxima along the chain,
+an algorithm chooses option indices, and a builder turns them into a Keras model.
 """
 
 from __future__ import annotations
@@ -26,7 +26,15 @@ from layernas_tf.space.types import (
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One layer of one architecture, as `SearchSpace.steps` yields it."""
+    """One layer of one architecture, as `SearchSpace.steps` yields it.
+
+    Attributes:
+      layer: The layer.
+      option: The option that the architecture has chosen there.
+      before: The incoming state.
+      after: The outgoing state.
+      costs: The layer's cost by metric name.
+    """
 
     layer: Layer
     option: Option
@@ -39,8 +47,16 @@ class Step:
 class SearchSpace:
     """A chain of layers and, where there is one, the builder of its Keras models.
 
+    Example:
+      >>> from search_spaces.tabular.burger import burger
+      >>> space = burger()
+      >>> len(space.default) == len(space.layers)
+      True
+      >>> sorted(space.costs(space.default)) == sorted(m.name for m in space.metrics)
+      True
+
     Attributes:
-      name: The registry name, or the user's.
+      name: The name in the registry, or the user's own.
       start: The state that the first layer receives.
       layers: The chain.
       metrics: The costs that every transition returns.
@@ -81,7 +97,7 @@ class SearchSpace:
 
     @property
     def default(self) -> Architecture:
-        """The published network (of a table's space: the largest architecture)."""
+        """The published network; in the space of a table, the largest architecture."""
         return tuple(layer.default for layer in self.layers)
 
     @property
@@ -110,7 +126,7 @@ class SearchSpace:
         )
 
     def check(self, architecture: Any) -> Architecture:
-        """Returns the architecture as a tuple; raises `UserError` if it is none."""
+        """Returns the architecture as a tuple; raises `UserError` if it is invalid."""
         if not isinstance(architecture, (tuple, list)) or len(architecture) != len(
             self.layers
         ):
@@ -152,7 +168,7 @@ class SearchSpace:
         return self.builder(self.check(architecture))
 
     def to_json(self, architecture: Architecture) -> dict[str, Any]:
-        """A JSON-ready description that `from_json` and a reader understand."""
+        """A description in JSON types, for `from_json` and for human readers."""
         return {
             "space": self.name,
             "arguments": dict(self.arguments),

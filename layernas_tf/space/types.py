@@ -17,7 +17,11 @@ AttributeValue = int | float | bool | str
 
 @dataclasses.dataclass(frozen=True)
 class State:
-    """The tensor between two layers.
+    """The shape of the tensor between two layers.
+
+    Example:
+      >>> State.of_image(3, "96x160")
+      State(channels=3, height=96, width=160)
 
     Attributes:
       channels: Number of channels.
@@ -31,10 +35,10 @@ class State:
 
     @classmethod
     def of_image(cls, channels: int, resolution: int | str) -> State:
-        """An image of a resolution: `State.of_image(3, "96x160")` has 96 rows.
+        """The state of an image, such as `State.of_image(3, "96x160")` with 96 rows.
 
         Raises:
-          UserError: The resolution is none.
+          UserError: The text is not a resolution.
         """
         return cls(channels, *parse_resolution(resolution))
 
@@ -46,9 +50,14 @@ _LABELS = {"kernel": "k", "expansion": "e", "filters": "f"}
 class Option:
     """One choice at a layer, described by its attributes.
 
+    Example:
+      >>> option = Option.of(kernel=3, expansion=6, se=True)
+      >>> option["kernel"], option.label
+      (3, 'k3 e6 se')
+
     Attributes:
-      attributes: Pairs of name and value. Numbers are taken to be ordinal (a kernel
-        of 5 lies between 3 and 7), booleans and strings are not.
+      attributes: Pairs of name and value. Numbers are ordinal (a kernel of 5 lies
+        between 3 and 7); booleans and strings are not.
     """
 
     attributes: tuple[tuple[str, AttributeValue], ...]
@@ -91,17 +100,26 @@ Transition = Callable[[State, Option], tuple[State, Mapping[str, float]]]
 class Layer:
     """One decision of the chain.
 
-    A layer with a single option (a stem, a classifier) adds its cost and is skipped
-    by the algorithms.
+    A layer with a single option (a stem, a classifier) adds its cost, and algorithms
+    skip it.
+
+    Example:
+      >>> def transition(state, option):
+      ...     filters = option["filters"]
+      ...     cost = state.channels * filters * state.height * state.width
+      ...     return State(filters, state.height, state.width), {"madds": cost}
+      >>> options = tuple(Option.of(filters=n) for n in (8, 16))
+      >>> Layer("conv", options, default=1, transition=transition).name
+      'conv'
 
     Attributes:
       name: Unique in the space.
       options: What may be chosen here; at least one.
       default: Index into `options` of the published network's choice.
-      transition: Applies an option to the state that comes in; gives the state that
-        goes out and the cost of the layer by metric name.
-      block: Where options are blocks of a network, makes the one that an option stands
-        for (`search_spaces.blocks.blocks.Block`), by which a latency table measures it.
+      transition: Takes the incoming state and an option; returns the outgoing state
+        and the layer's cost by metric name.
+      block: Where options stand for blocks of a network, makes an option's block
+        (`search_spaces.blocks.blocks.Block`), which a latency table measures.
     """
 
     name: str
@@ -113,7 +131,10 @@ class Layer:
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """How the costs of the layers make the cost of the architecture.
+    """How the costs of the layers add up to the cost of the architecture.
+
+    Example: `Metric("peak_memory_bytes", "max", "bytes")` is the largest of the costs
+    of all layers, in bytes.
 
     Attributes:
       name: Such as `madds`.

@@ -1,1 +1,1 @@
-"""Trials on record: storage, replay, reading and the Optuna sampler."""
+"""The record of a search: its trials, their storage and replay, an Optuna sampler."""

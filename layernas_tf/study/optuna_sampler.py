@@ -30,15 +30,15 @@ from layernas_tf.study.trial import Trial
 def suggest(
     trial: optuna.Trial, space: SearchSpace, budgets: Sequence[Budget] = ()
 ) -> Architecture:
-    """The architecture of an Optuna trial, whatever the study's sampler.
+    """The architecture of an Optuna trial, with any sampler of the study.
 
     Its costs become user attributes of the trial, and each budget a constraint, so
     that `study.best_trial` is inside the budgets.
 
     Args:
-      trial: Of the objective.
-      space: What is searched.
-      budgets: What the answer may cost.
+      trial: The argument of the objective function.
+      space: The search space.
+      budgets: The limits on the costs.
     """
     params = {
         name: trial.suggest_categorical(name, distribution.choices)
@@ -56,10 +56,10 @@ def suggest(
 class LayerNASSampler(optuna.samplers.BaseSampler):
     """Proposes architectures with LayerNAS, or another algorithm of this package.
 
-    A study that is loaded again continues where it was: the algorithm's state is
-    rebuilt from the trials. Trials of other samplers, enqueued ones and those of other
-    processes are learned from. The objective gets its architecture from `suggest`; it
-    may suggest other parameters beside, which `independent_sampler` draws.
+    A study that is loaded again continues where it stopped: the algorithm's state is
+    rebuilt from the trials. The algorithm also learns from enqueued trials and from
+    those of other samplers and processes. The objective gets its architecture from
+    `suggest`; it may suggest further parameters, which `independent_sampler` draws.
     """
 
     def __init__(
@@ -75,16 +75,17 @@ class LayerNASSampler(optuna.samplers.BaseSampler):
         """Makes a sampler for one study.
 
         Args:
-          space: What is searched.
-          budgets: What the answer may cost.
+          space: The search space.
+          budgets: The limits on the costs.
           algorithm: `layernas`, `layernas_bayes`, another registered name, or one of
             your own as `make_algorithm` takes it.
-          seed: Of all random choices.
+          seed: Seed of all random choices.
           independent_sampler: For parameters outside the space; random by default.
-          **options: Of the algorithm.
+          **options: Options of the algorithm.
 
         Raises:
-          UserError: The algorithm or an option is unknown, or nothing is inside.
+          UserError: The algorithm or an option is unknown, or no architecture is
+            inside the budgets.
         """
         self._space = space
         self._budgets = tuple(budgets)
@@ -115,7 +116,7 @@ class LayerNASSampler(optuna.samplers.BaseSampler):
         """Asks the algorithm for an architecture, as one option label per layer."""
         self._raise_error_if_multi_objective(study)
         if "fixed_params" in trial.system_attrs:
-            return {}  # enqueued by the user: the algorithm did not ask for it
+            return {}  # enqueued by the user, not proposed by the algorithm
         with self._lock:
             self._catch_up(study, trial.number)
             candidate = self._replay.ask(trial.number)
@@ -161,7 +162,7 @@ class LayerNASSampler(optuna.samplers.BaseSampler):
             try:
                 architecture = from_params(self._space, trial.params)
             except UserError:
-                return  # it ended before it had an architecture
+                return  # it ended before it was given an architecture
             reward = None
             if state == optuna.trial.TrialState.COMPLETE and values is not None:
                 reward = _sign(study) * float(values[0])
@@ -170,14 +171,14 @@ class LayerNASSampler(optuna.samplers.BaseSampler):
             self._tell(Trial(trial.number, architecture, costs, reward=reward))
 
     def reseed_rng(self) -> None:
-        """Randomness comes from the seed and the trial's number: nothing to do."""
+        """Does nothing: proposals depend on the seed and the trial's number alone."""
         self._independent.reseed_rng()
 
     def _catch_up(self, study: optuna.Study, number: int) -> None:
-        """Learns the trials that this object has not seen.
+        """Tells the algorithm the trials that this object has not seen yet.
 
-        At first, all that the study holds: their asks and tells are replayed. Later,
-        trials that other processes have finished since.
+        The first call replays the asks and tells of all trials in the study. Later
+        calls add the trials that other processes have finished since.
         """
         trials = [t for t in study.get_trials(deepcopy=False) if t.number != number]
         if self._study_name is None:
@@ -206,7 +207,7 @@ class LayerNASSampler(optuna.samplers.BaseSampler):
     def _readable(
         self, study: optuna.Study, trials: Sequence[optuna.trial.FrozenTrial]
     ) -> list[Trial]:
-        """The trials that have an architecture, with rewards to be maximized."""
+        """The trials that have an architecture, with rewards that are maximized."""
         known = []
         for stored in trials:
             with contextlib.suppress(UserError):

@@ -1,4 +1,4 @@
-"""A trial as Optuna stores it: parameters, attributes and constraints."""
+"""How Optuna stores a trial: as parameters, attributes and constraints."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 
 class Decoder:
-    """Reads the trials of one study, whose options are all the same.
+    """Decodes the stored trials of one study.
 
     Attributes:
-      drivers: By number of a trial, who evaluates it, where that was noted.
+      drivers: By trial number, the driver that evaluates the trial, if it is known.
     """
 
     def __init__(self, space: SearchSpace, choices: Mapping[str, Sequence[Any]]):
-        """Makes it; raises `UserError` if the choices are not those of the space.
+        """Makes a decoder; raises `UserError` if the choices do not fit the space.
 
         Args:
-          space: What is searched.
-          choices: By layer name, what the stored indices stand for.
+          space: The search space of the study.
+          choices: By layer name, the option labels that the stored indices refer to.
         """
         self.drivers: dict[int, str] = {}
         self._space = space
@@ -43,7 +43,7 @@ class Decoder:
             self._layers.append((i, name, options))
 
     def trial(self, stored: StoredTrial) -> Trial:
-        """A stored trial as a `Trial`; raises `UserError` if it is none."""
+        """A stored trial as a `Trial`; raises `UserError` if it does not fit."""
         architecture = list(self._space.default)
         for i, name, options in self._layers:
             if name not in stored.params:
@@ -91,7 +91,7 @@ def to_params(space: SearchSpace, architecture: Architecture) -> dict[str, str]:
 
 
 def from_params(space: SearchSpace, params: Mapping[str, Any]) -> Architecture:
-    """Optuna parameters as an architecture; raises `UserError` if they are none."""
+    """Optuna parameters as an architecture; raises `UserError` if they do not fit."""
     architecture = list(space.default)
     for i in space.searched_layers:
         layer = space.layers[i]
@@ -118,7 +118,7 @@ def _no_layer(space: SearchSpace, name: str) -> UserError:
 def constraints(
     budgets: Iterable[Budget], costs: Mapping[str, float]
 ) -> dict[str, float]:
-    """By metric, how far costs are outside its budgets: 0 or less is inside."""
+    """By metric, how far the cost is outside its budgets; 0 or less is inside."""
     outside: dict[str, float] = {}
     for budget in budgets:
         excess = budget.excess(costs[budget.metric])
@@ -133,14 +133,14 @@ def template(
     trial: Trial,
     further: Mapping[str, Any],
 ) -> optuna.trial.FrozenTrial:
-    """A running trial as Optuna's, with all that the study is to hold of it.
+    """A running trial in the form of Optuna, with all its attributes.
 
     Args:
       space: What is searched.
-      distributions: Of the space; see the function of that name.
-      budgets: What the answer may cost.
-      trial: That has just been asked for.
-      further: Attributes.
+      distributions: Those of the space; see the function of that name.
+      budgets: The limits on the costs.
+      trial: The trial that the algorithm has just proposed.
+      further: Further attributes.
     """
     import optuna
 
@@ -161,12 +161,12 @@ def template(
 def read_trial(
     space: SearchSpace, stored: optuna.trial.FrozenTrial, sign: int = 1
 ) -> Trial:
-    """A trial of Optuna's storage as a `Trial`; raises `UserError` if it is none.
+    """A trial of Optuna's storage as a `Trial`; raises `UserError` if it does not fit.
 
     Args:
       space: What is searched.
-      stored: The trial.
-      sign: -1 for a study that is minimized.
+      stored: The trial in Optuna's storage.
+      sign: 1 for a study that is maximized, -1 for one that is minimized.
     """
     return _trial(
         space,

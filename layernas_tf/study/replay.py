@@ -1,9 +1,9 @@
-"""Replay: an algorithm is brought to the state that the trials of a study give.
+"""Replay: rebuilds the state of an algorithm from the trials of a study.
 
-An algorithm's state is a function of its asks and tells in their order. A trial's
-number says its place among the asks, `asked_after` how many tells came before it,
-`told` its place among the tells; so the trials are enough to do everything again, for
-parallel trials as well.
+The state of an algorithm is a function of the sequence of its asks and tells. The
+trials record this sequence, also for parallel trials: a trial's number is its place
+among the asks, `asked_after` the number of tells before it, and `told` its place among
+the tells.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from layernas_tf.space.candidate import Candidate
 from layernas_tf.study.trial import Trial
 
 FIRST_CHECKED = 100
-"""The first asks, which are always computed again and compared with the study."""
+"""This many first asks are always repeated and compared with the study."""
 
 CHECKED_EVERY = 1000
-"""After those, one ask in this many is computed again."""
+"""Of the later asks, one in this many is repeated and compared."""
 
 
 class Replay:
     """An algorithm that follows the asks and tells of a study.
 
     Attributes:
-      algorithm: In the state that they give.
-      exact: Whether it proposed again what the study says it did. If not (another
-        version of it), it was told all results without having asked.
-      told: Tells that it has received.
-      idle: For each ask since the newest trial that had nothing to propose, the tells
-        that came before it.
+      algorithm: The algorithm, in the state after those asks and tells.
+      exact: Whether it proposed the same candidates again. If not (for instance because
+        its code has changed), it was told all results without being asked.
+      told: The number of tells that it has received.
+      idle: For each ask since the newest trial for which it had nothing to propose, the
+        number of tells before that ask.
     """
 
     def __init__(self, make_algorithm: Callable[[], Algorithm]):
@@ -47,7 +47,7 @@ class Replay:
     def ask(self, number: int) -> Candidate | None:
         """The algorithm's next candidate."""
         if self.idle and self.idle[-1] == self.told:
-            return None  # nothing has been told since it last had nothing
+            return None  # it had nothing to propose, and was told nothing since
         candidate = self.algorithm.ask(number)
         if candidate is None:
             self.idle.append(self.told)
@@ -63,7 +63,7 @@ class Replay:
         self.algorithm.tell(candidate, trial.reward)
 
     def candidate(self, trial: Trial) -> Candidate:
-        """What the algorithm proposed for a running trial, or would have."""
+        """The candidate of a running trial."""
         return self._running.get(trial.number) or Candidate(
             trial.architecture, trial.number, trial.layer
         )
@@ -71,12 +71,12 @@ class Replay:
     def follow(
         self, trials: Sequence[Trial], asked: Sequence[Trial], ended: Sequence[Trial]
     ) -> None:
-        """Does what has happened to the study.
+        """Repeats the asks and tells that other drivers have added to the study.
 
         Args:
-          trials: All that the study has now, by number.
-          asked: Those of them that are new.
-          ended: Those that have ended and were new or running before.
+          trials: All trials of the study, sorted by number.
+          asked: The new ones among them.
+          ended: Those that have ended since the last call.
         """
         ended = sorted(ended, key=lambda trial: trial.told)
         if len(asked) < len(trials):
@@ -102,15 +102,15 @@ class Replay:
     def _do(
         self, asked: Sequence[Trial], ended: Sequence[Trial], check_last: bool = False
     ) -> bool:
-        """Does asks and tells in their order; False if they cannot have been so."""
+        """Repeats asks and tells in order; False if a proposal differs."""
         start = self.told
         last = asked[-1].number if asked and check_last else None
         for trial in asked:
             if trial.asked_after is None:
-                continue  # not asked for: another program of Optuna added it
+                continue  # another program that uses Optuna added it
             known = len(self.idle)
             if list(trial.idle_after[:known]) != self.idle:
-                return False  # this had nothing to propose when the others did not ask
+                return False  # it had nothing to propose where others did not ask
             for after in trial.idle_after[known:]:
                 self._tell_all(ended[self.told - start : after - start])
                 if self.algorithm.ask(trial.number) is not None:

@@ -1,9 +1,9 @@
 """The database of a study: Optuna's tables, written in one transaction per event.
 
-Every ask and every tell is one transaction that holds the study's lock, so a process
-may be killed anywhere: an event has happened whole or not at all, and several drivers
-on one study take their turns. Optuna's own calls would take three transactions and the
-time of an object per value; what other programs of Optuna read is the same.
+Every ask and every tell is one transaction that holds the study's lock. So a process
+may be killed at any time, and an event is stored completely or not at all; several
+drivers of one study take turns. Optuna's own functions would need three transactions
+and an object for each value. Other programs that use Optuna read the same tables.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     import sqlalchemy
 
 OBJECTIVE = "validation accuracy"
-"""What the rewards of a search are, unless its evaluator is the user's own."""
+"""The name of the rewards, unless the evaluator is the user's own."""
 
 _METRIC_NAMES = "study:metric_names"
 """Where `optuna.Study.set_metric_names` keeps the names."""
 
 _ATTEMPTS = 5
-"""To make the tables, which another driver may be making at this moment."""
+"""Attempts to make the tables, which another driver may be making as well."""
 
 
 class Storage:
@@ -38,8 +38,8 @@ class Storage:
 
     Attributes:
       shared: Whether other drivers may work on the study.
-      engine: SQLAlchemy's.
-      stored: Reads the study's trials.
+      engine: The database engine of SQLAlchemy.
+      stored: The reader of the study's trials.
     """
 
     def __init__(self, storage: optuna.storages.RDBStorage, name: str, shared: bool):
@@ -56,14 +56,14 @@ class Storage:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlalchemy.Connection]:
-        """What is done inside happens whole or not at all, and in no one else's way."""
+        """Opens a transaction that holds the study's lock until it ends."""
         import sqlalchemy
 
         with storage_errors(self._url), self.engine.begin() as connection:
             if self.engine.name == "sqlite":
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             else:
-                # Held until the end of the transaction, and gone with its process.
+                # The lock ends with the transaction, also when the process is killed.
                 connection.execute(
                     sqlalchemy.select(self._tables.studies.c.study_id)
                     .where(self._tables.studies.c.study_id == self._study)
@@ -72,7 +72,7 @@ class Storage:
             yield connection
 
     def settle(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Notes what the study is of, unless it is noted already; what is noted."""
+        """Stores the settings of a new study; returns those of the study."""
         table = self._tables.study_attributes
         with self.transaction() as connection:
             rows = connection.execute(
@@ -153,7 +153,7 @@ class Storage:
         trial: int,
         attributes: Mapping[str, Any],
     ) -> None:
-        """Writes attributes of a trial, in place of those of the same names."""
+        """Writes attributes of a trial; replaces those of the same names."""
         table = self._tables.attributes
         connection.execute(
             table.delete().where(
@@ -167,11 +167,11 @@ class Storage:
         trials: Collection[int],
         connection: sqlalchemy.Connection | None = None,
     ) -> None:
-        """Says that these running trials have a living driver.
+        """Records that the driver of these running trials is alive.
 
         Args:
-          trials: Their ids.
-          connection: Of a transaction; by default a connection of its own.
+          trials: Ids of the trials.
+          connection: The connection of a transaction; by default, a new connection.
         """
         import sqlalchemy
 
@@ -188,7 +188,7 @@ class Storage:
             )
 
     def stale(self, connection: sqlalchemy.Connection, seconds: float) -> set[int]:
-        """Ids of running trials whose driver has not been heard of for so long."""
+        """Ids of running trials whose driver has been silent for longer than that."""
         import sqlalchemy
         from optuna.trial import TrialState
 
@@ -209,7 +209,7 @@ class Storage:
     def _distribution(self, distribution: optuna.distributions.BaseDistribution) -> str:
         import optuna
 
-        key = id(distribution)  # the study keeps them: a layer's is one object
+        key = id(distribution)  # the study keeps them all: one object for each layer
         if key not in self._texts:
             text = optuna.distributions.distribution_to_json(distribution)
             self._texts[key] = text
@@ -219,13 +219,13 @@ class Storage:
 def open_storage(
     url: str, name: str, *, shared: bool = False, objective: str = OBJECTIVE
 ) -> Storage:
-    """Opens the study of this name in a database, and makes what is missing.
+    """Opens the study of this name in a database; makes it if it is missing.
 
     Args:
-      url: Of the database; `sqlite_url` makes that of a file.
-      name: Of the study.
+      url: URL of the database; `sqlite_url` makes that of a file.
+      name: Name of the study.
       shared: Whether other drivers may work on it.
-      objective: What the rewards are, for those who look at the study.
+      objective: The name of the rewards, shown by dashboards.
 
     Raises:
       UserError: The database cannot be reached, read or written.
@@ -235,7 +235,7 @@ def open_storage(
 
     arguments: dict[str, Any] = {"pool_pre_ping": True}
     if url.startswith("sqlite"):
-        # Long enough for a dashboard that reads at the same time.
+        # Seconds to wait for a dashboard that reads at the same time.
         arguments = {"connect_args": {"timeout": 60}}
     with storage_errors(url, opening=True):
         for attempt in range(_ATTEMPTS):
@@ -259,12 +259,13 @@ def open_storage(
 
 
 def sqlite_url(path: pathlib.Path) -> str:
-    """The storage URL of a file, whatever characters its path has."""
+    """The storage URL of a file; its path may have any characters."""
     import sqlalchemy
 
     url = sqlalchemy.URL.create("sqlite", database=str(path))
     text = url.render_as_string(hide_password=False)
-    return text.replace("{", "{{").replace("}", "}}")  # Optuna formats URLs
+    # Optuna uses URLs as format strings.
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def _rows(trial: int, values: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What goes wrong in a study's database, in one line that says what to do."""
+"""Errors of a study's database as one line that says what to do."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ADVICE = (
 
 @contextlib.contextmanager
 def storage_errors(url: str, *, opening: bool = False) -> Iterator[None]:
-    """Turns what goes wrong in a database into one line that says what to do."""
+    """Turns the errors of a database into a `UserError` that says what to do."""
     import optuna
     import sqlalchemy.exc
 
@@ -35,8 +35,8 @@ def storage_errors(url: str, *, opening: bool = False) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        # A missing driver, a file of another version of Optuna, a URL that is none:
-        # libraries echo it in errors of many kinds.
+        # A missing driver, a file of another version of Optuna, or a malformed URL:
+        # the libraries raise many kinds of errors, which may repeat the URL.
         if not opening:
             raise
         text = scrubbed(describe(error), url)
@@ -44,10 +44,10 @@ def storage_errors(url: str, *, opening: bool = False) -> Iterator[None]:
 
 
 def made_meanwhile(error: BaseException) -> bool:
-    """Whether another program made what this one was about to make.
+    """Whether another program has just made what this one was about to make.
 
-    Databases disagree on the kind of this error: SQLite calls a table that is
-    there an operational error, PostgreSQL a programming error.
+    Databases disagree on the type of this error: for a table that exists already,
+    SQLite raises an operational error, PostgreSQL a programming error.
     """
     import optuna
     import sqlalchemy.exc

@@ -1,8 +1,8 @@
-"""The study behind a search: every ask and tell in Optuna's storage, to be replayed.
+"""The study of a search: its asks and tells, recorded in Optuna's storage.
 
-An algorithm's state is a function of its asks and tells in their order, so the order is
-what a study must hold: see `layernas_tf.study.replay`. Trials that were running when
-the process ended are pending again.
+The state of an algorithm is a function of the sequence of its asks and tells, so the
+study records this sequence: see `layernas_tf.study.replay`. Trials that were running
+when the process ended become pending again.
 """
 
 from __future__ import annotations
@@ -28,24 +28,25 @@ if TYPE_CHECKING:
     import sqlalchemy
 
 STALE_SECONDS = 60.0
-"""After so long without a word of its driver, a trial is another driver's."""
+"""Seconds of silence of a driver after which others take over its trials."""
 
 _KEYS = ("asked_after", "idle_after", "layer", "told", "result", "driver")
-"""Attributes that are read; the others are for those who look at the study."""
+"""The attributes that are read; all others are for human readers."""
 
 
 class Study:
-    """Asks and tells of one algorithm, recorded. Made by `open_study`.
+    """The recorded asks and tells of one algorithm. Made by `open_study`.
 
-    Several drivers may work on one study: each asks and tells under the study's lock,
-    and first does the asks and tells of the others with its own algorithm. So all of
-    them have the same state at the same place of the same history.
+    Several drivers may work on one study. Each of them asks and tells under the study's
+    lock, after it has repeated the asks and tells of the others on its own algorithm.
+    So at the same place of the history, all drivers have the same state.
 
     Attributes:
-      space: What is searched.
-      budgets: What the answer may cost.
-      trials: By number.
-      pending: What this driver has to evaluate again, as whoever did has died.
+      space: The search space.
+      budgets: The limits on the costs.
+      trials: All trials, sorted by number.
+      pending: Trials that this driver has to evaluate again because the process that
+        evaluated them has ended.
     """
 
     def __init__(
@@ -77,25 +78,25 @@ class Study:
 
     @property
     def algorithm(self) -> Algorithm:
-        """In the state that the trials give."""
+        """The algorithm, in the state after all trials."""
         return self._replay.algorithm
 
     @property
     def exact(self) -> bool:
-        """Whether the algorithm proposed again what the study says it did.
+        """Whether the algorithm proposed the trials of the study again.
 
-        If not (another version of it), what the trials found is known to it all the
-        same.
+        If not (for instance because its code has changed), it was told their rewards
+        nevertheless.
         """
         return self._replay.exact
 
     def ask(self, most: int | None = None) -> Candidate | None:
-        """The next candidate, recorded; None as `Algorithm.ask` says.
+        """Records and returns the next candidate; None as in `Algorithm.ask`.
 
-        What has to be evaluated again comes first.
+        Trials that have to be evaluated again come first.
 
         Args:
-          most: Trials that the study is to have; None for any number.
+          most: The most trials that the study may have; None for no limit.
         """
         with self._storage.transaction() as connection:
             self._catch_up(connection)
@@ -128,13 +129,13 @@ class Study:
         return candidate
 
     def tell(self, outcome: Outcome) -> Trial | None:
-        """Records how a candidate ended and tells the algorithm.
+        """Records the outcome of a candidate and tells the algorithm.
 
-        A reward that is no finite number fails the trial.
+        If the reward is not a finite number, the trial fails.
 
         Returns:
-          The trial; None if another driver, which took this one for dead, has finished
-          it already, and that stays.
+          The trial; None if another driver has taken it over and finished it already,
+          in which case the other driver's outcome counts.
         """
         number, evaluation = outcome.candidate.number, outcome.evaluation
         reward, reason = None, outcome.reason or "unknown"
@@ -170,7 +171,7 @@ class Study:
         return trial
 
     def news(self) -> list[Trial]:
-        """Trials that other drivers have finished since this was called last."""
+        """Trials that other drivers have finished since the last call."""
         news, self._news = self._news, []
         return news
 
@@ -185,7 +186,7 @@ class Study:
         return len(self._others)
 
     def beat(self) -> None:
-        """Tells the other drivers that this one lives."""
+        """Tells the other drivers that this one is alive."""
         ids = [self._ids[number] for number in tuple(self._mine)]
         if ids:
             self._storage.beat(ids)
@@ -195,13 +196,13 @@ class Study:
             candidate = self._replay.ask(len(self.trials))
             if candidate is None or self.exact:
                 return candidate
-            # An algorithm that was only told may ask for what is being evaluated.
+            # An algorithm that was only told may propose a running trial again.
             running = {self.trials[n].architecture for n in self._mine | self._others}
             if candidate.architecture not in running:
                 return candidate
 
     def _catch_up(self, connection: sqlalchemy.Connection) -> None:
-        """Does what other drivers have done since."""
+        """Repeats the asks and tells that other drivers have added."""
         storage = self._storage
         if not storage.shared and self._newest:
             if storage.stored.newest(connection) != self._newest:
@@ -242,7 +243,7 @@ class Study:
             self._replay.follow(self.trials, asked, ended)
 
     def _adopt(self, connection: sqlalchemy.Connection) -> None:
-        """Takes the running trials of drivers that are dead, and its own of before."""
+        """Takes over running trials: of silent drivers, and its own after a restart."""
         dead = set(self._others)
         if dead and self._storage.shared:
             stale = self._storage.stale(connection, STALE_SECONDS)
@@ -276,15 +277,15 @@ def open_study(
     """Loads a study and rebuilds its algorithm, or makes the study.
 
     Args:
-      url: Of the storage; `sqlite_url` makes that of a file.
-      name: Of the study in the storage.
-      space: What is searched; a study of another space is refused.
-      budgets: What the answer may cost.
-      make_algorithm: Makes the algorithm in its first state.
+      url: URL of the storage; `sqlite_url` makes that of a file.
+      name: Name of the study in the storage.
+      space: The search space; a study of another space is refused.
+      budgets: The limits on the costs.
+      make_algorithm: Makes the algorithm in its initial state.
       driver: If other drivers may work on the study at the same time, a name for this
-        one: the same when the same one is started again.
-      settings: By flag name, what all drivers of the study must agree on.
-      objective: What the rewards are, for those who look at the study.
+        driver, which stays the same when it is started again.
+      settings: By flag name, the settings that all drivers must agree on.
+      objective: The name of the rewards, shown by dashboards.
 
     Raises:
       UserError: The storage cannot be reached, read or written, or is of another

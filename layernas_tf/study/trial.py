@@ -1,4 +1,4 @@
-"""Trials: as the study holds them, and as Optuna's parameters and attributes say."""
+"""A trial of a study, independent of how Optuna stores it."""
 
 from __future__ import annotations
 
@@ -10,23 +10,26 @@ from layernas_tf.space.types import Architecture
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """One trial as the study holds it.
+    """One trial of a study.
+
+    Example: `Trial(0, (1, 2), {"madds": 2e6}, state="complete", told=0, reward=0.9)`
+    is the first trial, which ended first and reached a reward of 0.9.
 
     Attributes:
-      number: Counted from 0; also the ask's number.
-      architecture: What is or was tried.
-      costs: By metric name.
-      asked_after: Tells that the algorithm had received when this was asked; None if
-        the algorithm did not ask for it.
-      idle_after: Likewise, for each ask between the trial before and this one that
-        had nothing to propose.
+      number: The trial's number, counted from 0.
+      architecture: The architecture that is evaluated.
+      costs: Its costs by metric name.
+      asked_after: The number of tells that came before the algorithm proposed this
+        trial; None if another program added the trial.
+      idle_after: The same number for each ask, since the trial before, for which the
+        algorithm had nothing to propose.
       layer: For LayerNAS, the layer whose option had been chosen.
       state: `running`, `complete` or `failed`.
-      told: Place among the tells; None while running.
-      reward: Of a complete trial.
-      metrics: Further figures of the evaluator.
+      told: The trial's place in the order of the tells; None while it is running.
+      reward: The reward of a complete trial.
+      metrics: Further figures from the evaluator.
       seconds: Duration of the evaluation.
-      reason: Of a failed trial, in one line.
+      reason: Why the trial failed, in one line.
     """
 
     number: int

@@ -1,4 +1,7 @@
-"""Reading the trials of a study from Optuna's tables: whole columns, no object each."""
+"""Reads the trials of a study from the database tables of Optuna.
+
+Whole columns are read at once, which is much faster than Optuna's object per trial.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,12 @@ if TYPE_CHECKING:
     import sqlalchemy
 
 IDS_AT_ONCE = 500
-"""Ids in one query; databases have a limit."""
+"""The most ids in one query: databases limit the number of parameters."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Tables:
-    """Optuna's tables of trials and studies, by what they hold."""
+    """Optuna's database tables of studies and trials."""
 
     studies: sqlalchemy.Table
     study_attributes: sqlalchemy.Table
@@ -47,15 +50,15 @@ def tables() -> Tables:
 
 @dataclasses.dataclass(frozen=True)
 class StoredTrial:
-    """A trial as the tables hold it.
+    """A trial as the database holds it.
 
     Attributes:
-      id: In the database.
-      number: In the study, counted from 0.
-      state: Optuna's name: `RUNNING`, `COMPLETE`, `FAIL`, ...
+      id: The trial's id in the database.
+      number: The trial's number in the study, counted from 0.
+      state: Optuna's name of the state: `RUNNING`, `COMPLETE`, `FAIL`, ...
       params: By layer name, the index of the choice.
-      attributes: Those that were asked for.
-      value: Of a complete trial.
+      attributes: The requested user attributes.
+      value: The value of a complete trial.
     """
 
     id: int
@@ -77,7 +80,7 @@ class StoredTrials:
         self._study = study
 
     def newest(self, connection: sqlalchemy.Connection) -> int:
-        """The id of the study's newest trial; 0 without one."""
+        """The id of the study's newest trial; 0 if the study has no trial."""
         import sqlalchemy
 
         table = self._trials
@@ -90,7 +93,7 @@ class StoredTrials:
         return found or 0
 
     def choices(self, connection: sqlalchemy.Connection) -> dict[str, tuple[Any, ...]]:
-        """By layer name, the choices that the study's first trial had."""
+        """By layer name, the choices of the study's first trial."""
         import optuna
         import sqlalchemy
 
@@ -121,13 +124,13 @@ class StoredTrials:
         keys: Collection[str],
         running: Collection[int] = (),
     ) -> list[StoredTrial]:
-        """Trials by number: those with greater ids, and of `running` what has ended.
+        """Reads new trials, and those of `running` that have ended; sorted by number.
 
         Args:
-          connection: Of a transaction.
-          after: An id.
-          keys: Of the attributes to read.
-          running: Ids of trials that were running when they were read before.
+          connection: The connection of a transaction.
+          after: An id; trials with greater ids are new.
+          keys: Names of the user attributes to read.
+          running: Ids of trials that were running when they were read last.
         """
         trials = self._trials
         new = (trials.c.study_id == self._study) & (trials.c.trial_id > after)

@@ -8,15 +8,18 @@ from collections.abc import Callable
 
 @dataclasses.dataclass(frozen=True)
 class Attempts:
-    """When an evaluation in another process is given up, and how often tried again.
+    """When an evaluation in another process is stopped, and how often it is retried.
 
-    Only what befalls the process is worth another attempt; what the evaluator raises
-    it would raise again.
+    Only the loss of a process is worth another attempt: an exception of the evaluator
+    would be raised again.
+
+    Example: with `Attempts(timeout=600, retries=2)`, a candidate fails when its third
+    attempt has crashed or has taken longer than ten minutes.
 
     Attributes:
-      timeout: Seconds that an evaluation may take; None for any time.
+      timeout: Seconds that an evaluation may take; None for no limit.
       retries: How often a candidate is tried again.
-      say: Gets a line whenever one is.
+      say: Called with a line of text whenever a candidate is tried again.
     """
 
     timeout: float | None = None
@@ -29,12 +32,12 @@ class Attempts:
         return f"not done after {self.timeout:g} s (`trial_timeout`)"
 
     def failed(self, number: int, attempts: int, reason: str) -> str | None:
-        """Why a trial has failed now; None if it is to be tried again.
+        """Decides about a lost attempt: None to try again, else why the trial failed.
 
         Args:
-          number: Of the trial.
-          attempts: That have failed so far.
-          reason: Why the last one did.
+          number: The trial's number.
+          attempts: How many attempts have failed so far.
+          reason: Why the last attempt failed.
         """
         if attempts <= self.retries:
             self.say(f"trial {number}: {reason}; tried again")
@@ -43,4 +46,4 @@ class Attempts:
 
 
 ONCE = Attempts()
-"""No second attempt, and any time for the first."""
+"""One attempt, without a time limit."""

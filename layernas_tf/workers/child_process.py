@@ -1,9 +1,9 @@
-"""Evaluation in a process of its own, which is renewed now and then.
+"""Evaluation in a child process, which is replaced after some evaluations.
 
-What lies under a training keeps memory that no Python object holds: the kernels that
-oneDNN has made for every shape it met, fragments of the heap. And a crash of native
-code, or the system's out-of-memory killer, ends a process without an exception. In a
-process apart, the first is given back and the second costs one trial.
+A training leaves memory behind that no Python object holds: the kernels that oneDNN
+compiles for every shape, and fragments of the heap. Moreover, a crash of native code or
+the system's out-of-memory killer ends a process without an exception. With a child
+process, the memory is released when the child ends, and a crash costs one trial only.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from layernas_tf.workers.attempts import ONCE, Attempts
 
 
 class _Lost(Exception):
-    """The child died or was too late; the message is the reason."""
+    """The child died or exceeded the time limit; the message is the reason."""
 
 
 class ChildProcess:
-    """An evaluator that lets another one work in a child process.
+    """An evaluator that runs another evaluator in a child process.
 
     Args:
-      make_evaluator: Importable; called once in each child, when it starts.
-      trials: Evaluations after which a new child takes over.
-      attempts: What is done about a child that dies or is too late. The time of an
-        evaluation does not count the start of the child.
+      make_evaluator: An importable function, called once when a child starts.
+      trials: Number of evaluations after which a new child takes over.
+      attempts: The time limit and the retries. The time limit of an evaluation does
+        not include the start of the child.
     """
 
     def __init__(
@@ -54,8 +54,8 @@ class ChildProcess:
         """Evaluates the candidate in the child.
 
         Raises:
-          TrialFailure: The evaluator cannot be made, or raised; or its process died
-            or was too late in all attempts. With the reason.
+          TrialFailure: The evaluator cannot be made or raised an exception, or every
+            attempt ended with a crash or at the time limit. The message is the reason.
         """
         for attempt in itertools.count(1):
             try:
@@ -69,7 +69,7 @@ class ChildProcess:
                 raise TrialFailure(answer)
 
     def close(self) -> None:
-        """Ends the child, whatever it does."""
+        """Ends the child, even in the middle of an evaluation."""
         if self._process is not None:
             self._process.kill()
             self._process.join()
@@ -77,7 +77,7 @@ class ChildProcess:
         self._process = self._connection = None
 
     def _evaluate(self, candidate: Candidate) -> Evaluation | str:
-        """What the child answers: an evaluation, or why there is none."""
+        """The child's answer: an evaluation, or why there is none."""
         if self._done >= self._trials:
             self.close()
         if self._process is None:
@@ -89,7 +89,7 @@ class ChildProcess:
         try:
             self._connection.send(candidate)
         except OSError:
-            pass  # It has died since; receiving says of what.
+            pass  # It has died since; receiving finds out why.
         answer = self._receive(self._attempts.timeout)
         self._done += 1
         return answer
@@ -104,7 +104,7 @@ class ChildProcess:
             raise _Lost(_cause(self._process.exitcode)) from None
 
     def _start(self) -> None:
-        # Not forked: TensorFlow's threads do not survive that.
+        # Not forked: TensorFlow's threads do not survive a fork.
         context = multiprocessing.get_context("spawn")
         self._connection, end = context.Pipe()
         self._process = context.Process(
@@ -116,9 +116,9 @@ class ChildProcess:
 
 
 def end_with_parent() -> None:
-    """Ends this process as soon as the one that started it is gone.
+    """Ends this process as soon as its parent process has ended.
 
-    Whoever kills a program wants its children gone too; nobody else tells them.
+    Otherwise the children of a program that was killed would run on.
     """
 
     def watch() -> None:
@@ -130,10 +130,11 @@ def end_with_parent() -> None:
 
 def _serve(connection: Connection, make_evaluator: Callable[[], Evaluator]) -> None:
     end_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent hears it, and ends us.
+    # The parent receives it as well, and ends this process.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         evaluator = make_evaluator()
-    except Exception as error:  # Its line reaches the user with the trial.
+    except Exception as error:  # The user sees it as the reason of the trial.
         connection.send(describe(error))
         return
     connection.send("")

@@ -1,8 +1,9 @@
-"""Where candidates are evaluated; here in this process, one after the other.
+"""Where candidates are evaluated: the interface, and the executor of this process.
 
 `layernas_tf.workers.ray_workers` evaluates in many processes and on many machines. The
-search's loop is the same for every executor: while it has a free place, ask and submit;
-wait for what is done; tell.
+loop of the search is the same for every executor. While the executor has a free place,
+it asks the algorithm and submits the candidate; then it waits for outcomes and tells
+them to the algorithm.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ class Outcome:
 
     Attributes:
       candidate: What was evaluated.
-      evaluation: What it gave; None if it failed.
-      seconds: How long it took.
-      reason: Why it failed, in one line.
+      evaluation: The evaluator's result; None if the evaluation failed.
+      seconds: Duration of the evaluation.
+      reason: Why it failed, in one line; empty if it succeeded.
     """
 
     candidate: Candidate
@@ -40,27 +41,27 @@ class Executor(Protocol):
 
     Attributes:
       free: How many candidates may be submitted now.
-      running: How many are submitted and not yet handed back.
+      running: How many were submitted and have not been returned by `wait` yet.
     """
 
     free: int
     running: int
 
     def submit(self, candidate: Candidate) -> None:
-        """Takes a candidate; at once, without waiting for it."""
+        """Accepts a candidate and returns without waiting for its evaluation."""
 
     def wait(self) -> list[Outcome]:
-        """Blocks until at least one candidate is done; hands back all that are."""
+        """Waits for at least one candidate; returns the outcomes of all that ended."""
 
     def close(self) -> None:
-        """Ends what is running and gives back what was taken."""
+        """Stops all evaluations and releases the executor's resources."""
 
 
 class InProcess:
     """Evaluates in this process, one candidate at a time.
 
     Args:
-      evaluator: Gives the rewards.
+      evaluator: Computes the rewards.
       end: Called when the executor is closed.
     """
 
@@ -94,7 +95,7 @@ class InProcess:
 
 
 def evaluate(evaluator: Evaluator, candidate: Candidate) -> Outcome:
-    """Runs an evaluator; what it raises becomes the reason of a failed trial."""
+    """Runs an evaluator; an exception becomes the reason of a failed trial."""
     start = time.monotonic()
     try:
         evaluation, reason = evaluator(candidate), ""

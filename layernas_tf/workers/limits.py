@@ -1,4 +1,4 @@
-"""How much of a machine one of several worker processes takes."""
+"""Limits on the CPUs and the GPU memory of one of several worker processes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import os
 import subprocess
 
 _USABLE = 0.9
-"""Share of a GPU's memory that its workers divide; the rest is the driver's."""
+"""Share of a GPU's memory that its workers divide; the driver needs the rest."""
 
 
 def limit_threads(cpus: float) -> None:
-    """Lets TensorFlow compute with as many threads as the worker has CPUs.
+    """Makes TensorFlow use as many threads as the worker has CPUs.
 
     Call it before TensorFlow is imported.
     """
@@ -21,13 +21,14 @@ def limit_threads(cpus: float) -> None:
 
 
 def limit_gpu_memory(share: float) -> None:
-    """Caps what the process takes of its GPU's memory.
+    """Limits the process to a share of its GPU's memory.
 
-    Ray's fractions of a GPU only place workers: by itself, the first TensorFlow on a
-    GPU takes all of its memory. Call it before the first computation of the process.
+    Ray uses fractions of a GPU only to place workers. Without a limit, the first
+    TensorFlow process on a GPU takes all of its memory. Call this function before the
+    first computation of the process.
 
     Args:
-      share: Of one GPU, below 1; whole GPUs are not capped.
+      share: Share of one GPU's memory; 1 or more sets no limit.
     """
     if not 0 < share < 1:
         return
@@ -50,10 +51,10 @@ def limit_gpu_memory(share: float) -> None:
 
 
 def gpu_memory_mib(devices: str) -> int | None:
-    """Memory of the smallest of these NVIDIA GPUs; None if it cannot be known.
+    """Memory of the smallest of these NVIDIA GPUs in MiB; None if it is unknown.
 
     Args:
-      devices: Indices or UUIDs, separated by commas; empty for all.
+      devices: Indices or UUIDs, separated by commas; empty for all GPUs.
     """
     command = [
         "nvidia-smi",

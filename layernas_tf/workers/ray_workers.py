@@ -1,8 +1,8 @@
 """Evaluates candidates in many worker processes: on this machine or a Ray cluster.
 
-Each worker is a Ray actor, that is a process of its own, which loads the data set once
-and then trains one candidate after the other, until it is renewed. A candidate whose
-worker is killed, whose node is lost or whose time is up is tried again by another one.
+Each worker is a Ray actor: a process that loads the data set once and then trains one
+candidate after the other, until it is replaced. If a worker is killed, its node is lost
+or its candidate exceeds the time limit, another worker tries the candidate again.
 """
 
 from __future__ import annotations
@@ -23,23 +23,25 @@ from layernas_tf.workers.executor import Outcome, evaluate
 from layernas_tf.workers.limits import limit_gpu_memory, limit_threads
 
 MOST_FAILED_STARTS = 3
-"""So many deaths in a row before a worker is ready, for each worker, end the search."""
+"""The search ends after this many crashes in a row, per worker, during the start."""
 
 _STARTS = 3
-"""Attempts to start Ray here: on a busy machine it may miss its own 30 seconds."""
+"""Attempts to start Ray: on a busy machine, it may exceed its own limit of 30 s."""
 
 _PATIENCE = 30.0
-"""Seconds without any worker until the user is told."""
+"""Seconds without a ready worker after which the user gets a message."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Resources:
-    """What the workers take.
+    """The resources of the workers.
+
+    Example: `Resources(workers=4, cpus=2, gpus=0.5)` runs two workers on each GPU.
 
     Attributes:
-      workers: Their number.
-      cpus: Of each; None divides those that there are.
-      gpus: Of each, such as 0.5; None likewise.
+      workers: Number of workers.
+      cpus: CPUs of each worker; None divides all CPUs evenly.
+      gpus: GPUs of each worker, such as 0.5; None divides all GPUs evenly.
     """
 
     workers: int
@@ -49,14 +51,14 @@ class Resources:
 
 @dataclasses.dataclass
 class _Worker:
-    """A worker and what it does.
+    """A worker and its current task.
 
     Attributes:
-      actor: Ray's handle.
-      ref: Of the call under way: loading, or evaluating `candidate`.
-      candidate: What it evaluates.
-      since: When that began.
-      done: Its evaluations.
+      actor: Ray's handle of the worker.
+      ref: Ray's reference to the current call: loading, or evaluating `candidate`.
+      candidate: The candidate that it evaluates; None while it loads or waits.
+      since: When the evaluation began, by the monotonic clock.
+      done: Number of its finished evaluations.
     """
 
     actor: Any
@@ -67,7 +69,7 @@ class _Worker:
 
 
 class _Process:
-    """What runs in a worker's process."""
+    """The actor: the code that runs in a worker's process."""
 
     def load(
         self, make_evaluator: Callable[[], Evaluator], cpus: float, gpus: float
@@ -96,14 +98,15 @@ class RayWorkers:
 
         Args:
           make_evaluator: Called once in each worker's process.
-          resources: What the workers take.
-          address: Of a Ray cluster, or `auto`; empty starts Ray on this machine.
-          attempts: What is done about a worker that dies or is too late.
-          trials: Evaluations after which a worker is renewed; 0 for never.
+          resources: The number of workers and their CPUs and GPUs.
+          address: Address of a Ray cluster, or `auto`; empty starts Ray on this
+            machine.
+          attempts: The time limit and the retries of an evaluation.
+          trials: Evaluations after which a worker is replaced; 0 for never.
 
         Raises:
-          UserError: The cluster cannot be reached, or this machine has less than one
-            worker takes.
+          UserError: The cluster cannot be reached, or this machine lacks the resources
+            for the workers.
         """
         connect(address)
         import ray
@@ -174,7 +177,7 @@ class RayWorkers:
                 worker.ref = worker.actor.evaluate.remote(worker.candidate)
 
     def _collect(self) -> list[Outcome]:
-        """Waits a while for calls to end; what came of those that did."""
+        """Waits a while for calls to end; returns the outcomes of those that did."""
         wait = self._ray.wait
         refs = [worker.ref for worker in self._workers if worker.ref is not None]
         done, _ = wait(refs, num_returns=1, timeout=self._until_deadline())
@@ -212,7 +215,7 @@ class RayWorkers:
         return timeout is not None and now - worker.since >= timeout
 
     def _result(self, place: int) -> Outcome | None:
-        """What a call that ended gave; None after loading, or for another attempt."""
+        """The outcome of a call that ended; None after loading or for a new attempt."""
         worker = self._workers[place]
         loading = worker.candidate is None
         try:
@@ -249,7 +252,7 @@ class RayWorkers:
         self._workers[place] = self._start()
 
     def _lost(self, place: int, reason: str) -> Outcome | None:
-        """Replaces a worker; its candidate is tried again, or else has failed."""
+        """Replaces a worker and tries its candidate again, or returns its failure."""
         worker = self._workers[place]
         candidate, seconds = worker.candidate, time.monotonic() - worker.since
         self._renew(place)
@@ -264,7 +267,7 @@ class RayWorkers:
         return Outcome(candidate, None, seconds, failed)
 
     def _warn(self, now: float) -> None:
-        """Tells the user once when no worker gets a place for long."""
+        """Tells the user once when no worker has been ready for a long time."""
         if any(w.ref is None or w.candidate is not None for w in self._workers):
             self._waiting_since = None
         elif self._waiting_since is not None and now - self._waiting_since > _PATIENCE:
@@ -295,7 +298,7 @@ def connect(address: str) -> None:
                 log_to_driver=False,
             )
             return
-        except Exception as error:  # of many types, by the stage that fails
+        except Exception as error:  # its type depends on the stage that fails
             ray.shutdown()
             if attempt + 1 == attempts:
                 where = f"Ray cluster {address!r}" if address else "Ray on this machine"
@@ -310,18 +313,18 @@ def shares(
 
     Args:
       there: CPUs and GPUs of the cluster.
-      resources: What the user wants.
-      local: Whether the cluster is this machine, which does not grow.
+      resources: What the user asks for.
+      local: Whether the cluster is this machine alone, which cannot grow.
 
     Raises:
-      UserError: This machine has not enough.
+      UserError: This machine has fewer CPUs or GPUs than the workers need.
     """
     workers, cpus, gpus = resources.workers, resources.cpus, resources.gpus
     if cpus is None:
         share = there.get("CPU", 1.0) / workers
         cpus = float(int(share)) if share >= 1 else int(100 * share) / 100
     if gpus is None:
-        # So many workers on each GPU; a training uses one at most.
+        # Workers share GPUs evenly; a training uses at most one GPU.
         has = there.get("GPU", 0.0)
         gpus = 1 / math.ceil(workers / has) if has else 0.0
     if local:
@@ -337,7 +340,7 @@ def shares(
 
 
 def _reason(error: BaseException) -> str:
-    """One line; of Ray's long explanations the sentence that says what happened."""
+    """One line; of Ray's long explanations, only the sentence that names the cause."""
     from ray.exceptions import RayError
 
     if not isinstance(error, RayError):

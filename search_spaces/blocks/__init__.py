@@ -1,4 +1,4 @@
-"""What networks are made of: blocks, heads and the Keras builder."""
+"""The building blocks of networks: blocks, heads and the Keras builder."""
 
 from search_spaces.blocks.blocks import (
     Block,

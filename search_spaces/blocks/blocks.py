@@ -1,11 +1,12 @@
-"""Blocks of mobile networks: what each computes, costs, and is in Keras.
+"""Blocks of mobile networks: their operators, costs and Keras layers.
 
-A block is a frozen description. `operators(state)` lists what it runs on a tensor of
-that shape, from which the costs follow; `build(x, layers, name)` adds the same to a
-Keras graph, with `layers` the module `keras.layers` or `tf_keras.layers`.
+A block is an immutable description. `operators(state)` lists the operators that it runs
+on a tensor of that shape, which determine its costs. `build(x, layers, name)` adds the
+same operators to a Keras graph; `layers` is the module `keras.layers` or
+`tf_keras.layers`.
 
-Convolutions of stride 2 are padded "same". `keras.applications` pads by hand instead
-and convolves "valid"; both put the same zeros in the same places at any image size.
+Convolutions of stride 2 use the padding "same". `keras.applications` adds explicit
+padding and uses "valid" instead; both add the same zeros for every image size.
 """
 
 from __future__ import annotations
@@ -20,13 +21,16 @@ from layernas_tf.space.types import State
 
 
 class Block(Protocol):
-    """What a layer's option stands for."""
+    """The interface of a block, which an option of a layer stands for.
+
+    Example: `ConvBlock(filters=16, kernel=3, stride=2)` is a block.
+    """
 
     def operators(self, state: State) -> tuple[State, tuple[Operator, ...]]:
-        """The state that goes out, and the operators in the order they run."""
+        """Returns the outgoing state, and the operators in the order of execution."""
 
     def build(self, x: Any, layers: ModuleType, name: str) -> Any:
-        """Adds the block to a Keras graph; every layer's name starts with `name`."""
+        """Adds the block to a Keras graph; its layers' names start with `name`."""
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:
@@ -42,9 +46,12 @@ def make_divisible(value: float, divisor: int = 8) -> int:
 class Style:
     """Details of training that a network's authors chose for all its blocks.
 
+    Example: `Style(momentum=0.99, initializer="fan_out_normal")`.
+
     Attributes:
-      momentum: Of the moving averages of batch normalization.
-      initializer: Of kernels: `glorot_uniform` or `fan_out_normal` (EfficientNet's).
+      momentum: Momentum of the moving averages of batch normalization.
+      initializer: Initializer of kernels: `glorot_uniform` or `fan_out_normal`, that
+        of EfficientNet.
     """
 
     momentum: float = 0.999
@@ -52,7 +59,7 @@ class Style:
 
     @property
     def kernel_initializer(self) -> str | dict[str, Any]:
-        """The initializer as a Keras layer takes it."""
+        """The initializer in the form that Keras layers accept."""
         if self.initializer == "fan_out_normal":
             return {
                 "class_name": "VarianceScaling",
@@ -70,7 +77,7 @@ MOBILENET = Style()
 
 @dataclasses.dataclass(frozen=True)
 class Identity:
-    """Nothing: a block that was dropped."""
+    """A dropped block, which computes nothing."""
 
     def operators(self, state: State) -> tuple[State, tuple[Operator, ...]]:
         return state, ()
@@ -81,11 +88,11 @@ class Identity:
 
 @dataclasses.dataclass(frozen=True)
 class Rescale:
-    """Pixels from [0, 255] to what the network was designed for.
+    """Scales pixels from [0, 255] to the range that a network was designed for.
 
     Attributes:
-      scale: Factor, one number or one a channel.
-      offset: Added after it, likewise.
+      scale: The factor: one number, or one for each channel.
+      offset: What is added after the multiplication, likewise.
     """
 
     scale: float | tuple[float, ...] = 1 / 127.5
@@ -107,9 +114,9 @@ class ConvBlock:
     """Convolution, batch normalization, activation.
 
     Attributes:
-      filters: Output channels.
-      kernel: Edge of the kernel in pixels.
-      stride: Step in pixels.
+      filters: Number of output channels.
+      kernel: Height and width of the kernel in pixels.
+      stride: Stride in pixels.
       activation: `relu`, `relu6`, `swish`, `hard_swish`, ... or `linear`.
       style: See `Style`.
     """
@@ -144,13 +151,14 @@ class ConvBlock:
 
 @dataclasses.dataclass(frozen=True)
 class SqueezeExcite:
-    """Channels weighted by a small network on their means (arXiv 1709.01507).
+    """Squeeze-and-excite: weights channels by their means (arXiv 1709.01507).
 
     Attributes:
-      squeeze_input: Whether the inner channels are a quarter of the block's input, as
-        in EfficientNet, or of what is weighted (rounded to 8), as in MobileNetV3.
-      activation: Between the two convolutions.
-      gate: After them.
+      squeeze_input: Whether the number of inner channels is a quarter of the block's
+        input channels, as in EfficientNet; else it is a quarter of the weighted
+        channels, rounded to a multiple of 8, as in MobileNetV3.
+      activation: The activation between the two convolutions.
+      gate: The activation after the second convolution.
     """
 
     squeeze_input: bool = False
@@ -158,7 +166,7 @@ class SqueezeExcite:
     gate: str = "hard_sigmoid"
 
     def filters(self, block_input: int, channels: int) -> int:
-        """Inner channels."""
+        """Number of inner channels."""
         if self.squeeze_input:
             return max(1, block_input // 4)
         return make_divisible(channels / 4)
@@ -204,15 +212,15 @@ class InvertedBottleneck:
     The input is added to the output where their shapes agree.
 
     Attributes:
-      filters: Output channels; None: as many as come in.
-      kernel: Edge of the depthwise kernel in pixels.
-      expansion: Inner channels as a multiple of the input's, rounded to 8; at 1 there
-        is no expanding convolution.
-      stride: Step in pixels.
-      activation: After the expanding and the depthwise convolution.
-      squeeze_excite: On the inner channels, or None.
-      drop_rate: Probability with which training leaves the block out of a sample
-        where there is a residual (stochastic depth, arXiv 1603.09382).
+      filters: Number of output channels; None keeps that of the input.
+      kernel: Height and width of the depthwise kernel in pixels.
+      expansion: Ratio of the inner channels to the input channels; the product is
+        rounded to a multiple of 8. With 1 there is no expanding convolution.
+      stride: Stride in pixels.
+      activation: Activation after the expanding and the depthwise convolution.
+      squeeze_excite: Applied to the inner channels, or None.
+      drop_rate: Probability of leaving out the block in training, for blocks with a
+        residual connection (stochastic depth, arXiv 1603.09382).
       style: See `Style`.
     """
 

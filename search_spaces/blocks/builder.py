@@ -20,10 +20,11 @@ class BlockLayer:
     """One layer of a space of blocks.
 
     Attributes:
-      name: Unique in the space; the names of its Keras layers start with it.
-      options: What may be chosen.
-      default: Index of the published network's choice.
-      block: Makes the block that an option stands for.
+      name: A name that is unique in the space; the names of the layer's Keras layers
+        start with it.
+      options: The options of the layer.
+      default: Index of the published network's option.
+      block: Makes the block of an option.
     """
 
     name: str
@@ -33,7 +34,7 @@ class BlockLayer:
 
 
 def fixed(name: str, block: Block, **attributes: Any) -> BlockLayer:
-    """A layer without a choice; the attributes are for tables and reports."""
+    """A layer with a single option, whose attributes appear in tables and reports."""
     return BlockLayer(name, (Option.of(**attributes),), 0, lambda option: block)
 
 
@@ -45,14 +46,15 @@ def block_space(
 ) -> SearchSpace:
     """Makes a search space whose options are blocks.
 
-    The costs of a layer are those of its block's operators. To the peak memory of each
-    the input image is added: TFLite's interpreter keeps it through the whole run.
+    The costs of a layer are those of its block's operators. The input image counts in
+    the peak memory of every layer, as TFLite's interpreter keeps it until the end.
 
     Args:
-      name: Of the space.
+      name: Name of the space.
       image: Channels, height and width of the input.
       block_layers: The chain, from the stem to the classifier.
-      arguments: What `search_spaces.registry.get_space` makes the space with again.
+      arguments: The arguments with which `search_spaces.registry.get_space` makes the
+        space again.
 
     Returns:
       The space. Its `builder(architecture, keras_module=None)` makes the Keras model
@@ -86,7 +88,7 @@ def block_space(
 
 
 def _transition(layer: BlockLayer, image_elements: int):
-    # Cached: what walks an architecture (tables, samplers) asks for the same few
+    # Cached: tables and samplers ask for the same few
     # hundred pairs again and again.
     @functools.cache
     def transition(state: State, option: Option) -> tuple[State, Mapping[str, float]]:
@@ -105,7 +107,7 @@ def build_network(
     """Chains blocks into a Keras model.
 
     Args:
-      name: Of the model.
+      name: Name of the model.
       image: Channels, height and width of the input.
       blocks: Name and block, in order.
       keras_module: `keras` (None) or `tf_keras`.
@@ -123,7 +125,7 @@ def build_network(
         x = images
         for block_name, block in blocks:
             x = block.build(x, keras_module.layers, block_name)
-        # A user's space is named by its path, with signs that no graph allows in names.
+        # A user's space is named by its path, which has characters that graphs forbid.
         return keras_module.Model(images, x, name=_identifier(name))
 
 
@@ -133,9 +135,9 @@ def _identifier(name: str) -> str:
 
 @contextlib.contextmanager
 def _activations(keras_module: ModuleType) -> Iterator[None]:
-    """Gives tf_keras, while a model is built, the activations that only Keras 3 has.
+    """Provides tf_keras with the activations of Keras 3 while a model is built.
 
-    Its `hard_sigmoid` is another function (0.2 x + 0.5, clipped) of the same name.
+    The `hard_sigmoid` of tf_keras is another function: 0.2 x + 0.5, clipped.
     """
     if keras_module.__name__ == "keras":
         yield

@@ -1,4 +1,4 @@
-"""First and last blocks of mobile networks: from pixels, and to class probabilities."""
+"""First and last blocks of mobile networks: stems and classification heads."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from search_spaces.blocks.blocks import (
 
 @dataclasses.dataclass(frozen=True)
 class Stem:
-    """Pixels in [0, 255] to the first feature map.
+    """The first block: pixels in [0, 255] to the first feature map.
 
     Attributes:
-      rescale: First of all, in a Keras layer named `rescale`.
-      convolution: Then.
+      rescale: Scales the pixels, in a Keras layer named `rescale`.
+      convolution: The convolution after that.
     """
 
     rescale: Rescale
@@ -43,15 +43,15 @@ class Stem:
 
 @dataclasses.dataclass(frozen=True)
 class ConvHead:
-    """1x1 convolution, mean over pixels, dropout, classifier.
+    """The head of MobileNetV2 and EfficientNet.
 
-    The head of MobileNetV2 and EfficientNet.
+    A 1x1 convolution, global average pooling, dropout and the classifier.
 
     Attributes:
-      convolution: The last one.
-      classes: Outputs.
-      dropout: Rate before the classifier.
-      initializer: Of the classifier's kernel.
+      convolution: The 1x1 convolution.
+      classes: Number of classes.
+      dropout: Dropout rate before the classifier.
+      initializer: Initializer of the classifier's kernel.
     """
 
     convolution: ConvBlock
@@ -84,14 +84,14 @@ class ConvHead:
 class MobileNetV3Head:
     """The shortened head of MobileNetV3 (arXiv 1905.02244, section 5.1).
 
-    The mean over pixels comes before the widest 1x1 convolution, so that this one runs
+    Global average pooling comes before the widest 1x1 convolution, which therefore runs
     on a single pixel.
 
     Attributes:
-      filters: Channels of the convolution on the mean.
-      classes: Outputs.
-      dropout: Rate before the classifier.
-      activation: After both convolutions.
+      filters: Output channels of the convolution after the pooling.
+      classes: Number of classes.
+      dropout: Dropout rate before the classifier.
+      activation: Activation after both convolutions.
       style: See `blocks.Style`.
     """
 
@@ -129,8 +129,8 @@ class MobileNetV3Head:
         x = activate(x, self.activation, layers, f"{name}_widest_{self.activation}")
         x = _dropout(x, self.dropout, layers, name)
         x = layers.Conv2D(self.classes, 1, name=f"{name}_logits")(x)
-        # The mean of one pixel. Flattening it would compute its shape when it runs,
-        # and TFLite's delegates refuse models with tensors of unknown size.
+        # The mean over a single pixel. A flattening layer would compute its shape at
+        # run time, and TFLite's delegates refuse tensors of unknown size.
         x = layers.GlobalAveragePooling2D(name=f"{name}_flatten")(x)
         return _probabilities(x, layers)
 
@@ -156,5 +156,5 @@ def _dropout(x: Any, rate: float, layers: ModuleType, name: str) -> Any:
 
 
 def _probabilities(x: Any, layers: ModuleType) -> Any:
-    # In float32 whatever the precision policy: a softmax loses small probabilities.
+    # Always float32: in lower precision, a softmax loses small probabilities.
     return layers.Activation("softmax", dtype="float32", name="predictions")(x)
