@@ -60,6 +60,8 @@ def scrubbed(text: str, url: str) -> str:
     with its percent-escapes resolved.
     """
     shown = redacted(url)
+    if shown == url:
+        return text
     text = text.replace(url, shown)
     parts = set()
     for form in (url, urllib.parse.unquote(url), urllib.parse.unquote_plus(url)):
