@@ -96,7 +96,9 @@ class BinaryTest(parameterized.TestCase):
         with open(os.path.join(out, "curves.csv"), newline="") as file:
             rows = list(csv.DictReader(file))
         self.assertEqual(
-            list(rows[0]), "benchmark dataset algorithm run trial valid test".split()
+            list(rows[0]),
+            "benchmark dataset algorithm run trial valid test "
+            "recommended_valid recommended_test".split(),
         )
         self.assertLen(rows, (3 + 3 + 2) * 30)
         table = parse_synthetic(_DATASET)
@@ -302,7 +304,7 @@ class RunsTest(parameterized.TestCase):
 class CurvesTest(absltest.TestCase):
     def _curves(self, name, rows):
         valid = np.array(rows, float)
-        return Curves(name, valid, valid - 1)
+        return Curves(name, valid, valid - 1, valid, valid - 1)
 
     def test_checkpoints_end_with_the_last_trial(self):
         self.assertEqual(checkpoints(60), (10, 25, 50, 60))
@@ -328,7 +330,7 @@ class CurvesTest(absltest.TestCase):
         self.assertEqual(float(row["valid_mean"]), 3.0)
         self.assertEqual(float(row["valid_p25"]), 2.0)
         self.assertEqual(float(row["test_p75"]), 3.0)
-        early = Curves("random", curves.valid[:, :1], curves.test[:, :1])
+        early = self._curves("random", curves.valid[:, :1])
         row = summary_csv("b", "d", [early]).splitlines()[1].split(",")
         self.assertEqual(row[5:7], ["1", "4.000000"])
 

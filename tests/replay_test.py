@@ -89,9 +89,11 @@ class RecallTest(absltest.TestCase):
             self.assertEqual(one.history.pending, two.history.pending)
             self.assertEqual(one.history.asked, two.history.asked)
             self.assertEqual(one.best, two.best)
-            np.testing.assert_array_equal(one._gram, two._gram)
-            np.testing.assert_array_equal(one._cross, two._cross)
-            np.testing.assert_array_equal(one._prior.scale, two._prior.scale)
+            np.testing.assert_array_equal(one.belief._gram, two.belief._gram)
+            np.testing.assert_array_equal(one.belief._cross, two.belief._cross)
+            np.testing.assert_array_equal(
+                one.belief._prior.scale, two.belief._prior.scale
+            )
             for number in range(len(trials), len(trials) + 3):
                 self.assertEqual(search.ask(number), again.ask(number))
 

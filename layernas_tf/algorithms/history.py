@@ -21,10 +21,13 @@ class Answer:
       architecture: Within every budget, always.
       reward: Its reward, or None if it was never trained itself: then it is the best
         prefix found, completed within the budget.
+      quality: The expected reward without its noise, where the algorithm has a belief
+        about it: then the answer is the candidate for which this is highest.
     """
 
     architecture: Architecture
     reward: float | None
+    quality: float | None = None
 
 
 class History:

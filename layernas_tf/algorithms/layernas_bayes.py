@@ -15,39 +15,18 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from layernas_tf.algorithms.base import Algorithm
-from layernas_tf.algorithms.bayesian_regression import (
-    Moments,
-    Posterior,
-    Prior,
-    learn_scales,
-    posterior,
-)
+from layernas_tf.algorithms.history import Answer
 from layernas_tf.algorithms.memorial_solver import MemorialSolver
-from layernas_tf.algorithms.reward_features import GROUPS, Effects
-from layernas_tf.space.budget import Budget
+from layernas_tf.algorithms.reward_belief import RewardBelief
+from layernas_tf.space.budget import Budget, inside
 from layernas_tf.space.candidate import Candidate
 from layernas_tf.space.search_space import SearchSpace
 
-_SCALE = {
-    "slope": 0.3,
-    "bend": 0.3,
-    "layer slope": 0.3,
-    "layer bend": 0.3,
-    "neighbours": 0.1,
-}
-_INTERCEPT_SCALE = 3.0
-_ABSENT = 1e-4
-"""Scale of effects that are not to be there."""
-_NOISE = 0.3
-_FIRST_LEARNING = 4
-_LEARNING_GROWTH = 1.15
-_LEARNING_STEPS = 3
 _REPEATS = 5
 """Next-best solutions of one draw that may have been tried before."""
 _DRAWS = 5
@@ -104,22 +83,17 @@ class LayerNASBayes(Algorithm):
           learning: Whether noise and scales are learned from the data.
         """
         super().__init__(space, budgets, seed=seed)
-        self.effects = Effects(space)
-        self.solver = MemorialSolver(self.effects, self.budgeted)
         absent = ("slope", "bend") * (not shared) + ("neighbours",) * (not neighbours)
-        self._first_prior = _prior(self.effects, capacity, absent)
+        self.belief = RewardBelief(
+            space, capacity=capacity, absent=absent, learning=learning
+        )
+        self.effects = self.belief.effects
+        self.solver = MemorialSolver(self.effects, self.budgeted)
         self._exploration = exploration
-        self._prior = self._first_prior
-        size = len(self._first_prior.mean)
-        self._gram = np.zeros((size, size))
-        self._cross = np.zeros(size)
-        self._square = 0.0
-        self._count = 0
-        self._next_learning = _FIRST_LEARNING if learning else math.inf
 
     def propose(self, number: int, rng: np.random.Generator) -> Candidate | None:
         """The best untried architecture for a draw from the posterior."""
-        belief = self._posterior()
+        belief = self.belief.weights()
         for attempt in range(_DRAWS):
             departure = belief.draw(rng) - belief.mean
             # A belief so sure that it only repeats itself is drawn from ever wider.
@@ -134,23 +108,29 @@ class LayerNASBayes(Algorithm):
 
     def learn(self, candidate: Candidate, reward: float | None) -> None:
         """Adds a reward to the regression; a failed trial adds nothing."""
-        if reward is None:
-            return
-        row = np.append(self.effects.row(candidate.architecture), 1.0)
-        self._gram += np.outer(row, row)
-        self._cross += row * reward
-        self._square += reward**2
-        self._count += 1
-        if self._count >= self._next_learning:
-            self._prior = learn_scales(
-                self._first_prior, self._prior, self._moments()[0], _LEARNING_STEPS
-            )
-            self._next_learning = int(self._count * _LEARNING_GROWTH) + 1
+        if reward is not None:
+            self.belief.add(candidate.architecture, reward)
+
+    @property
+    def best(self) -> Answer | None:
+        """The recommendation: of the tried, the highest expected true quality.
+
+        The highest reward of many is the luckiest more than the best. What is expected
+        of a candidate is what the sum of effects says of it, and the part of the rest
+        that is not noise.
+        """
+        tried = self.belief.architectures
+        fits = [inside(self.history.budgets, self.space.costs(a)) for a in tried]
+        if not any(fits):
+            return None
+        quality = self.belief.expected_quality()
+        best = int(np.argmax(np.where(fits, quality, -np.inf)))
+        return Answer(tried[best], self.belief.rewards[best], float(quality[best]))
 
     def learned_effects(self) -> list[Effect]:
         """What every option of every searched layer is believed to be worth."""
-        belief = self._posterior()
-        _, spread = self._moments()
+        belief = self.belief.weights()
+        _, spread = self.belief.unit()
         inverse = np.linalg.inv(belief.factor)
         effects = []
         node = 0
@@ -171,37 +151,3 @@ class LayerNASBayes(Algorithm):
                 )
             node = features.next_node[node, layer.default]
         return effects
-
-    def _posterior(self) -> Posterior:
-        return posterior(self._prior, self._moments()[0])
-
-    def _moments(self) -> tuple[Moments, float]:
-        """The data with standardized rewards, and the unit they are in."""
-        if not self._count:
-            return Moments(self._gram, self._cross, 0.0, 0), 1.0
-        mean = self._cross[-1] / self._count
-        spread = np.sqrt(max(self._square / self._count - mean**2, 0.0))
-        if self._count < 3 or spread < 1e-9 * max(abs(mean), 1e-9):
-            spread = 1.0
-        cross = (self._cross - mean * self._gram[-1]) / spread
-        square = (self._square - self._count * mean**2) / spread**2
-        return Moments(self._gram, cross, max(square, 0.0), self._count), float(spread)
-
-
-def _prior(effects: Effects, capacity: float, absent: Sequence[str]) -> Prior:
-    """Capacity helps alike everywhere; the last coefficient is the intercept."""
-    mean = [
-        capacity if GROUPS[group] == "slope" and isinstance(name, str) else 0.0
-        for group, (_, _, name) in zip(effects.group, effects.names)
-    ]
-    return Prior(
-        group=np.append(effects.group, len(GROUPS)),
-        mean=np.append(mean, 0.0),
-        scale=np.array(
-            [
-                *(_ABSENT if group in absent else _SCALE[group] for group in GROUPS),
-                _INTERCEPT_SCALE,
-            ]
-        ),
-        noise=_NOISE,
-    )

@@ -82,16 +82,21 @@ class MemorialSolver:
         ]
         self._moves = [self._moves_of(i) for i in range(len(layers))]
 
-    def _moves_of(self, i: int) -> list[tuple[int, int, np.ndarray, np.ndarray]]:
-        """Of a layer: node, next node, the options between them, their regrets."""
+    def _moves_of(self, i: int) -> list[_Moves]:
+        """What can be done at a layer, by state: costs do not depend on the rest."""
         layer = self._effects.layers[i]
         units = np.ceil(self._regret[i] / self._unit - _ROUNDING).astype(np.int64)
         moves = []
-        for node in range(len(layer.next_node)):
-            usable = (units[node] <= self._units) & np.isfinite(self._reserve[i][node])
-            for after in np.unique(layer.next_node[node][usable]):
-                options = np.flatnonzero(usable & (layer.next_node[node] == after))
-                moves.append((node, int(after), options, units[node][options]))
+        for state in np.unique(layer.state):
+            nodes = np.flatnonzero(layer.state == state)
+            first = nodes[0]
+            usable = (units[first] <= self._units) & np.isfinite(
+                self._reserve[i][first]
+            )
+            options = np.flatnonzero(usable)
+            if len(options):
+                after = layer.next_node[first][options]
+                moves.append(_Moves(nodes, options, after, units[first][options]))
         return moves
 
     def _tables(self, scores: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -105,10 +110,11 @@ class MemorialSolver:
         for i in reversed(range(len(scores))):
             best = np.full((len(scores[i]), width), -np.inf)
             shifted = _shifts(tables[0])
-            for node, after, options, units in self._moves[i]:
-                part = shifted[after, width - units]
-                part += scores[i][node, options, None]
-                np.maximum(best[node], part.max(axis=0), out=best[node])
+            for move in self._moves[i]:
+                part = shifted[move.after, width - move.units]
+                for node in move.nodes:
+                    worth = scores[i][node, move.options, None]
+                    best[node] = (part + worth).max(axis=0)
             tables.insert(0, best)
         return tables
 
@@ -184,6 +190,16 @@ class MemorialSolver:
     def _holds(self, architecture: Architecture) -> bool:
         _, costs = self._budgeted.chain.walk(architecture)
         return inside(self._budgeted.budgets, costs)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Moves:
+    """Nodes of one state, options there, the nodes after them, their regrets."""
+
+    nodes: np.ndarray
+    options: np.ndarray
+    after: np.ndarray
+    units: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)

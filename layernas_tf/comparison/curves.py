@@ -13,6 +13,7 @@ from layernas_tf.comparison.runs import Curve, format_value
 
 _CHECKPOINTS = (10, 25, 50, 100, 200, 400, 800, 1600, 3200)
 _TOLERANCE = 1e-9
+_FIGURES = ("valid", "test", "recommended_valid", "recommended_test")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,19 +25,31 @@ class Curves:
       valid: Search signal of the best inside the budget, `(runs, trials)`; NaN while
         there is none.
       test: What is reported of it, `(runs, trials)`.
+      recommended_valid: Search signal of what the algorithm recommends, `(runs,
+        trials)`.
+      recommended_test: What is reported of that.
     """
 
     algorithm: str
     valid: np.ndarray
     test: np.ndarray
+    recommended_valid: np.ndarray
+    recommended_test: np.ndarray
 
     @classmethod
     def of(cls, algorithm: str, runs: Sequence[Curve]) -> Curves:
         """Stacks runs."""
         return cls(
             algorithm,
-            np.stack([run.valid for run in runs]),
-            np.stack([run.test for run in runs]),
+            *(np.stack([getattr(run, name) for run in runs]) for name in _FIGURES),
+        )
+
+    @property
+    def recommends(self) -> bool:
+        """Whether it ever recommends another architecture than the luckiest."""
+        return not (
+            np.array_equal(self.valid, self.recommended_valid, equal_nan=True)
+            and np.array_equal(self.test, self.recommended_test, equal_nan=True)
         )
 
 
@@ -99,13 +112,14 @@ def curves_csv(benchmark: str, dataset: str, curves: Sequence[Curves]) -> str:
     """The text of `curves.csv`."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow("benchmark dataset algorithm run trial valid test".split())
+    names = ("benchmark", "dataset", "algorithm", "run", "trial", *_FIGURES)
+    writer.writerow(names)
     for each in curves:
-        for run, (valid, test) in enumerate(zip(each.valid, each.test)):
-            for trial, (v, t) in enumerate(zip(valid, test), start=1):
+        for run, figures in enumerate(zip(*(getattr(each, f) for f in _FIGURES))):
+            for trial, values in enumerate(zip(*figures), start=1):
                 writer.writerow(
                     (benchmark, dataset, each.algorithm, run, trial)
-                    + (format_value(v), format_value(t))
+                    + tuple(map(format_value, values))
                 )
     return out.getvalue()
 
@@ -120,15 +134,17 @@ def summary_csv(benchmark: str, dataset: str, curves: Sequence[Curves]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
         "benchmark dataset algorithm trial runs answered "
-        "valid_mean valid_p25 valid_p75 test_mean test_p25 test_p75".split()
+        "valid_mean valid_p25 valid_p75 test_mean test_p25 test_p75 "
+        "recommended_valid_mean recommended_valid_p25 recommended_valid_p75 "
+        "recommended_test_mean recommended_test_p25 recommended_test_p75".split()
     )
     for each in curves:
         for trial in checkpoints(each.valid.shape[1]):
-            valid, test = each.valid[:, trial - 1], each.test[:, trial - 1]
-            answered = int(np.count_nonzero(~np.isnan(valid)))
+            figures = [getattr(each, name)[:, trial - 1] for name in _FIGURES]
+            answered = int(np.count_nonzero(~np.isnan(figures[0])))
             writer.writerow(
-                (benchmark, dataset, each.algorithm, trial, len(valid), answered)
-                + tuple(map(_rounded, (*_band(valid), *_band(test))))
+                (benchmark, dataset, each.algorithm, trial, len(figures[0]), answered)
+                + tuple(_rounded(v) for values in figures for v in _band(values))
             )
     return out.getvalue()
 

@@ -39,6 +39,8 @@ def write_figure(path: str, title: str, curves: Sequence[Curves], best: Row) -> 
     ):
         for each in curves:
             _draw(panel, each.algorithm, getattr(each, attribute))
+            if attribute == "test" and each.recommends:
+                _draw_recommended(panel, each.algorithm, each.recommended_test)
         panel.axhline(best_value, color="black", lw=0.8, dashes=(6, 3), zorder=1)
         panel.set_xlabel("trials")
         panel.set_title(label, fontsize=10)
@@ -47,7 +49,8 @@ def write_figure(path: str, title: str, curves: Sequence[Curves], best: Row) -> 
         panel.grid(alpha=0.25, lw=0.6)
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("best inside the budget so far")
-    handles, labels = panels[0].get_legend_handles_labels()
+    # The right panel has the recommendations as well.
+    handles, labels = panels[1].get_legend_handles_labels()
     line = pyplot.Line2D([], [], color="black", lw=0.8, dashes=(6, 3))
     figure.legend(
         [*handles, line],
@@ -90,6 +93,21 @@ def _draw(panel, algorithm: str, values: np.ndarray) -> None:
         lw=style.width,
         label=style.label,
         zorder=3 + style.width,
+    )
+
+
+def _draw_recommended(panel, algorithm: str, values: np.ndarray) -> None:
+    """A thin dotted line: what is reported of the recommendation."""
+    style = style_of(algorithm)
+    start = complete_from(values)
+    panel.plot(
+        np.arange(start, values.shape[1]) + 1,
+        values[:, start:].mean(axis=0),
+        ":",
+        color=style.colour,
+        lw=1.3,
+        label=f"{style.label}, recommended",
+        zorder=6,
     )
 
 

@@ -54,6 +54,23 @@ def comparison_page(
                 "line is that of the architecture with the best search signal, so "
                 "curves can lie above it.",
             ),
+            *(
+                [
+                    Section(
+                        "Recommended",
+                        chart(
+                            "recommended",
+                            _figure(curves, "recommended_test", best.test),
+                            460,
+                        ),
+                        "The test figure of what each algorithm recommends: where it "
+                        "has a belief about the noise of the signal, the architecture "
+                        "whose expected quality is highest, else the one above.",
+                    )
+                ]
+                if any(each.recommends for each in curves)
+                else []
+            ),
             Section(
                 "Standings",
                 _standings_table(standings, targets, best),

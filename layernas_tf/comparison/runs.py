@@ -14,16 +14,20 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from layernas_tf.algorithms.base import Algorithm
 from layernas_tf.algorithms.registry import make_algorithm, takes_reward_shape
 from layernas_tf.algorithms.reward_shaping import RewardShape
 from layernas_tf.core.errors import UserError, reason_of
 from layernas_tf.core.files import write_json, write_text
 from layernas_tf.core.user_code import parse_reference, refers_to_file
 from layernas_tf.space.budget import Budget, inside
-from layernas_tf.tabular.table import Table
+from layernas_tf.tabular.table import Row, Table
 from layernas_tf.workers.child_process import end_with_parent
 
-_COLUMNS = ["trial", "valid", "test"]
+_COLUMNS = ["trial", "valid", "test", "recommended_valid", "recommended_test"]
+
+_RECOMMENDED_EVERY = 5
+"""Trials between two recommendations, which take as long as an ask or longer."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,10 +83,16 @@ class Curve:
     Attributes:
       valid: Its search signal, float array `(trials,)`; NaN while there is none.
       test: What is reported of it, `(trials,)`.
+      recommended_valid: Search signal of the algorithm's answer, `(trials,)`: of the
+        architecture whose expected quality is highest, where it has a belief about
+        that; else of the same architecture. Refreshed every few trials.
+      recommended_test: What is reported of that one, `(trials,)`.
     """
 
     valid: np.ndarray
     test: np.ndarray
+    recommended_valid: np.ndarray
+    recommended_test: np.ndarray
 
 
 def run_algorithm(
@@ -103,23 +113,37 @@ def run_algorithm(
     algorithm = make_algorithm(
         name, table.space, budgets, seed, **_options(name, table, budgets, shape)
     )
-    valid = np.full(trials, np.nan)
-    test = np.full(trials, np.nan)
-    best = None
+    figures = np.full((trials, 4), np.nan)
+    best = recommended = None
     for trial in range(trials):
         candidate = algorithm.ask()
         if candidate is None:
             if best is not None:
-                valid[trial:], test[trial:] = best.valid, best.test
+                recommended = _recommended(algorithm, table) or best
+                figures[trial:] = _figures(best, recommended)
             break
         row = table.query(candidate.architecture)
         _, costs = table.space.chain.walk(candidate.architecture)
         algorithm.tell(candidate, row.valid)
         if inside(budgets, costs) and (best is None or row.valid > best.valid):
             best = row
+        if trial % _RECOMMENDED_EVERY in (0, _RECOMMENDED_EVERY - 1):
+            recommended = _recommended(algorithm, table)
         if best is not None:
-            valid[trial], test[trial] = best.valid, best.test
-    return Curve(valid, test)
+            figures[trial] = _figures(best, recommended or best)
+    return Curve(*figures.T)
+
+
+def _recommended(algorithm: Algorithm, table: Table) -> Row | None:
+    """What is recommended in place of the luckiest; None if nothing is."""
+    answer = algorithm.best
+    if answer is None or answer.quality is None:
+        return None
+    return table.query(answer.architecture)
+
+
+def _figures(best: Row, recommended: Row) -> tuple[float, float, float, float]:
+    return best.valid, best.test, recommended.valid, recommended.test
 
 
 def _options(
@@ -182,20 +206,21 @@ def read_run(out: str, job: Job) -> Curve | None:
             return None
         if len(rows) < job.trials:
             return None
-        valid, test = (
+        figures = (
             np.array([float(row[column]) if row[column] else np.nan for row in rows])
-            for column in (1, 2)
+            for column in range(1, len(_COLUMNS))
         )
-        return Curve(valid[: job.trials], test[: job.trials])
+        return Curve(*(values[: job.trials] for values in figures))
     except (OSError, ValueError, IndexError):
         return None
 
 
 def _write_run(out: str, job: Job, curve: Curve) -> None:
     lines = [",".join(_COLUMNS)]
+    columns = (getattr(curve, name) for name in _COLUMNS[1:])
     lines += [
-        f"{trial},{format_value(valid)},{format_value(test)}"
-        for trial, (valid, test) in enumerate(zip(curve.valid, curve.test), start=1)
+        ",".join((str(trial), *map(format_value, values)))
+        for trial, values in enumerate(zip(*columns), start=1)
     ]
     write_text(_path(out, job), "\n".join(lines) + "\n")
 
