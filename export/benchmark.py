@@ -165,6 +165,11 @@ def define_flags() -> None:
     flags.DEFINE_string("adb", "adb", "The adb command.")
 
 
-if __name__ == "__main__":
+def cli() -> None:
+    """The command `layernas-benchmark`: parses the flags and runs."""
     define_flags()
     run_main(main)
+
+
+if __name__ == "__main__":
+    cli()

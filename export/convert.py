@@ -133,6 +133,11 @@ def define_flags() -> None:
     flags.DEFINE_integer("seed", 0, "Of its order of images and their augmentation.")
 
 
-if __name__ == "__main__":
+def cli() -> None:
+    """The command `layernas-export`: parses the flags and runs."""
     define_flags()
     run_main(main)
+
+
+if __name__ == "__main__":
+    cli()

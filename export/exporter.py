@@ -106,6 +106,10 @@ def export_winner(
     check_input_type(input_type)
     if QAT_INT8 in formats and qat is None:
         raise UserError(f"format {QAT_INT8!r} needs the model's architecture, got none")
+    if QAT_INT8 in formats:
+        from export.quantization.quantize import check_packages
+
+        check_packages()
     runtime = runtimes.resolve_runtime(runtime)
     _check_fit(model, dataset)
     # Trained in mixed precision it would differ from its files by that alone.

@@ -114,6 +114,11 @@ def define_flags() -> None:
     flags.DEFINE_integer("rounds", 5, "Turns of each block; more where there is noise.")
 
 
-if __name__ == "__main__":
+def cli() -> None:
+    """The command `layernas-latency-table`: parses the flags and runs."""
     define_flags()
     run_main(main)
+
+
+if __name__ == "__main__":
+    cli()

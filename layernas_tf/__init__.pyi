@@ -8,3 +8,5 @@ from layernas_tf.api.result import SearchResult as SearchResult
 from layernas_tf.api.search import run_search as run_search
 from layernas_tf.api.train import train_architecture as train_architecture
 from layernas_tf.core.errors import UserError as UserError
+
+__version__: str

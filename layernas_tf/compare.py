@@ -168,6 +168,11 @@ def argv_of(argv: Sequence[str]) -> list[str]:
     return list(argv[1:])
 
 
-if __name__ == "__main__":
+def cli() -> None:
+    """The command `layernas-compare`: parses the flags and runs."""
     define_flags()
     run_main(main)
+
+
+if __name__ == "__main__":
+    cli()

@@ -179,5 +179,10 @@ def main(argv: Sequence[str]) -> None:
         console.print(key)
 
 
-if __name__ == "__main__":
+def cli() -> None:
+    """The command `layernas-describe`: parses the flags and runs."""
     run_main(main)
+
+
+if __name__ == "__main__":
+    cli()

@@ -54,6 +54,11 @@ def main(argv: Sequence[str]) -> None:
         ) from None
 
 
-if __name__ == "__main__":
+def cli() -> None:
+    """The command `layernas-search`: parses the flags and runs."""
     define_flags()
     app.run_main(main)
+
+
+if __name__ == "__main__":
+    cli()

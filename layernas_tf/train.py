@@ -10,7 +10,6 @@ was finished.
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -125,5 +124,10 @@ def with_flags(recipe: Recipe) -> Recipe:
     return dataclasses.replace(recipe, mixed_precision=_MIXED_PRECISION.value, **given)
 
 
+def cli() -> None:
+    """The command `layernas-train`: parses the flags and runs."""
+    run_main(main)
+
+
 if __name__ == "__main__":
-    sys.exit(run_main(main))
+    cli()

@@ -385,7 +385,7 @@ class ParsingTest(absltest.TestCase):
     def test_gp_without_pytorch_ends_before_any_run(self):
         out = _folder(self)
         if importlib.util.find_spec("torch") is None:
-            with self.assertRaisesRegex(UserError, "'gp'.*needs PyTorch"):
+            with self.assertRaisesRegex(UserError, "'gp'.*needs the extra 'gp'"):
                 compare.compare(
                     _setting(),
                     {"random": Plan(1, 30), "gp": Plan(1, 12)},

@@ -18,6 +18,7 @@ import numpy as np
 from export.conversion.saved_model import convert_saved_model, write_saved_model
 from export.tflite.quiet import captured_stderr
 from layernas_tf.core.errors import UserError
+from layernas_tf.core.extras import needs_extra
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture
 from layernas_tf.training.recipe import default_recipe
@@ -93,6 +94,7 @@ def qat_int8(model: keras.Model, qat: Qat, dataset: Dataset, input_type: str) ->
       UserError: If the network cannot be made with tf_keras or not be rounded, its
         outputs differ, the training diverges, or the converter fails.
     """
+    check_packages()
     with captured_stderr():
         # Not at the top: it imports all of tensorflow-model-optimization.
         from export.quantization.quantized_network import quantized_network
@@ -102,6 +104,17 @@ def qat_int8(model: keras.Model, qat: Qat, dataset: Dataset, input_type: str) ->
         network = quantized_network(copy)
         train_quantized(network, dataset, qat.tuning)
         return convert_quantized(network, input_type)
+
+
+def check_packages() -> None:
+    """Checks that the packages of quantization-aware training are installed.
+
+    Raises:
+      UserError: One is missing.
+    """
+    with captured_stderr(), needs_extra("qat", "format 'qat_int8'"):
+        import tensorflow_model_optimization  # noqa: F401
+        import tf_keras  # noqa: F401
 
 
 def tf_keras_network(

@@ -14,6 +14,7 @@ import numpy as np
 
 from export.tflite.quiet import captured_stderr
 from layernas_tf.core.errors import UserError, reason_of
+from layernas_tf.core.extras import missing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,10 +79,10 @@ def resolve_runtime(runtime: str) -> str:
     if runtime == "auto":
         return installed[0]
     if runtime not in installed:
-        raise UserError(
-            f"runtime {runtime!r} is not installed: expected one of "
-            f"{', '.join(installed)}"
-        )
+        advice = f"expected one of {', '.join(installed)}"
+        if runtime == "tflite-runtime":
+            advice += f"; it {missing('tflite-runtime')}"
+        raise UserError(f"runtime {runtime!r} is not installed: {advice}")
     return runtime
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from layernas_tf.algorithms.base import Algorithm
 from layernas_tf.core.errors import UserError
+from layernas_tf.core.extras import needs_extra
 from layernas_tf.space.budget import Budget
 from layernas_tf.space.candidate import Candidate
 from layernas_tf.space.search_space import SearchSpace
@@ -221,10 +222,5 @@ def _distribution(layer: Layer):
 
 
 def _require_torch() -> None:
-    try:
+    with needs_extra("gp", "algorithm 'gp' (Optuna's Gaussian process)"):
         import torch  # noqa: F401
-    except ImportError:
-        raise UserError(
-            "algorithm 'gp' (Optuna's Gaussian process) needs PyTorch, expected it to "
-            "be installed (pip install -r requirements-gp.txt)"
-        ) from None

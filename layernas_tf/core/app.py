@@ -93,12 +93,26 @@ def _exit_with(message: str) -> None:
     sys.exit(2)
 
 
+def _list_flags_in_help(main: Callable[[Sequence[str]], None]) -> None:
+    """Makes `--help` show all flags of the binary and the text of its module.
+
+    By itself absl takes both from the file that was started, which is an installed
+    command's script, and leaves out the flags that other modules define.
+    """
+    sys.modules["__main__"].__doc__ = sys.modules[main.__module__].__doc__
+    for module, defined in flags.FLAGS.flags_by_module_dict().items():
+        if module.split(".")[0] != "absl":
+            for flag in defined:
+                flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+
+
 def run_main(main: Callable[[Sequence[str]], None]) -> None:
     """Runs an absl binary; a `UserError` becomes one line on stderr and exit code 2.
 
     TensorFlow's start-up chatter is switched off before anything imports it, unless
     the user has set TF_CPP_MIN_LOG_LEVEL.
     """
+    _list_flags_in_help(main)
     # 2 would still let through a line about CUDA wherever there is no GPU.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from layernas_tf.core.errors import UserError
+from layernas_tf.core.extras import needs_extra
 from layernas_tf.datasets.split_names import split_of
 
 
@@ -44,7 +45,8 @@ def open_source(name: str, builder_name: str) -> TfdsSource:
       UserError: There is no such data set, it cannot be prepared, or it is none of
         labelled images.
     """
-    import tensorflow_datasets as tfds
+    with needs_extra("tfds", name):
+        import tensorflow_datasets as tfds
 
     try:
         builder = tfds.builder(builder_name)

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from layernas_tf.core.errors import UserError, describe
+from layernas_tf.core.extras import missing
 from layernas_tf.core.secrets import redacted, scrubbed
 
 _ADVICE = (
@@ -35,6 +36,9 @@ def storage_errors(url: str, *, opening: bool = False) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
+        if opening and isinstance(error, ImportError) and "psycopg:" in url:
+            text = f"study storage {_shown(url)} {missing('postgres')}"
+            raise UserError(text) from None
         # A missing driver, a file of another version of Optuna, or a malformed URL:
         # the libraries raise many kinds of errors, which may repeat the URL.
         if not opening:

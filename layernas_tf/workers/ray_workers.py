@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from layernas_tf.core.errors import UserError, describe
+from layernas_tf.core.extras import needs_extra
 from layernas_tf.evaluators.base import Evaluator
 from layernas_tf.space.candidate import Candidate
 from layernas_tf.workers.attempts import ONCE, Attempts
@@ -285,7 +286,8 @@ def connect(address: str) -> None:
     Raises:
       UserError: It cannot be reached or started.
     """
-    import ray
+    with needs_extra("ray", "training in several workers"):
+        import ray
 
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     attempts = 1 if address else _STARTS

@@ -1,0 +1,49 @@
+"""Optional packages: where one is missing, one line names the extra that brings it."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Literal
+
+from layernas_tf.core.errors import UserError
+
+Extra = Literal["gp", "postgres", "qat", "ray", "tfds", "tflite-runtime"]
+"""The extras of the distribution `layernas-tf`, as in pyproject.toml."""
+
+
+@contextlib.contextmanager
+def needs_extra(extra: Extra, what: str) -> Iterator[None]:
+    """Imports of an optional package go into the body.
+
+    Example:
+      ```python
+      with needs_extra("ray", "--workers=4"):
+          import ray
+      ```
+
+    Args:
+      extra: Which extra brings the package.
+      what: What the user asked for that needs it, the subject of the message.
+
+    Raises:
+      UserError: An import in the body fails; it says why and what to install.
+    """
+    try:
+        yield
+    except ImportError as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{what} {missing(extra)} ({reason})") from None
+
+
+def missing(extra: Extra) -> str:
+    """The rest of a sentence about something that needs an extra.
+
+    Args:
+      extra: Which one.
+    """
+    text = f"needs the extra {extra!r}: pip install 'layernas-tf[{extra}]'"
+    if extra == "tflite-runtime" and sys.version_info >= (3, 12):
+        text = "needs Python 3.11 or older: tflite-runtime has no newer version"
+    return text
