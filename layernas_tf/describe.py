@@ -15,6 +15,7 @@ from rich.table import Table
 
 from layernas_tf.core.app import run_main
 from layernas_tf.core.errors import UserError
+from layernas_tf.costs.cost import with_user_costs
 from layernas_tf.costs.latency import read_table, with_latency
 from layernas_tf.report.wording import (
     axis_title,
@@ -49,6 +50,10 @@ _LATENCY_TABLE = flags.DEFINE_string(
     "latency_table", None, "A table of export.latency_table: adds the latency."
 )
 
+_COST = flags.DEFINE_multi_string(
+    "cost", [], "A cost of your own, path/to/file.py:name. May repeat."
+)
+
 _PIPE_WIDTH = 160
 """Columns of the output where it does not go to a terminal."""
 
@@ -79,12 +84,14 @@ def cost_table(space: SearchSpace) -> Table:
             space.chain.dearest((), metric.name),
         )
         kind = {"sum": "sum", "max": "maximum"}[metric.kind]
-        # The last digits of a time are those of a sum of fractions.
-        words = [
-            f"{v:.4f}" if metric.unit == "ms" else format_exactly(v) for v in values
-        ]
-        table.add_row(metric.name, metric.unit, kind, *words)
+        write = metric.text or _exact
+        table.add_row(metric.name, metric.unit, kind, *map(write, values))
     return table
+
+
+def _exact(value: float) -> str:
+    # The last digits of a fraction are those of the order in which layers add up.
+    return format_exactly(value) if float(value).is_integer() else f"{value:.4f}"
 
 
 def layer_table(space: SearchSpace, architecture: Architecture) -> Table:
@@ -163,6 +170,7 @@ def main(argv: Sequence[str]) -> None:
         architecture = space.default
     else:
         raise UserError("expected --space=NAME or --architecture=FILE, got neither")
+    space = with_user_costs(space, tuple(_COST.value or ()))
     if _LATENCY_TABLE.value is not None:
         table = read_table(_LATENCY_TABLE.value)
         space = with_latency(space, table)

@@ -135,8 +135,9 @@ def _config(
             f"`space`: expected a name, file.py:function or a SearchSpace, got "
             f"{type(space).__name__}"
         )
-    if "algorithm_option" in options:
-        options["algorithm_option"] = tuple(options["algorithm_option"])
+    for name in ("algorithm_option", "cost"):
+        given = options.get(name, ())
+        options[name] = (given,) if isinstance(given, str) else tuple(given)
     if not isinstance(algorithm, str):
         kind = algorithm if callable(algorithm) else type(algorithm)
         algorithm = getattr(kind, "__name__", type(kind).__name__)

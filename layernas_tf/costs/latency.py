@@ -16,9 +16,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from layernas_tf.core.errors import UserError, reason_of
+from layernas_tf.costs.cost import Cost, with_cost
 from layernas_tf.space.budget import LATENCY
-from layernas_tf.space.search_space import SearchSpace
-from layernas_tf.space.types import Layer, Metric, Option, State
+from layernas_tf.space.search_space import SearchSpace, Step
+from layernas_tf.space.types import Metric, State
 
 KIND = "layernas_tf latency table"
 VERSION = 1
@@ -206,15 +207,29 @@ def with_latency(space: SearchSpace, table: LatencyTable) -> SearchSpace:
       UserError: The table was made for another space, with other arguments (another
         resolution), or for another version of the space.
     """
+    return with_cost(space, latency_cost(space, table))
+
+
+def latency_cost(space: SearchSpace, table: LatencyTable) -> Cost:
+    """The table's latency, as a cost of the space that it was made for.
+
+    Raises:
+      UserError: As `with_latency`.
+    """
     check_fits(space, table)
-    return dataclasses.replace(
-        space,
-        layers=tuple(
-            _timed(layer, times, table.scale, 0.0 if number else table.offset_ms)
-            for number, (layer, times) in enumerate(zip(space.layers, table.layers))
-        ),
-        metrics=(*space.metrics, Metric(LATENCY, "sum", "ms")),
-    )
+    first = space.layers[0].name
+    rows = {times.name: dict(zip(times.states, times.ms)) for times in table.layers}
+    places = {
+        layer.name: {option: number for number, option in enumerate(layer.options)}
+        for layer in space.layers
+    }
+
+    def milliseconds(step: Step) -> float:
+        name = step.layer.name
+        offset = table.offset_ms if name == first else 0.0
+        return offset + table.scale * rows[name][step.before][places[name][step.option]]
+
+    return Cost(Metric(LATENCY, "sum", "ms", title="latency"), milliseconds)
 
 
 def check_fits(space: SearchSpace, table: LatencyTable) -> None:
@@ -279,15 +294,3 @@ def check_same_table(
             f"than {table.path!r}: give `latency_table`={kept} to resume it, or "
             "another `workdir`"
         )
-
-
-def _timed(layer: Layer, times: LayerTimes, scale: float, offset: float) -> Layer:
-    rows = dict(zip(times.states, times.ms))
-    places = {option: number for number, option in enumerate(layer.options)}
-
-    def transition(state: State, option: Option) -> tuple[State, Mapping[str, float]]:
-        after, costs = layer.transition(state, option)
-        ms = offset + scale * rows[state][places[option]]
-        return after, {**costs, LATENCY: ms}
-
-    return dataclasses.replace(layer, transition=transition)

@@ -52,6 +52,10 @@ class SearchConfig:
         "a copy.",
         may_change=True,  # the path: of its content the workdir has a copy
     )
+    cost: tuple[str, ...] = _flag(
+        (),
+        "A cost of your own for budgets and reports, path/to/file.py:name. May repeat.",
+    )
     trials: int = _flag(60, "Candidates to train.", may_change=True)
     algorithm: str = _flag(
         "layernas_bayes", "Search algorithm: a name or path/to/file.py:Class."

@@ -26,7 +26,7 @@ from layernas_tf.report import (
 )
 from layernas_tf.report.wording import NONE, cost_text, share_text
 from layernas_tf.space.budget import LATENCY, PEAK_MEMORY, inside
-from layernas_tf.space.types import Architecture, Metric
+from layernas_tf.space.types import NETWORK_METRICS, Architecture, Metric
 from layernas_tf.study.storage import OBJECTIVE
 from layernas_tf.study.study import Study
 
@@ -291,8 +291,14 @@ def versions() -> dict[str, str]:
 def network_table(study: Study, finals: Finals) -> Table:
     """The winner beside the default architecture, trained alike."""
     metrics = [budget.metric for budget in study.budgets]
-    metrics = list(dict.fromkeys([*metrics, "params", "model_bytes"]))
-    metrics = [name for name in metrics if name in study.space.chain.metrics]
+    own = set(study.space.chain.metrics) - {metric.name for metric in NETWORK_METRICS}
+    shown = {*metrics, "params", "model_bytes", *own}
+    order = [*metrics, "params", "model_bytes", *study.space.chain.metrics]
+    metrics = [
+        name
+        for name in dict.fromkeys(order)
+        if name in shown and name in study.space.chain.metrics
+    ]
     table = _table("", "validation", "test", *metrics)
 
     def row(

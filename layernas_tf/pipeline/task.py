@@ -11,6 +11,7 @@ from layernas_tf.algorithms.registry import check_name as check_algorithm_name
 from layernas_tf.algorithms.registry import make_algorithm
 from layernas_tf.core.errors import UserError, describe
 from layernas_tf.core.resolution import resolution_name
+from layernas_tf.costs.cost import with_user_costs
 from layernas_tf.costs.latency import LatencyTable, read_table, with_latency
 from layernas_tf.evaluators.user_evaluator import check_evaluator, load_evaluator
 from layernas_tf.pipeline.config import SearchConfig
@@ -155,7 +156,8 @@ def _space(
             classes=dataset.classes,
             channels=channels,
         )
-    return inputs.space or inputs.get_space(config.space, **arguments)
+    space = inputs.space or inputs.get_space(config.space, **arguments)
+    return with_user_costs(space, config.cost)
 
 
 def _check_images(space: SearchSpace, dataset: Dataset) -> None:

@@ -18,7 +18,7 @@ from layernas_tf.report.wording import (
     shown_metrics,
 )
 from layernas_tf.space.budget import inside
-from layernas_tf.space.types import Architecture, Metric
+from layernas_tf.space.types import NETWORK_METRICS, Architecture, Metric
 
 _MOST_REASONS = 20
 
@@ -119,8 +119,8 @@ def layer_table(data: ReportData, winner: Architecture) -> str:
     """The layers of the winner beside those of the default, differences marked."""
     space = data.space
     ours, theirs = list(space.steps(winner)), list(space.steps(space.default))
-    metrics = [m for m in space.metrics if m.name in ("madds", "params")]
-    metrics = metrics or list(space.metrics)
+    hidden = {m.name for m in NETWORK_METRICS} - {"madds", "params"}
+    metrics = [m for m in space.metrics if m.name not in hidden]
     top = {
         m.name: max(step.costs[m.name] for step in [*ours, *theirs]) for m in metrics
     }

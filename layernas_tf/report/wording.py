@@ -35,7 +35,7 @@ def metric_of(space: SearchSpace, name: str) -> Metric:
 
 def metric_title(metric: Metric) -> str:
     """The metric's name for people: `peak memory`."""
-    return _TITLES.get(metric.name, metric.name.replace("_", " "))
+    return metric.title or _TITLES.get(metric.name, metric.name.replace("_", " "))
 
 
 def axis_title(metric: Metric) -> str:
@@ -50,12 +50,12 @@ def cost_text(value: float | None, metric: Metric, unit: bool = True) -> str:
     """A cost for people: `2.94M MAdds`, `412 kB`, `1.3 ms`."""
     if value is None:
         return NONE
-    if metric.unit == "bytes":
+    if metric.text is None and metric.unit == "bytes":
         for name, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
             if abs(value) >= scale:
                 return f"{value / scale:.4g} {name}"
         return f"{value:.4g} B"
-    text = format_cost(value)
+    text = metric.text(value) if metric.text else format_cost(value)
     return f"{text} {metric.unit}" if unit and metric.unit else text
 
 

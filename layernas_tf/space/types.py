@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from layernas_tf.core.errors import UserError
 from layernas_tf.core.resolution import parse_resolution
 
 Architecture = tuple[int, ...]
@@ -140,11 +141,21 @@ class Metric:
       name: Such as `madds`.
       kind: `sum` (MAdds, bytes of weights) or `max` (peak activation memory).
       unit: For reports, such as `bytes`.
+      title: For reports, such as `peak memory`; by default made from the name.
+      text: Writes a value without its unit; by default as `2.94M`.
     """
 
     name: str
     kind: str = "sum"
     unit: str = ""
+    title: str = ""
+    text: Callable[[float], str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("sum", "max"):
+            raise UserError(
+                f"metric {self.name!r}: kind must be 'sum' or 'max', got {self.kind!r}"
+            )
 
 
 NETWORK_METRICS = (
