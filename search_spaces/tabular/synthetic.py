@@ -70,28 +70,27 @@ class SyntheticTable:
         return Row(architecture, float(valid[0]), float(test[0]))
 
     def best(self, budgets: Sequence[Budget] = ()) -> Row:
-        """The best `valid` inside all budgets, exactly.
+        """The best inside all budgets, exactly.
 
-        Without noise by dynamic programming over (option, cost), for any size; with
-        noise by comparing all architectures.
+        By dynamic programming over (option, cost), for any size; with noise by
+        comparing all architectures. Where these are too many, it is the best without
+        noise, and so is its `valid`.
 
         Raises:
-          UserError: None is inside, or a noisy table is too large to compare all.
+          UserError: None is inside.
         """
-        best = self._enumerated(budgets) if self.noise else self._solved(budgets)
+        enumerable = self.space.size <= ENUMERABLE
+        compared = bool(self.noise) and enumerable
+        best = self._enumerated(budgets) if compared else self._solved(budgets)
         if best is None:
             raise UserError(
                 f"synthetic table {self.dataset}: no architecture is inside "
                 f"{' and '.join(map(str, budgets))}"
             )
-        return self.query(best)
+        row = self.query(best)
+        return row if compared or not self.noise else Row(best, row.test, row.test)
 
     def _enumerated(self, budgets: Sequence[Budget]) -> Architecture | None:
-        if self.space.size > ENUMERABLE:
-            raise UserError(
-                f"synthetic table {self.dataset}: its best is known for noise=0 or up "
-                f"to {ENUMERABLE:,} architectures, it has {self.space.size:,} and noise"
-            )
         architectures = all_architectures(self.space)
         inside = rows_inside(budgets, self.space.chain.costs(architectures))
         if not inside.any():
