@@ -34,6 +34,14 @@ INTERACTING = PublishedTable(
 )
 """Where neighbouring layers interact as strongly as each layer acts by itself."""
 
+LONG = PublishedTable(
+    "synthetic, 20 layers",
+    "synthetic",
+    "",
+    "layers=20,options=9,buckets=1000,interaction=0.1,noise=0.1",
+)
+"""A chain as long as a mobile network, with mild interaction and noise."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
@@ -140,7 +148,7 @@ def main(argv: Sequence[str]) -> None:
     del argv
     given = flags.FLAGS
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    tables = (*TABLES, INTERACTING)
+    tables = (*TABLES, INTERACTING, LONG)
     cells: dict[str, list[str]] = {variant.title: [] for variant in VARIANTS}
     with concurrent.futures.ProcessPoolExecutor(
         given.processes, multiprocessing.get_context("spawn")

@@ -25,7 +25,8 @@ from absl import flags
 from benchmarks.published_tables import TABLES, PublishedTable
 from layernas_tf.algorithms.registry import make_algorithm
 from layernas_tf.algorithms.reward_belief import RewardBelief
-from layernas_tf.comparison.compare import budget_of, load
+from layernas_tf.compare import load
+from layernas_tf.comparison.compare import budget_of
 from layernas_tf.core.app import run_main
 from layernas_tf.space.budget import inside
 
