@@ -29,7 +29,7 @@ import numpy as np
 from absl import flags
 
 from benchmarks.published_tables import MOBILE, TABLES, TOPOLOGY, PublishedTable
-from layernas_tf.comparison.compare import load
+from layernas_tf.compare import load
 from layernas_tf.core.app import run_main
 from layernas_tf.space.chain import Chain
 from layernas_tf.tabular.table import ArrayTable

@@ -153,7 +153,8 @@ def run_missing(
 ) -> None:
     """Makes the runs of one table that are not there yet."""
     plans = parse_algorithms(algorithms, runs, table.trials)
-    compare(table.setting(folder), plans, os.path.join(out, table.folder), jobs)
+    out = os.path.join(out, table.folder)
+    compare(table.setting(folder), plans, out, jobs, load=load)
 
 
 def read_outcome(
@@ -174,8 +175,9 @@ def read_outcome(
 
 
 def accuracy_table(outcomes: Sequence[Outcome], attribute: str) -> list[str]:
-    """Markdown: means of `valid` or `test` at the checkpoints, algorithm by table."""
-    heads = [f"{o.table.title} ({getattr(o.best, attribute):.2f})" for o in outcomes]
+    """Markdown: means of a figure of `Curves` at the checkpoints, by algorithm."""
+    best = "valid" if attribute.endswith("valid") else "test"
+    heads = [f"{o.table.title} ({getattr(o.best, best):.2f})" for o in outcomes]
     lines = [f"| algorithm | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
     for name in dict.fromkeys(n for o in outcomes for n in o.curves):
         cells = []
@@ -268,6 +270,8 @@ def main(argv: Sequence[str]) -> None:
          accuracy_table(outcomes, "valid")),
         ("Reported accuracy of the same architectures",
          accuracy_table(outcomes, "test")),
+        ("Reported accuracy of what is recommended",
+         accuracy_table(outcomes, "recommended_test")),
         ("Median trials to 0.1 % below the best signal, share of runs that found it",
          effort_table(outcomes)),
         (f"Wilcoxon's signed-rank tests after {TESTED_AT} trials",

@@ -33,10 +33,11 @@ TRIALS = (25, 50, 100, 200, 400)
 
 
 class TimedTable:
-    """A table that notes how long the training of each answer would have taken.
+    """A table that notes how long each training would have taken.
 
     Attributes:
-      hours: Of the answers given so far, in order.
+      hours: Of the architectures asked for so far, each once, in order: a search asks
+        again for what it recommends.
     """
 
     def __init__(self, table: AccelTable):
@@ -45,11 +46,14 @@ class TimedTable:
         self.space: SearchSpace = table.space
         self.metric = table.metric
         self.hours: list[float] = []
+        self._trained: set[Architecture] = set()
 
     def query(self, architecture: Architecture) -> Row:
         """See `Table.query`."""
-        costs = self.space.costs(architecture)
-        self.hours.append(costs["train_time_s"] / 3600)
+        if architecture not in self._trained:
+            self._trained.add(architecture)
+            costs = self.space.costs(architecture)
+            self.hours.append(costs["train_time_s"] / 3600)
         return self._table.query(architecture)
 
     def best(self, budgets: Sequence[Budget] = ()) -> Row:
