@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -54,4 +56,12 @@ def plot_trials(
     for budget in budgets:
         if budget.metric == metric.name and np.isfinite(budget.upper):
             right.axvline(budget.upper, color="black", linestyle=":", linewidth=1)
+    # A notebook shows what has this method, whatever its matplotlib backend is.
+    figure._repr_png_ = functools.partial(_png, figure)
     return figure
+
+
+def _png(figure: matplotlib.figure.Figure) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=100)
+    return file.getvalue()
