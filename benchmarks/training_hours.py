@@ -18,8 +18,8 @@ import numpy as np
 from absl import flags
 
 from layernas_tf.comparison.compare import parse_algorithms
-from layernas_tf.comparison.runs import run_algorithm
 from layernas_tf.comparison.style import MATPLOTLIB_DASH, style_of
+from layernas_tf.comparison.table_search import run_algorithm
 from layernas_tf.core.app import run_main
 from layernas_tf.space.budget import Budget, parse_budget
 from layernas_tf.space.search_space import SearchSpace

@@ -29,8 +29,9 @@ from layernas_tf.comparison.curves import (
     standing,
     summary_csv,
 )
-from layernas_tf.comparison.runs import Job, Setting, read_run, run_algorithm
+from layernas_tf.comparison.runs import Job, Setting, read_run
 from layernas_tf.comparison.style import style_of
+from layernas_tf.comparison.table_search import run_algorithm
 from layernas_tf.core.errors import UserError
 from layernas_tf.space.budget import parse_budget
 from search_spaces.tabular.synthetic import parse_synthetic

@@ -25,7 +25,8 @@ from hypothesis import strategies as st
 from layernas_tf import compare
 from layernas_tf.algorithms.reward_shaping import RewardShape
 from layernas_tf.comparison.compare import budget_of
-from layernas_tf.comparison.runs import Setting, check_algorithms
+from layernas_tf.comparison.runs import Setting
+from layernas_tf.comparison.table_search import check_algorithms
 from layernas_tf.core import app
 from layernas_tf.core.errors import UserError
 from layernas_tf.costs.latency import read_table, with_latency

@@ -24,11 +24,11 @@ from layernas_tf.comparison.runs import (
     Job,
     LoadTable,
     Setting,
-    check_algorithms,
     claim_folder,
     read_run,
     run_all,
 )
+from layernas_tf.comparison.table_search import check_algorithms
 from layernas_tf.core.errors import UserError
 from layernas_tf.core.files import write_text
 from layernas_tf.space.budget import Budget, parse_budget

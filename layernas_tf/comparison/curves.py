@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from layernas_tf.comparison.runs import Curve, format_value
+from layernas_tf.comparison.runs import format_value
+from layernas_tf.comparison.table_search import Curve
 
 _CHECKPOINTS = (10, 25, 50, 100, 200, 400, 800, 1600, 3200)
 _TOLERANCE = 1e-9

@@ -14,20 +14,16 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from layernas_tf.algorithms.base import Algorithm
-from layernas_tf.algorithms.registry import make_algorithm, takes_reward_shape
 from layernas_tf.algorithms.reward_shaping import RewardShape
+from layernas_tf.comparison.table_search import Curve, run_algorithm
 from layernas_tf.core.errors import UserError, reason_of
 from layernas_tf.core.files import write_json, write_text
 from layernas_tf.core.user_code import parse_reference, refers_to_file
-from layernas_tf.space.budget import Budget, inside
-from layernas_tf.tabular.table import Row, Table
+from layernas_tf.space.budget import Budget
+from layernas_tf.tabular.table import Table
 from layernas_tf.workers.child_process import end_with_parent
 
 _COLUMNS = ["trial", "valid", "test", "recommended_valid", "recommended_test"]
-
-_RECOMMENDED_EVERY = 5
-"""Trials between two recommendations, which take as long as an ask or longer."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,95 +70,6 @@ class Job:
     algorithm: str
     run: int
     trials: int
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Curve:
-    """The best architecture inside the budget after each trial, chosen by `valid`.
-
-    Attributes:
-      valid: Its search signal, float array `(trials,)`; NaN while there is none.
-      test: What is reported of it, `(trials,)`.
-      recommended_valid: Search signal of the algorithm's answer, `(trials,)`: of the
-        architecture whose expected quality is highest, where it has a belief about
-        that; else of the same architecture. Refreshed every few trials.
-      recommended_test: What is reported of that one, `(trials,)`.
-    """
-
-    valid: np.ndarray
-    test: np.ndarray
-    recommended_valid: np.ndarray
-    recommended_test: np.ndarray
-
-
-def run_algorithm(
-    name: str,
-    table: Table,
-    budgets: Sequence[Budget],
-    trials: int,
-    seed: int,
-    shape: RewardShape = RewardShape(),
-) -> Curve:
-    """Searches a table once.
-
-    A search that ends by itself keeps its answer for the remaining trials.
-
-    Raises:
-      UserError: The table lacks an architecture that the search asks for.
-    """
-    algorithm = make_algorithm(
-        name, table.space, budgets, seed, **_options(name, table, budgets, shape)
-    )
-    figures = np.full((trials, 4), np.nan)
-    best = recommended = None
-    for trial in range(trials):
-        candidate = algorithm.ask()
-        if candidate is None:
-            if best is not None:
-                recommended = _recommended(algorithm, table) or best
-                figures[trial:] = _figures(best, recommended)
-            break
-        row = table.query(candidate.architecture)
-        _, costs = table.space.chain.walk(candidate.architecture)
-        algorithm.tell(candidate, row.valid)
-        if inside(budgets, costs) and (best is None or row.valid > best.valid):
-            best = row
-        if trial % _RECOMMENDED_EVERY in (0, _RECOMMENDED_EVERY - 1):
-            recommended = _recommended(algorithm, table)
-        if best is not None:
-            figures[trial] = _figures(best, recommended or best)
-    return Curve(*figures.T)
-
-
-def _recommended(algorithm: Algorithm, table: Table) -> Row | None:
-    """What is recommended in place of the luckiest; None if nothing is."""
-    answer = algorithm.best
-    if answer is None or answer.quality is None:
-        return None
-    return table.query(answer.architecture)
-
-
-def _figures(best: Row, recommended: Row) -> tuple[float, float, float, float]:
-    return best.valid, best.test, recommended.valid, recommended.test
-
-
-def _options(
-    name: str, table: Table, budgets: Sequence[Budget], shape: RewardShape
-) -> dict[str, RewardShape]:
-    if shape.rejects or not takes_reward_shape(name):
-        return {}
-    scale = abs(table.best(budgets).valid)
-    return {"shape": dataclasses.replace(shape, beta=shape.beta * scale)}
-
-
-def check_algorithms(
-    names: Sequence[str], table: Table, budgets: Sequence[Budget], shape: RewardShape
-) -> None:
-    """Raises `UserError` for what would fail in every run."""
-    for name in names:
-        make_algorithm(
-            name, table.space, budgets, 0, **_options(name, table, budgets, shape)
-        )
 
 
 def claim_folder(out: str, setting: Setting) -> None:
