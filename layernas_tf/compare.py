@@ -28,7 +28,7 @@ from layernas_tf.comparison.runs import Setting
 from layernas_tf.core.app import run_main
 from layernas_tf.core.errors import UserError
 from layernas_tf.tabular.table import Table
-from search_spaces.tabular.load import load_table
+from search_spaces.tabular.load import BENCHMARKS, load_table
 
 DEFAULT_ALGORITHMS = (
     "layernas_bayes,layernas,layernas_layerwise,random,regularized_evolution,"
@@ -69,19 +69,10 @@ def _print_standings(standings: Sequence[Standing], out: str) -> None:
 
 def define_flags() -> None:
     """Defines the command line; only the program itself calls it."""
-    flags.DEFINE_enum(
+    flags.DEFINE_string(
         "benchmark",
         "nats_sss",
-        [
-            "nats_sss",
-            "nats_tss",
-            "nas_bench_macro",
-            "channel_bench_macro",
-            "accel_nasbench",
-            "synthetic",
-            "burger",
-        ],
-        "The benchmark.",
+        f"{', '.join(BENCHMARKS)}, or your own as path/to/file.py:function.",
     )
     flags.DEFINE_string("table", "", "Path of the benchmark's file or folder.")
     flags.DEFINE_string(

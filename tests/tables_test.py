@@ -246,7 +246,11 @@ class TablesTest(parameterized.TestCase):
             load_table("channel_bench_macro", path)
 
     @parameterized.parameters(
-        (("nats",), {}, "no benchmark 'nats': expected one of nats_sss"),
+        (
+            ("nats",),
+            {},
+            "'nats': expected one of nats_sss, .*file.py:function",
+        ),
         (("nats_sss",), {}, "no table given, expected the path"),
         (("nats_sss", "nowhere.csv"), {}, "no file 'nowhere.csv'"),
         (("nats_sss", "x", "svhn"), {}, "no dataset 'svhn': expected one of cifar10"),

@@ -54,6 +54,9 @@ class Setting:
         identity = dataclasses.asdict(self)
         identity["table"] = _digest(self.table) if self.table else ""
         identity["budgets"] = list(self.budgets)
+        if refers_to_file(self.benchmark):
+            digest = parse_reference("benchmark", self.benchmark).digest()
+            identity["benchmark"] = f"{self.benchmark} {digest}"
         return identity
 
 

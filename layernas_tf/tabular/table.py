@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -120,6 +120,51 @@ class ArrayTable:
         index = int(np.argmax(np.where(inside, self.valid, -np.inf)))
         architecture = tuple(int(option) for option in self.architectures[index])
         return Row(architecture, float(self.valid[index]), float(self.test[index]))
+
+
+def table_of_rows(
+    space: SearchSpace,
+    rows: Iterable[Row],
+    *,
+    benchmark: str,
+    metric: str,
+    dataset: str = "",
+) -> ArrayTable:
+    """Makes a table of what was measured; architectures without a row are not in it.
+
+    Example:
+      table_of_rows(space, [Row((0, 1), 91.5, 90.8)], benchmark="mine", metric="madds")
+
+    Args:
+      space: The search space.
+      rows: At most one for each architecture, in any order.
+      benchmark: Its name.
+      metric: The cost that its budgets are usually about.
+      dataset: What the architectures were trained on.
+
+    Raises:
+      UserError: An architecture is none of the space's or there twice, a figure is
+        not finite, there is no row, or the space has no such cost.
+    """
+    space.metric(metric)
+    counts = [len(layer.options) for layer in space.layers]
+    valid, test = np.full((2, space.size), np.nan)
+    for row in rows:
+        index = int(np.ravel_multi_index(space.check(row.architecture), counts))
+        if not np.isnan(valid[index]):
+            raise UserError(
+                f"benchmark {benchmark!r}: architecture {row.architecture} is there "
+                "twice"
+            )
+        if not (math.isfinite(row.valid) and math.isfinite(row.test)):
+            raise UserError(
+                f"benchmark {benchmark!r}: architecture {row.architecture}: expected "
+                f"finite figures, got {row.valid} and {row.test}"
+            )
+        valid[index], test[index] = row.valid, row.test
+    if np.isnan(valid).all():
+        raise UserError(f"benchmark {benchmark!r}: expected at least one row, got none")
+    return ArrayTable(benchmark, dataset, space, metric, valid, test, benchmark)
 
 
 def all_architectures(space: SearchSpace) -> np.ndarray:

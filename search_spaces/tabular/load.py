@@ -9,6 +9,7 @@ from typing import Any
 from layernas_tf.core.errors import UserError
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.tabular.table import Table
+from layernas_tf.tabular.user_table import load_user_table
 from search_spaces.tabular.accel_nasbench import read_accel_csv
 from search_spaces.tabular.burger import burger_table
 from search_spaces.tabular.macro_bench import (
@@ -60,7 +61,8 @@ def load_table(
     """Loads a benchmark table.
 
     Args:
-      benchmark: One of `BENCHMARKS`.
+      benchmark: One of `BENCHMARKS`, or one of your own (see
+        `layernas_tf.tabular.user_table`).
       path: `nats_sss`, `nats_tss`: a CSV file, or the folder of an official archive
         (see `search_spaces.tabular.nats_files.read_nats_archive` for whom to trust).
         The macro benchmarks: the JSON file of their repository; of
@@ -77,14 +79,12 @@ def load_table(
     Raises:
       UserError: There is no such benchmark or dataset, or the file is not its table.
     """
-    if benchmark not in BENCHMARKS:
-        raise UserError(
-            f"no benchmark {benchmark!r}: expected one of {', '.join(BENCHMARKS)}"
-        )
     if signal_hp not in (12, 90):
         raise UserError(f"signal_hp must be 12 or 90, got {signal_hp}")
     if signal_hp != 90 and benchmark not in ("nats_sss", "nats_tss"):
         raise UserError(f"signal_hp=12 is of nats_sss only, not of {benchmark!r}")
+    if benchmark not in BENCHMARKS:
+        return load_user_table(benchmark, path, dataset, BENCHMARKS)
     if benchmark == "synthetic":
         return parse_synthetic(dataset or "")
     if benchmark == "burger":
