@@ -275,7 +275,7 @@ def main(argv: Sequence[str]) -> None:
         # with it: the harder case.
         import ray
 
-        from layernas_tf.workers.ray_workers import connect
+        from layernas_tf.workers.ray_cluster import connect
 
         connect("")
         address = ray.get_runtime_context().gcs_address

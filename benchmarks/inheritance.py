@@ -156,8 +156,6 @@ def lineage_of_search(
 def main(argv: Sequence[str]) -> None:
     """Trains what is not trained yet and prints the table."""
     del argv
-    from scipy.stats import kendalltau
-
     from layernas_tf.datasets import load_dataset
     from search_spaces.registry import get_space
 
@@ -182,9 +180,6 @@ def main(argv: Sequence[str]) -> None:
     ]
     truth = [statistics.mean(scores) for scores in zip(*truths)]
 
-    def correlation(one: Sequence[float], other: Sequence[float]) -> float:
-        return float(kendalltau(one, other).statistic)
-
     print(
         f"\n{len(children)} children of LayerNAS on {space.name}, {dataset.name}; "
         f"truth: {epochs} epochs, test accuracy {100 * min(truth):.1f} to "
@@ -192,6 +187,31 @@ def main(argv: Sequence[str]) -> None:
     )
     if len(truths) > 1:
         print(f"tau between two of its seeds: {correlation(*truths[:2]):.2f}")
+    print_ways(trainings, four, [root, *children], truth)
+
+
+def correlation(one: Sequence[float], other: Sequence[float]) -> float:
+    """Kendall's tau."""
+    from scipy.stats import kendalltau
+
+    return float(kendalltau(one, other).statistic)
+
+
+def print_ways(
+    trainings: Trainings,
+    four: Sequence[Way],
+    family: Sequence[Candidate],
+    truth: Sequence[float],
+) -> None:
+    """Trains and prints a row for each proxy training.
+
+    Args:
+      trainings: Trains the candidates.
+      four: The proxy trainings.
+      family: The default network, then its children.
+      truth: Test accuracy of each child after the long training.
+    """
+    root, *children = family
     print(
         "\n| proxy training | epochs | tau with the truth, by seed | mean | accuracy "
         "| first half of the children | second half | processor seconds | lineage |"

@@ -14,7 +14,7 @@ from __future__ import annotations
 import csv
 import multiprocessing
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent import futures
 from typing import Any
 
@@ -104,6 +104,35 @@ def plot(
         figure.savefig(temporary, dpi=150)
 
 
+def converted_files(
+    table: LatencyTable, named: Mapping[pathlib.Path, Architecture]
+) -> dict[str, bytes]:
+    """The converted networks by file name; those of an earlier run are read."""
+    missing = {path: one for path, one in named.items() if not path.exists()}
+    for path in missing:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if missing:
+        # In a process of its own: networks run some 5 % slower in one that has built
+        # and converted 50 models.
+        spawn = multiprocessing.get_context("spawn")
+        arguments = (table.space, dict(table.arguments), table.format, missing)
+        with futures.ProcessPoolExecutor(1, spawn) as process:
+            process.submit(convert_all, *arguments).result()
+    return {path.name: path.read_bytes() for path in named}
+
+
+def write_rows(path: pathlib.Path, rows: Iterable[Sequence[Any]]) -> None:
+    """Writes a CSV row for each network: architecture, MAdds and both times."""
+    with (
+        writing(path) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(["architecture", "madds", "predicted_ms", "measured_ms"])
+        for architecture, *figures in rows:
+            writer.writerow([" ".join(map(str, architecture)), *figures])
+
+
 def main(argv: Sequence[str]) -> None:
     """Measures and prints."""
     del argv
@@ -126,22 +155,13 @@ def main(argv: Sequence[str]) -> None:
             f"{timer.device} with {runtime} {timer.version}"
         )
     out = pathlib.Path(values.out)
-    (out / "networks").mkdir(parents=True, exist_ok=True)
     chosen = architectures(space, values.networks, values.seed)
     if values.converted:
         named = {
             out / "networks" / f"{values.seed}_{number}_{table.format}.tflite": one
             for number, one in enumerate(chosen)
         }
-        missing = {path: one for path, one in named.items() if not path.exists()}
-        if missing:
-            # In a process of its own: networks run some 5 % slower in one that has
-            # built and converted 50 models.
-            spawn = multiprocessing.get_context("spawn")
-            arguments = (table.space, dict(table.arguments), table.format, missing)
-            with futures.ProcessPoolExecutor(1, spawn) as process:
-                process.submit(convert_all, *arguments).result()
-        files = {path.name: path.read_bytes() for path in named}
+        files = converted_files(table, named)
     else:
         files = {
             str(number): network_file(plain, architecture, table.format)
@@ -150,14 +170,8 @@ def main(argv: Sequence[str]) -> None:
     measured = np.array(list(timer.networks(files).values()))
     costs = space.chain.costs(np.array(chosen))
     predicted = costs[LATENCY]
-    with (
-        writing(out / "prediction.csv") as temporary,
-        open(temporary, "w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(["architecture", "madds", "predicted_ms", "measured_ms"])
-        for row in zip(chosen, costs["madds"], predicted, measured):
-            writer.writerow([" ".join(map(str, row[0])), *row[1:]])
+    rows = zip(chosen, costs["madds"], predicted, measured)
+    write_rows(out / "prediction.csv", rows)
     error = percentage_error(predicted, measured)
     tau = kendall_tau(predicted, measured)
     plot(

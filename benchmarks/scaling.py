@@ -224,13 +224,8 @@ def write_plot(path: str, by_name: dict[str, list[Cell]], cap: int) -> None:
         )
         for cell in cells:
             if cell.median is None and done:
-                axes.plot(
-                    [x[-1], cell.layers],
-                    [done[-1].median, cap],
-                    ":",
-                    color=style.colour,
-                    lw=1,
-                )
+                ends = [x[-1], cell.layers], [done[-1].median, cap]
+                axes.plot(*ends, ":", color=style.colour, lw=1)
                 axes.plot(cell.layers, cap, "^", color=style.colour, ms=7)
     axes.axhline(cap, color="black", lw=0.6, dashes=(6, 3))
     axes.annotate(

@@ -71,7 +71,8 @@ def make_executor(
     make = functools.partial(make_evaluator, str(folder / EVALUATIONS), seconds)
     if workers == 1:
         return InProcess(make())
-    from layernas_tf.workers.ray_workers import RayWorkers, Resources
+    from layernas_tf.workers.ray_cluster import Resources
+    from layernas_tf.workers.ray_workers import RayWorkers
 
     return RayWorkers(
         make,

@@ -37,7 +37,8 @@ from layernas_tf.study.storage import sqlite_url
 from layernas_tf.study.study import Study, open_study
 from layernas_tf.workers.child_process import ChildProcess
 from layernas_tf.workers.executor import Executor, InProcess, Outcome, evaluate
-from layernas_tf.workers.ray_workers import RayWorkers, Resources
+from layernas_tf.workers.ray_cluster import Resources
+from layernas_tf.workers.ray_workers import RayWorkers
 from search_spaces.registry import check_name, get_space
 
 SLEEP = 0.05

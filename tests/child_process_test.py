@@ -144,7 +144,7 @@ class ChildProcessTest(absltest.TestCase):
         with self.assertRaises(TrialFailure) as caught:
             evaluate(Candidate((1,) * 5, 1))
         self.assertEqual(
-            str(caught.exception), "not done after 2 s (--trial_timeout); tried 2 times"
+            str(caught.exception), "not done after 2 s (`trial_timeout`); tried 2 times"
         )
         self.assertFalse(_alive(process))
         self.assertGreater(evaluate(Candidate((2,) * 5, 2)).reward, 0)

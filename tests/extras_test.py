@@ -19,7 +19,7 @@ from layernas_tf.datasets.options import Options
 from layernas_tf.datasets.tensorflow_datasets import load_tfds
 from layernas_tf.study.storage import open_storage
 from layernas_tf.testing import random_space
-from layernas_tf.workers.ray_workers import connect
+from layernas_tf.workers.ray_cluster import connect
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 

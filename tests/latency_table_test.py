@@ -132,7 +132,7 @@ class MeasureTest(absltest.TestCase):
         self.assertFalse(self.partial.exists())
 
     def test_an_interrupted_measurement_continues(self):
-        import export.latency_table as module
+        import export.timing.latency_table as module
 
         whole = self.measure(CountingTimer())
         self.enter_context(absltest.mock.patch.object(module, "_CHUNK_FILES", 3))

@@ -19,7 +19,8 @@ from layernas_tf.study.storage import sqlite_url
 from layernas_tf.study.study import open_study
 from layernas_tf.workers.attempts import Attempts
 from layernas_tf.workers.limits import gpu_memory_mib
-from layernas_tf.workers.ray_workers import RayWorkers, Resources, connect, shares
+from layernas_tf.workers.ray_cluster import Resources, connect, shares
+from layernas_tf.workers.ray_workers import RayWorkers
 from tests.worker_evaluator import TABLE, evaluator_in
 
 
@@ -147,7 +148,7 @@ class RayWorkersTest(absltest.TestCase):
     def test_more_than_this_machine_has_is_refused(self):
         make = functools.partial(evaluator_in, str(self.folder))
         with self.assertRaisesRegex(
-            UserError, "--workers=4 with 200 CPUs each need 800, this machine has"
+            UserError, "`workers`=4 with 200 CPUs each need 800, this machine has"
         ):
             RayWorkers(make, Resources(4, cpus=200.0))
         with self.assertRaisesRegex(UserError, "0.5 GPUs each.*smaller `gpus_per_tri"):

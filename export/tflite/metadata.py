@@ -123,31 +123,44 @@ def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
+class _Writer:
+    """Writes tables of a flatbuffer, by the positions of their fields."""
+
+    def __init__(self) -> None:
+        self.builder = flatbuffers.Builder()
+        self.text = self.builder.CreateString
+
+    def table(
+        self, size: int, offsets: dict[int, int], numbers: dict[int, int] | None = None
+    ) -> int:
+        """A table of `size` fields: offsets of other objects, and bytes."""
+        self.builder.StartObject(size)
+        for slot, offset in offsets.items():
+            self.builder.PrependUOffsetTRelativeSlot(slot, offset, 0)
+        for slot, number in (numbers or {}).items():
+            self.builder.PrependUint8Slot(slot, number, 0)
+        return self.builder.EndObject()
+
+    def vector(self, offsets: Sequence[int]) -> int:
+        """A vector of tables."""
+        self.builder.StartVector(4, len(offsets), 4)
+        for offset in reversed(offsets):
+            self.builder.PrependUOffsetTRelative(offset)
+        return self.builder.EndVector()
+
+    def floats(self, values: Sequence[float]) -> int:
+        """A vector of float32 numbers."""
+        self.builder.StartVector(4, len(values), 4)
+        for value in reversed(values):
+            self.builder.PrependFloat32(value)
+        return self.builder.EndVector()
+
+
 def _pack(metadata: Metadata, channels: int) -> bytes:
     """The `ModelMetadata` flatbuffer; numbers are positions in the schema's tables."""
-    builder = flatbuffers.Builder()
-
-    def made(size: int, offsets: dict[int, int], numbers: dict[int, int] | None = None):
-        builder.StartObject(size)
-        for slot, offset in offsets.items():
-            builder.PrependUOffsetTRelativeSlot(slot, offset, 0)
-        for slot, number in (numbers or {}).items():
-            builder.PrependUint8Slot(slot, number, 0)
-        return builder.EndObject()
-
-    def vector(offsets: Sequence[int]) -> int:
-        builder.StartVector(4, len(offsets), 4)
-        for offset in reversed(offsets):
-            builder.PrependUOffsetTRelative(offset)
-        return builder.EndVector()
-
-    def floats(values: Sequence[float]) -> int:
-        builder.StartVector(4, len(values), 4)
-        for value in reversed(values):
-            builder.PrependFloat32(value)
-        return builder.EndVector()
-
-    text = builder.CreateString
+    writer = _Writer()
+    made, vector = writer.table, writer.vector
+    floats, text = writer.floats, writer.text
     low, high = metadata.pixel_range
     normalization = made(2, {0: floats(metadata.mean), 1: floats(metadata.std)})
     unit = made(2, {1: normalization}, {0: _NORMALIZATION})
@@ -188,8 +201,8 @@ def _pack(metadata: Metadata, channels: int) -> bytes:
             7: text(_PARSER_VERSION),
         },
     )
-    builder.Finish(root, _IDENTIFIER)
-    return bytes(builder.Output())
+    writer.builder.Finish(root, _IDENTIFIER)
+    return bytes(writer.builder.Output())
 
 
 class _Reader:

@@ -9,7 +9,7 @@ import numpy as np
 
 from layernas_tf.comparison.curves import Curves, Standing, Test
 from layernas_tf.comparison.figure import complete_from
-from layernas_tf.comparison.style import style_of
+from layernas_tf.comparison.style import Style, style_of
 from layernas_tf.report.page import Section, chart, render
 from layernas_tf.report.style import layout
 from layernas_tf.report.tables import cell, table
@@ -125,32 +125,8 @@ def _figure(curves: Sequence[Curves], attribute: str, best: float) -> dict[str, 
         mean = values.mean(axis=0).round(6).tolist()
         lows.append(mean[max(0, min(14 - start, len(mean) - 1))])
         shared = {"legendgroup": each.algorithm, "mode": "lines"}
-        data.append(
-            shared
-            | {
-                "x": trials + trials[::-1],
-                "y": high + low[::-1],
-                "fill": "toself",
-                "fillcolor": _transparent(style.colour),
-                "line": {"width": 0},
-                "hoverinfo": "skip",
-                "showlegend": False,
-            }
-        )
-        data.append(
-            shared
-            | {
-                "x": trials,
-                "y": mean,
-                "name": style.label,
-                "line": {
-                    "color": style.colour,
-                    "dash": style.dash,
-                    "width": style.width,
-                },
-                "hovertemplate": "%{y:.3f}",
-            }
-        )
+        data.append(shared | _band(trials, low, high, style))
+        data.append(shared | _line(trials, mean, style))
     margin = 0.08 * max(best - min(lows), 1e-6)
     shape = {
         "type": "line",
@@ -170,6 +146,32 @@ def _figure(curves: Sequence[Curves], attribute: str, best: float) -> dict[str, 
             hovermode="x unified",
             yaxis={"range": [min(lows) - margin, best + 2 * margin]},
         ),
+    }
+
+
+def _band(
+    trials: list[int], low: list[float], high: list[float], style: Style
+) -> dict[str, Any]:
+    """The area between the quartiles."""
+    return {
+        "x": trials + trials[::-1],
+        "y": high + low[::-1],
+        "fill": "toself",
+        "fillcolor": _transparent(style.colour),
+        "line": {"width": 0},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+
+
+def _line(trials: list[int], mean: list[float], style: Style) -> dict[str, Any]:
+    """The mean of the runs."""
+    return {
+        "x": trials,
+        "y": mean,
+        "name": style.label,
+        "line": {"color": style.colour, "dash": style.dash, "width": style.width},
+        "hovertemplate": "%{y:.3f}",
     }
 
 

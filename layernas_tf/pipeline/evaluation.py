@@ -51,7 +51,8 @@ def make_executor(
         _check_that_it_can_be_sent(make)
     attempts = Attempts(config.trial_timeout, config.trial_retries, say)
     if config.uses_ray:
-        from layernas_tf.workers.ray_workers import RayWorkers, Resources
+        from layernas_tf.workers.ray_cluster import Resources
+        from layernas_tf.workers.ray_workers import RayWorkers
 
         return RayWorkers(
             make,

@@ -211,12 +211,8 @@ def cost_figure(data: ReportData, name: str) -> Figure:
     default = data.space.costs(data.space.default).get(name)
     if default is not None:
         costs.append(default)
-    low, high = (min(costs), max(costs)) if costs else (0.0, 1.0)
-    pad = 0.05 * ((high - low) or abs(high) or 1.0)
-    limits = [low - pad, high + pad]
-    heights = [scaled(trial.reward, data) for trial in drawn] or [0.0, 1.0]
-    spread = (max(heights) - min(heights)) or abs(max(heights)) or 1.0
-    reach = [min(heights) - 0.06 * spread, max(heights) + 0.08 * spread]
+    limits = _padded(costs, 0.05, 0.05)
+    reach = _padded([scaled(trial.reward, data) for trial in drawn], 0.06, 0.08)
     for budget in budgets:
         traces.append(_budget_line(budget, reach, data))
     marks = _marks(data, cost)
@@ -228,21 +224,30 @@ def cost_figure(data: ReportData, name: str) -> Figure:
     figure = layout(axis_title(metric), reward_title(data), hovermode="closest")
     figure["xaxis"] |= {"range": limits, "tickformat": "~s", "nticks": 8}
     figure["yaxis"] |= {"range": reach}
-    figure["shapes"] = [
-        {
-            "type": "rect",
-            "layer": "below",
-            "yref": "paper",
-            "x0": max(budget.low, limits[0]),
-            "x1": budget.high,
-            "y0": 0,
-            "y1": 1,
-            "line": {"width": 0},
-            "fillcolor": "rgba(0,158,115,.09)",
-        }
-        for budget in budgets
-    ]
+    figure["shapes"] = [_budget_area(budget, limits[0]) for budget in budgets]
     return {"data": traces, "layout": figure}
+
+
+def _padded(values: Sequence[float], below: float, above: float) -> list[float]:
+    """The range of the values with margins, as shares of the range, on both sides."""
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    spread = (high - low) or abs(high) or 1.0
+    return [low - below * spread, high + above * spread]
+
+
+def _budget_area(budget: Budget, left: float) -> Figure:
+    """A green rectangle over the costs inside the budget."""
+    return {
+        "type": "rect",
+        "layer": "below",
+        "yref": "paper",
+        "x0": max(budget.low, left),
+        "x1": budget.high,
+        "y0": 0,
+        "y1": 1,
+        "line": {"width": 0},
+        "fillcolor": "rgba(0,158,115,.09)",
+    }
 
 
 def _budget_line(budget: Budget, reach: Sequence[float], data: ReportData) -> Figure:

@@ -36,62 +36,15 @@ def memorial_figure(data: ReportData, table: MemorialSnapshot) -> Figure:
     columns = list(range(min(filled), max(filled) + 1))
     if len(columns) > MOST_COLUMNS:
         columns = sorted(filled)
-    rewards, texts, stars = [], [], []
-    for name, row in table.rows.items():
-        rewards.append([])
-        texts.append([])
-        for bucket in columns:
-            cell = row.get(bucket)
-            rewards[-1].append(None if cell is None else scaled(cell.reward, data))
-            texts[-1].append("" if cell is None else _cell_text(cell, metric, data))
-            if cell is not None and cell.architecture == data.winner:
-                stars.append((bucket, name))
-    position = {bucket: i for i, bucket in enumerate(columns)}
-    many = len(columns) > 10
-    traces: list[Figure] = [
-        {
-            "type": "heatmap",
-            "x": list(range(len(columns))),
-            "y": [tame(name) for name in table.rows],
-            "z": rewards,
-            "text": texts,
-            "hovertemplate": "%{text}<extra></extra>",
-            "hoverongaps": False,
-            "colorscale": "Viridis",
-            "xgap": 2,
-            "ygap": 2,
-            "texttemplate": "" if many else "%{z:.4g}",
-            "colorbar": {
-                "orientation": "h",
-                "thickness": 10,
-                "len": 0.6,
-                "x": 0,
-                "xanchor": "left",
-                "y": 1.0,
-                "yanchor": "bottom",
-                "outlinewidth": 0,
-                "title": {"text": f"best {reward_title(data)}", "side": "top"},
-            },
-        }
+    traces = [_cells(data, table, columns)]
+    stars = [
+        (position, name)
+        for name, row in table.rows.items()
+        for position, bucket in enumerate(columns)
+        if bucket in row and row[bucket].architecture == data.winner
     ]
     if stars:
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": "winner",
-                "x": [position[bucket] for bucket, _ in stars],
-                "y": [tame(name) for _, name in stars],
-                "marker": {
-                    "symbol": "star",
-                    "size": 13,
-                    "color": ORANGE,
-                    "line": {"color": "#222222", "width": 1.2},
-                },
-                "hoverinfo": "skip",
-                "showlegend": False,
-            }
-        )
+        traces.append(_stars(stars))
     ticks = _bucket_ticks(table, columns, metric)
     every = math.ceil(len(columns) / 20)
     where = f"lower end of the bucket, {axis_title(metric)}"
@@ -105,6 +58,59 @@ def memorial_figure(data: ReportData, table: MemorialSnapshot) -> Figure:
     figure["yaxis"] |= {"autorange": "reversed", "type": "category", "showgrid": False}
     figure["plot_bgcolor"] = "rgba(128,140,155,.1)"
     return {"data": traces, "layout": figure}
+
+
+def _cells(data: ReportData, table: MemorialSnapshot, columns: list[int]) -> Figure:
+    """The rewards as a heat map; buckets without a candidate are empty."""
+    metric = metric_of(data.space, table.metric)
+    rewards, texts = [], []
+    for row in table.rows.values():
+        cells = [row.get(bucket) for bucket in columns]
+        rewards.append([None if c is None else scaled(c.reward, data) for c in cells])
+        texts.append(["" if c is None else _cell_text(c, metric, data) for c in cells])
+    return {
+        "type": "heatmap",
+        "x": list(range(len(columns))),
+        "y": [tame(name) for name in table.rows],
+        "z": rewards,
+        "text": texts,
+        "hovertemplate": "%{text}<extra></extra>",
+        "hoverongaps": False,
+        "colorscale": "Viridis",
+        "xgap": 2,
+        "ygap": 2,
+        "texttemplate": "" if len(columns) > 10 else "%{z:.4g}",
+        "colorbar": {
+            "orientation": "h",
+            "thickness": 10,
+            "len": 0.6,
+            "x": 0,
+            "xanchor": "left",
+            "y": 1.0,
+            "yanchor": "bottom",
+            "outlinewidth": 0,
+            "title": {"text": f"best {reward_title(data)}", "side": "top"},
+        },
+    }
+
+
+def _stars(places: list[tuple[int, str]]) -> Figure:
+    """A star on every cell that holds the winner: column and layer."""
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "winner",
+        "x": [position for position, _ in places],
+        "y": [tame(name) for _, name in places],
+        "marker": {
+            "symbol": "star",
+            "size": 13,
+            "color": ORANGE,
+            "line": {"color": "#222222", "width": 1.2},
+        },
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
 
 
 def _cell_text(cell, metric, data: ReportData) -> str:

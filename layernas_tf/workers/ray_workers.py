@@ -9,45 +9,28 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import logging
-import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from layernas_tf.core.errors import UserError, describe
-from layernas_tf.core.extras import needs_extra
+from layernas_tf.core.errors import UserError
 from layernas_tf.evaluators.base import Evaluator
 from layernas_tf.space.candidate import Candidate
 from layernas_tf.workers.attempts import ONCE, Attempts
 from layernas_tf.workers.executor import Outcome, evaluate
 from layernas_tf.workers.limits import limit_gpu_memory, limit_threads
+from layernas_tf.workers.ray_cluster import (
+    Resources,
+    connect,
+    reason_of_ray,
+    shares,
+)
 
 MOST_FAILED_STARTS = 3
 """The search ends after this many crashes in a row, per worker, during the start."""
 
-_STARTS = 3
-"""Attempts to start Ray: on a busy machine, it may exceed its own limit of 30 s."""
-
 _PATIENCE = 30.0
 """Seconds without a ready worker after which the user gets a message."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Resources:
-    """The resources of the workers.
-
-    Example: `Resources(workers=4, cpus=2, gpus=0.5)` runs two workers on each GPU.
-
-    Attributes:
-      workers: Number of workers.
-      cpus: CPUs of each worker; None divides all CPUs evenly.
-      gpus: GPUs of each worker, such as 0.5; None divides all GPUs evenly.
-    """
-
-    workers: int
-    cpus: float | None = None
-    gpus: float | None = None
 
 
 @dataclasses.dataclass
@@ -223,11 +206,11 @@ class RayWorkers:
             outcome = self._ray.get(worker.ref)
         except self._ray.exceptions.RayTaskError as error:
             if loading:
-                reason = _reason(error.cause)
+                reason = reason_of_ray(error.cause)
                 raise UserError(f"a worker cannot start: {reason}") from None
-            return self._lost(place, _reason(error.cause))
+            return self._lost(place, reason_of_ray(error.cause))
         except self._ray.exceptions.RayError as error:
-            reason = f"the worker was lost: {_reason(error)}"
+            reason = f"the worker was lost: {reason_of_ray(error)}"
             if not loading:
                 return self._lost(place, reason)
             self._failed_starts += 1
@@ -278,76 +261,3 @@ class RayWorkers:
                 f"Still no worker is ready: each waits for {cpus:g} CPUs and "
                 f"{gpus:g} GPUs of the Ray cluster, or loads the data set."
             )
-
-
-def connect(address: str) -> None:
-    """Connects to a Ray cluster, or starts Ray on this machine for an empty address.
-
-    Raises:
-      UserError: It cannot be reached or started.
-    """
-    with needs_extra("ray", "training in several workers"):
-        import ray
-
-    logging.getLogger("ray").setLevel(logging.CRITICAL)
-    attempts = 1 if address else _STARTS
-    for attempt in range(attempts):
-        try:
-            ray.init(
-                address=address or "local",
-                include_dashboard=None if address else False,
-                configure_logging=False,
-                log_to_driver=False,
-            )
-            return
-        except Exception as error:  # its type depends on the stage that fails
-            ray.shutdown()
-            if attempt + 1 == attempts:
-                where = f"Ray cluster {address!r}" if address else "Ray on this machine"
-                text = _reason(error)
-                raise UserError(f"{where} cannot be used: {text}") from None
-
-
-def shares(
-    there: Mapping[str, float], resources: Resources, *, local: bool
-) -> tuple[float, float]:
-    """CPUs and GPUs of each worker.
-
-    Args:
-      there: CPUs and GPUs of the cluster.
-      resources: What the user asks for.
-      local: Whether the cluster is this machine alone, which cannot grow.
-
-    Raises:
-      UserError: This machine has fewer CPUs or GPUs than the workers need.
-    """
-    workers, cpus, gpus = resources.workers, resources.cpus, resources.gpus
-    if cpus is None:
-        share = there.get("CPU", 1.0) / workers
-        cpus = float(int(share)) if share >= 1 else int(100 * share) / 100
-    if gpus is None:
-        # Workers share GPUs evenly; a training uses at most one GPU.
-        has = there.get("GPU", 0.0)
-        gpus = 1 / math.ceil(workers / has) if has else 0.0
-    if local:
-        for name, each in (("CPU", cpus), ("GPU", gpus)):
-            has = there.get(name, 0.0)
-            if each * workers > has + 1e-6:
-                raise UserError(
-                    f"`workers`={workers} with {each:g} {name}s each need "
-                    f"{each * workers:g}, this machine has {has:g}; expected "
-                    f"fewer `workers` or a smaller `{name.lower()}s_per_trial`"
-                )
-    return cpus, gpus
-
-
-def _reason(error: BaseException) -> str:
-    """One line; of Ray's long explanations, only the sentence that names the cause."""
-    from ray.exceptions import RayError
-
-    if not isinstance(error, RayError):
-        return describe(error)
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if line.startswith("The actor is dead because")]
-    text = (told or lines or [type(error).__name__])[0]
-    return text.partition(" Worker exit type")[0].partition(". ")[0].rstrip(".")[:300]
