@@ -232,7 +232,7 @@ class LayerNAS(Algorithm):
         budgeted = self._ample if ample else self.budgeted
         if budgeted is None:
             return []
-        return [int(o) for o in np.flatnonzero(budgeted.weights(prefix) > 0)]
+        return [int(o) for o in np.flatnonzero(budgeted.completion_counts(prefix) > 0)]
 
 
 def _ample(

@@ -60,7 +60,7 @@ class MemorialSolver:
             bounds = [np.zeros(len(states)) for states in chain.states]
         self._cheapest = [bounds[i][layer.state] for i, layer in enumerate(layers)]
         self._cheapest.append(np.zeros(int(layers[-1].next_node.max()) + 1))
-        self._regret = [
+        self._surplus = [
             np.maximum(
                 self._cost[i]
                 + self._cheapest[i + 1][layer.next_node]
@@ -70,7 +70,7 @@ class MemorialSolver:
             for i, layer in enumerate(layers)
         ]
         slack = max(self._limit - self._cheapest[0][0], 0.0)
-        self._unit, self._units = _unit_of(self._regret, slack, units)
+        self._unit, self._units = _unit_of(self._surplus, slack, units)
         # What an option and the cheapest completion after it take of the limit.
         self._reserve = [
             np.where(
@@ -85,7 +85,7 @@ class MemorialSolver:
     def _moves_of(self, i: int) -> list[_Moves]:
         """What can be done at a layer, by state: costs do not depend on the rest."""
         layer = self._effects.layers[i]
-        units = np.ceil(self._regret[i] / self._unit - _ROUNDING).astype(np.int64)
+        units = np.ceil(self._surplus[i] / self._unit - _ROUNDING).astype(np.int64)
         moves = []
         for state in np.unique(layer.state):
             nodes = np.flatnonzero(layer.state == state)
@@ -176,7 +176,7 @@ class MemorialSolver:
         units = np.floor(np.maximum(left, -self._unit) / self._unit + _ROUNDING)
         fits = units >= 0
         if self._coupled:
-            fits &= self._budgeted.weights(at.prefix) > 0
+            fits &= self._budgeted.completion_counts(at.prefix) > 0
         k = np.minimum(units, self._units).astype(np.int64)
         promise = tables[i + 1][self._effects.layers[i].next_node[at.node], k]
         promise += scores[i][at.node] + at.total
@@ -194,7 +194,7 @@ class MemorialSolver:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Moves:
-    """Nodes of one state, options there, the nodes after them, their regrets."""
+    """Nodes of one state, options there, the nodes after them, their surpluses."""
 
     nodes: np.ndarray
     options: np.ndarray
@@ -233,10 +233,10 @@ def _shifts(table: np.ndarray) -> np.ndarray:
 
 
 def _unit_of(
-    regret: Sequence[np.ndarray], slack: float, units: int
+    surplus: Sequence[np.ndarray], slack: float, units: int
 ) -> tuple[float, int]:
     """The width of a cost bucket and how many fit into `slack`."""
-    flat = np.concatenate([r.ravel() for r in regret])
+    flat = np.concatenate([r.ravel() for r in surplus])
     if np.all(flat == np.floor(flat)):
         divisor = int(np.gcd.reduce(flat.astype(np.int64)))
         if divisor and slack / divisor <= 4 * units:

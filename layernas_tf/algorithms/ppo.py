@@ -107,12 +107,12 @@ class PPO(Algorithm):
 
     def _offsets(self, prefix: Sequence[int]) -> np.ndarray | None:
         """Logarithm of each option's share of the architectures inside, `(O,)`."""
-        weights = self.budgeted.weights(prefix)
-        total = weights.sum()
+        counts = self.budgeted.completion_counts(prefix)
+        total = counts.sum()
         if total <= 0:
             return None
         return np.log(
-            weights / total, out=np.full(len(weights), _NEVER), where=weights > 0
+            counts / total, out=np.full(len(counts), _NEVER), where=counts > 0
         )
 
     def learn(self, candidate: Candidate, reward: float | None) -> None:

@@ -13,7 +13,7 @@ from layernas_tf.space.chain import Chain
 
 
 class Counts:
-    """Completions of one state by regret: `counts` cumulated over sorted `keys`."""
+    """Completions of one state by surplus: `counts` cumulated over sorted `keys`."""
 
     def __init__(self, keys: np.ndarray, counts: np.ndarray):
         self.keys = keys  # (M, D)
@@ -37,14 +37,14 @@ class Counts:
 def exact_tables(
     chain: Chain,
     allowed: list[np.ndarray],
-    regret: list[np.ndarray],
+    surplus: list[np.ndarray],
     slack: np.ndarray,
     most: int,
 ) -> list[list[Counts]] | None:
-    """The tables by exact regret, or None where they would have over `most` rows.
+    """The tables by exact surplus, or None where they would have over `most` rows.
 
-    Arguments as for `rounded_tables`, with regrets in the metrics' units; rows beyond
-    `slack`, the regret that the limit leaves, are left out.
+    Arguments as for `rounded_tables`, with surpluses in the metrics' units; rows beyond
+    `slack`, the surplus that the limit leaves, are left out.
     """
     axes = len(slack)
     tables = [[Counts(np.zeros((1, axes)), np.ones(1)) for _ in chain.states[-1]]]
@@ -57,7 +57,7 @@ def exact_tables(
             # No table of sums is larger than its parts together; ask before building.
             if entries + sum(len(part.keys) for part in parts) > 5 * most:
                 return None
-            keys = [regret[i][s, o] + part.keys for o, part in zip(options, parts)]
+            keys = [surplus[i][s, o] + part.keys for o, part in zip(options, parts)]
             row.append(
                 _grouped(
                     np.concatenate(keys or [np.zeros((0, axes))]),
@@ -85,20 +85,20 @@ def _grouped(keys: np.ndarray, counts: np.ndarray, slack: np.ndarray) -> Counts:
 
 
 def rounded_tables(
-    chain: Chain, allowed: list[np.ndarray], regret: list[np.ndarray], units: int
+    chain: Chain, allowed: list[np.ndarray], surplus: list[np.ndarray], units: int
 ) -> list[list[Grid]]:
-    """The tables by regret in units.
+    """The tables by surplus in units.
 
     Args:
       chain: The costs.
       allowed: Per layer, which options a state may take, bool arrays `(S, O)`.
-      regret: Per layer, in units, int arrays `(S, O, D)` for `D` budgets.
+      surplus: Per layer, in units, int arrays `(S, O, D)` for `D` budgets.
       units: How many there are between the cheapest architecture and the limit.
 
     Returns:
       For each layer and the end, a grid per state.
     """
-    axes = regret[0].shape[-1]
+    axes = surplus[0].shape[-1]
     end = np.zeros((units + 1,) * axes)
     end[(0,) * axes] = 1
     density = [end for _ in chain.states[-1]]
@@ -108,7 +108,7 @@ def rounded_tables(
         for s in range(len(chain.states[i])):
             grid = np.zeros((units + 1,) * axes)
             for o in np.flatnonzero(allowed[i][s]):
-                shift = regret[i][s, o]
+                shift = surplus[i][s, o]
                 if np.all(shift <= units):
                     target = tuple(slice(k, None) for k in shift)
                     source = tuple(slice(0, units + 1 - k) for k in shift)
@@ -120,7 +120,7 @@ def rounded_tables(
 
 
 class Grid:
-    """Completions of one state by regret in units, cumulated along every axis."""
+    """Completions of one state by surplus in units, cumulated along every axis."""
 
     def __init__(self, density: np.ndarray):
         cumulative = np.pad(density, [(1, 0)] * density.ndim)

@@ -77,7 +77,7 @@ class BudgetedChain:
         self._high = np.array([b.upper for b in sums])
         self._low = np.array([b.lower for b in sums])
         self.allowed = _allowed(chain, self.budgets)
-        self._regret = [
+        self._surplus = [
             np.stack(
                 [self._regret_of(name, i) for name in self._metrics]
                 or [np.zeros_like(chain.next_state[i], float)],
@@ -110,7 +110,7 @@ class BudgetedChain:
     @functools.cached_property
     def _counted(self):
         exact = exact_tables(
-            self.chain, self.allowed, self._regret, self._slack, self._exact_entries
+            self.chain, self.allowed, self._surplus, self._slack, self._exact_entries
         )
         if exact is not None:
             return True, exact
@@ -125,8 +125,8 @@ class BudgetedChain:
 
     @functools.cached_property
     def _rounded(self) -> list[np.ndarray]:
-        """Regrets in units, rounded up."""
-        return [np.ceil(r / self._unit - 1e-9).astype(np.int64) for r in self._regret]
+        """Surpluses in units, rounded up."""
+        return [np.ceil(r / self._unit - 1e-9).astype(np.int64) for r in self._surplus]
 
     def _nothing_inside(self) -> UserError:
         wanted = " and ".join(str(b) for b in self.budgets)
@@ -142,10 +142,10 @@ class BudgetedChain:
     def _regret_of(self, metric: str, i: int) -> np.ndarray:
         here, _ = self.chain.remaining(i, metric)
         after, _ = self.chain.remaining(i + 1, metric)
-        regret = (
+        surplus = (
             self.chain.cost[metric][i] + after[self.chain.next_state[i]] - here[:, None]
         )
-        return np.maximum(regret, 0)
+        return np.maximum(surplus, 0)
 
     def _cheapest_from(self, layer: int, state) -> np.ndarray:
         if not self._metrics:
@@ -168,7 +168,7 @@ class BudgetedChain:
         return int(state), spent
 
     def _window(self, layer: int, state, spent) -> tuple[np.ndarray, np.ndarray]:
-        """The regret, in units, that what follows may have: low and high end."""
+        """The surplus, in units, that what follows may have: low and high end."""
         floor = spent + self._cheapest_from(layer, state)
         high = self._high - floor
         low = self._low - floor
@@ -195,26 +195,26 @@ class BudgetedChain:
         """Whether some completion of the prefix is inside the budgets."""
         return self.count(prefix) > 0
 
-    def weights(self, prefix: Sequence[int]) -> np.ndarray:
+    def completion_counts(self, prefix: Sequence[int]) -> np.ndarray:
         """For each option of the next layer, the number of completions inside."""
         walked = self._walk(prefix)
         i = len(prefix)
         if walked is None:
             return np.zeros(self.chain.next_state[i].shape[1])
         state, spent = walked
-        return self._weights(i, state, *self._window(i, state, spent))
+        return self._completion_counts(i, state, *self._window(i, state, spent))
 
-    def _weights(self, i: int, state: int, low, high) -> np.ndarray:
-        regret = (self._regret if self.exact else self._rounded)[i][state]
+    def _completion_counts(self, i: int, state: int, low, high) -> np.ndarray:
+        surplus = (self._surplus if self.exact else self._rounded)[i][state]
         following = self.chain.next_state[i][state]
-        weights = np.zeros(len(regret))
+        counts = np.zeros(len(surplus))
         for after in np.unique(following):
             chosen = following == after
-            weights[chosen] = self._tables[i + 1][after].count(
-                low - regret[chosen], high - regret[chosen]
+            counts[chosen] = self._tables[i + 1][after].count(
+                low - surplus[chosen], high - surplus[chosen]
             )
-        weights[~self.allowed[i][state]] = 0
-        return weights
+        counts[~self.allowed[i][state]] = 0
+        return counts
 
     def sample(
         self, rng: np.random.Generator, prefix: Sequence[int] = ()
@@ -231,8 +231,8 @@ class BudgetedChain:
         state, spent = walked
         low, high = self._window(len(prefix), state, spent)
         for i in range(len(prefix), len(self.chain)):
-            weights = self._weights(i, state, low, high)
-            cumulative = np.cumsum(weights)
+            counts = self._completion_counts(i, state, low, high)
+            cumulative = np.cumsum(counts)
             if cumulative[-1] <= 0:
                 raise ValueError(
                     f"no completion of {tuple(prefix)} is inside the budgets"
@@ -240,8 +240,8 @@ class BudgetedChain:
             option = int(
                 np.searchsorted(cumulative, rng.random() * cumulative[-1], "right")
             )
-            regret = (self._regret if self.exact else self._rounded)[i][state, option]
-            low, high = low - regret, high - regret
+            surplus = (self._surplus if self.exact else self._rounded)[i][state, option]
+            low, high = low - surplus, high - surplus
             architecture.append(option)
             state = int(self.chain.next_state[i][state, option])
         return tuple(int(option) for option in architecture)
@@ -257,7 +257,7 @@ class BudgetedChain:
         """
         architecture = list(prefix)
         for i in range(len(prefix), len(self.chain)):
-            fits = self.weights(architecture) > 0
+            fits = self.completion_counts(architecture) > 0
             if not fits.any():
                 return None
             if fits[preferred[i]]:
