@@ -45,7 +45,7 @@ def measure(
     Args:
       space: An enumerable space.
       rewards: By architecture in lexicographic order, `(N,)`.
-      share: The budget, as a share of the dearest architecture's cost.
+      share: The budget, as a share of the most expensive architecture's cost.
       options: For `LayerNAS`.
       seed: For `LayerNAS`.
 

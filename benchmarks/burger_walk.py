@@ -3,9 +3,10 @@
     python -m benchmarks.burger_walk --figure=docs/images/burger.png
 
 The burger is the example of the LayerNAS post (`search_spaces/tabular/burger.py`). The
-search is the paper's: all layers behind the new option are at their defaults, the
-dearest. A step trains the children of one kept burger at the next layer; of every price
-band of two dollars the tastiest is kept. Also prints the steps as text.
+search is the paper's: all layers behind the new option are at their defaults, the most
+expensive options. A step trains the children of one kept burger at the next layer, and
+keeps the tastiest burger of every price band of two dollars. Also prints the steps as
+text.
 """
 
 from __future__ import annotations
@@ -170,7 +171,7 @@ def _rectangle(depth: int, band: int, **style):
 def _title(step: Step, number: int) -> str:
     layer = burger_table().space.layers[step.layer].name
     if step.parent is None:
-        return f"step {number}: every {layer} on the dearest rest"
+        return f"step {number}: every {layer} on the most expensive rest"
     names = name_of(step.parent, step.layer - 1).replace("\n", ", ")
     return f"step {number}: {names} with every {layer}"
 

@@ -4,8 +4,8 @@
 
 The `synthetic` benchmark without interaction satisfies the layerwise assumption, so
 LayerNAS must find the best architecture inside the budget after O(H * |S| * L)
-evaluations. Here the dearest architecture costs 4 units per layer and a bucket is one
-unit, so H grows with L and the expected exponent is 2. What searches without the
+evaluations. Here the most expensive architecture costs 4 units per layer and a bucket
+is one unit, so H grows with L and the expected exponent is 2. What searches without the
 assumption needs a number that grows with |S| ** L.
 
 Prints a table and the fitted exponents, and writes `scaling.png` and `scaling.csv`.
@@ -34,7 +34,7 @@ from search_spaces.tabular.synthetic import synthetic
 LENGTHS = (5, 6, 7, 8, 10, 14, 20, 28, 40)
 OPTIONS = 4
 UNITS = 4
-"""Of cost, per layer, of the dearest architecture."""
+"""Of cost, per layer, of the most expensive architecture."""
 
 ALGORITHMS: dict[str, dict[str, Any]] = {
     "layernas_bayes": {},

@@ -1,4 +1,4 @@
-"""A trained model to checked and timed .tflite files."""
+"""Exports a trained model to .tflite files, checks and times them."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ class TfliteFile:
       format: As in `export_winner`.
       path: The file.
       file_bytes: Its size.
-      accuracy: Share of the test images that the file classifies rightly.
+      accuracy: Share of the test images that the file classifies correctly.
       keras_accuracy: The Keras model's share.
-      agreement: Share of the test images on which both put the same class first.
+      agreement: Share of the test images on which both predict the same class.
       max_abs_error: Largest absolute difference of any output.
       latency_ms: Median time of one image on this machine, one thread, milliseconds.
       latency_p90_ms: 90th percentile.
       latency_p99_ms: 99th percentile.
       arena_bytes: See `memory.PeakMemory`.
-      runtime: What ran and timed it.
-      runtimes: What each installed runtime makes of it.
+      runtime: The runtime that ran and timed the file.
+      runtimes: How each installed runtime runs the file.
       operators: TFLite operator names with their number, most frequent first.
-      fallbacks: Those of them that fall off the accelerated path.
+      fallbacks: The operators that are not accelerated.
     """
 
     format: str
@@ -149,7 +149,7 @@ def export_winner(
 
 
 def print_table(files: Sequence[TfliteFile]) -> None:
-    """Prints exported files with their figures, at least one."""
+    """Prints a table of the exported files (at least one) with their figures."""
     from rich.console import Console
     from rich.table import Table
 

@@ -111,7 +111,7 @@ def define_flags() -> None:
     flags.DEFINE_string("serial", "", "Of the Android device, if there are several.")
     flags.DEFINE_string("adb", "adb", "The adb command.")
     flags.DEFINE_string("format", "float32", f"One of {', '.join(FORMATS)}.")
-    flags.DEFINE_integer("rounds", 5, "Turns of each block; more where there is noise.")
+    flags.DEFINE_integer("rounds", 5, "Turns of each block; more against noise.")
 
 
 def cli() -> None:

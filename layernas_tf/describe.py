@@ -69,12 +69,12 @@ def summary(space: SearchSpace) -> str:
 
 
 def cost_table(space: SearchSpace) -> Table:
-    """The space's costs: default, cheapest and dearest architecture."""
+    """The space's costs: default, cheapest and most expensive architecture."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("cost")
     table.add_column("unit")
     table.add_column("of the layers")
-    for name in ("default", "cheapest", "dearest"):
+    for name in ("default", "cheapest", "most expensive"):
         table.add_column(name, justify="right")
     default = space.costs(space.default)
     for metric in space.metrics:

@@ -110,7 +110,10 @@ class InProcessTest(parameterized.TestCase):
         ("madds<=lots", "cannot read the amount 'lots'"),
         ("flops<=3M", "no cost 'flops': expected one of madds"),
         ("madds<=10k", r"cannot be met: the cheapest .* costs madds=\d[\d,]+$"),
-        ("madds=900G..950G", r"cannot be met: the dearest .* costs madds=\d[\d,]+$"),
+        (
+            "madds=900G..950G",
+            r"cannot be met: the most exp.* costs madds=\d[\d,]+$",
+        ),
         ("madds=3M..2M", "lower end is above"),
     )
     def test_budget(self, budget, pattern):

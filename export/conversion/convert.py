@@ -1,4 +1,4 @@
-"""A Keras model to a TFLite file of a format."""
+"""Converts a Keras model to .tflite files of several formats."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def convert_all(
     Args:
       model: Takes float32 images with pixels in [0, 255], shape (n, h, w, c) with h
         and w fixed; puts out (n, classes).
-      paths: Where to write, by format name. Files are replaced only when complete.
+      paths: The path of each file, by format name. Files are replaced when complete.
       representative_images: Pixels in [0, 255], shape (n, h, w, c), from the
         training data; a few hundred. Only integer formats need them.
       input_type: One of `INPUT_TYPES`: the type of the input and output of integer
         formats. The others have float32.
       labels: Names of the classes; with them the files get metadata.
-      frame: What pictures were brought into for the model; for the metadata.
+      frame: How pictures become the model's input, for the metadata.
 
     Raises:
       UserError: If a format or the input type is unknown, the model is not such a

@@ -9,7 +9,7 @@ from typing import Any
 from layernas_tf.core.errors import UserError
 
 INPUT_TYPES = ("uint8", "int8", "float32")
-"""What the input (and output) of a full-integer file may be."""
+"""Types that the input and the output of a full-integer file may have."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The Keras side of an export: loading a model and what must hold of it."""
+"""The Keras side of an export: loading a model and checking it."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def load_keras_model(path: str) -> keras.Model:
             import keras
 
             return keras.models.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises whatever a broken part of it raises.
+    except Exception as error:  # A broken file makes Keras raise anything.
         raise UserError(
             f"cannot load {path!r} as a .keras model: {reason_of(error)}"
         ) from error
 
 
 def in_float32(model: keras.Model) -> keras.Model:
-    """The same network computing in float32; the model itself if it does already.
+    """The same network in float32; the model itself if it computes in float32 already.
 
     TFLite has no bfloat16 arithmetic, and a model trained in mixed precision keeps
     the precision of each layer in its file. Its weights are float32 all along.

@@ -1,4 +1,4 @@
-"""TensorFlow's SavedModel, and from there to TFLite's bytes."""
+"""Writes models as a SavedModel and converts that to the bytes of a .tflite file."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def write_saved_model(
 ) -> None:
     """Writes a function of one image as a SavedModel.
 
-    It is what `keras.Model.export` writes less the call functions of every layer, which
-    nothing reads here: the same .tflite, byte for byte in size, in half the time.
+    `keras.Model.export` also writes the call functions of every layer, which nothing
+    reads here. Without them, the .tflite file has the same size in half the time.
     (`TFLiteConverter.from_concrete_functions` would need no file at all, but loses the
     weights of Keras 3 models.)
 

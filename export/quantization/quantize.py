@@ -1,8 +1,8 @@
 """Quantization-aware training: a trained Keras 3 network to an int8 .tflite file.
 
-tensorflow-model-optimization works on tf_keras, so the space's own builder makes the
-network once more with tf_keras, the weights are carried over, and both are compared
-before anything is trained.
+tensorflow-model-optimization works on tf_keras, so the space's builder makes the
+network again with tf_keras. The weights are copied, and the outputs of both networks
+are compared before the training.
 """
 
 from __future__ import annotations
@@ -37,13 +37,15 @@ _LEAST_EPOCHS, _LEAST_STEPS = 3, 200
 
 @dataclasses.dataclass(frozen=True)
 class Tuning:
-    """How a trained network is trained on with rounding.
+    """How a trained network is fine-tuned with rounding.
+
+    Example: `Tuning(epochs=5, learning_rate=1e-4)`.
 
     Attributes:
       epochs: Rounds through the training images; None: 3, or as many as make 200 steps.
-      learning_rate: Of Adam at the start; it falls to zero along a cosine.
-      batch_size: Images per step; None: as in the training before.
-      seed: Of the order of the images and their augmentation.
+      learning_rate: Adam's learning rate at the start; a cosine takes it to zero.
+      batch_size: Images per step; None for that of the training before.
+      seed: Seed of the order of the images and of their augmentation.
     """
 
     epochs: int | None = None
@@ -82,7 +84,7 @@ class Qat:
 
 
 def qat_int8(model: keras.Model, qat: Qat, dataset: Dataset, input_type: str) -> bytes:
-    """Trains a network on with rounding and converts it to an int8 .tflite file.
+    """Fine-tunes a network with rounding and converts it to an int8 .tflite file.
 
     Args:
       model: The trained Keras 3 network, which stays as it is.

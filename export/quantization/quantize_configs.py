@@ -20,10 +20,10 @@ QuantizeConfig = tfmot.quantization.keras.QuantizeConfig
 Quantizer = tfmot.quantization.keras.quantizers.Quantizer
 
 _SLOWEST_AVERAGE = 0.01
-"""Least weight of the newest batch in the running mean of a range."""
+"""Least weight that the newest batch has in the running mean of a range."""
 
 _SMALLEST_RANGE = 1e-3
-"""Least width of a range of activations, lest a dead channel divides by zero."""
+"""Least width of a range of activations: a dead channel must not divide by zero."""
 
 _NARROWEST_CHANNEL = 2.0**-12
 """Least range of a channel's weights as a share of the widest channel's.

@@ -1,4 +1,4 @@
-"""A tf_keras network rebuilt so that training feels the rounding to 8 bits.
+"""Rebuilds a tf_keras network for training with the rounding to 8 bits.
 
 The rebuilt network is the one that TFLite will run: batch normalization is folded into
 the convolution before it (or becomes a 1x1 depthwise convolution where there is none),
@@ -75,7 +75,7 @@ def quantized_network(model: Any, *, rounding: bool = True) -> Any:
 
 
 class _Rebuilder:
-    """The walk over one model: from its tensors to those of the new network."""
+    """Rebuilds one model, tensor by tensor."""
 
     def __init__(self, model: Any, rounding: bool):
         self._model = model
@@ -147,7 +147,7 @@ class _Rebuilder:
         )
 
     def _next(self, tensor: Any) -> Any:
-        """The layer that alone reads a tensor of the given model, or None."""
+        """The only layer that reads a tensor of the given model; None with several."""
         consumers = self._consumers.get(id(tensor), [])
         return consumers[0] if len(consumers) == 1 else None
 

@@ -1,4 +1,4 @@
-"""Which operators of a .tflite file fall off the accelerated path."""
+"""Finds the operators of a .tflite file that delegates do not accelerate."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _CASTS = ("QUANTIZE", "DEQUANTIZE")
 
 @dataclasses.dataclass(frozen=True)
 class Fallbacks:
-    """Operators that run slower than the rest of their network could.
+    """The operators of a network that are not accelerated.
 
     Attributes:
       floats: Operators that read or write float32 in a file of integers, as
@@ -82,7 +82,7 @@ class Fallbacks:
 
 
 def fallbacks(path: str, *, runtime: str = "auto") -> Fallbacks:
-    """Finds the operators of a file that fall off the accelerated path.
+    """Finds the operators of a file that are not accelerated.
 
     Args:
       path: The file.

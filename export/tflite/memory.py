@@ -25,9 +25,9 @@ class PeakMemory:
     Attributes:
       arena_bytes: Extent of the interpreter's arena of activations with TFLite's own
         kernels, scratch buffers included: what a microcontroller must set aside.
-      process_bytes: By how much a process's resident memory grew at most from before
-        the file was loaded to after some inferences, with the runtime's default
-        delegate: weights, packed copies of them, and the arena.
+      process_bytes: Peak growth of a process's resident memory from before the file is
+        loaded until after some inferences, with the runtime's default delegate. It
+        includes the weights, packed copies of them, and the arena.
     """
 
     arena_bytes: int
@@ -49,7 +49,7 @@ def peak_memory(
       UserError: As `runtime.load`, or if the process dies.
     """
     runtime = runtimes.resolve_runtime(runtime)
-    # Here first, where what is wrong with the file is told in one line.
+    # First in this process, which reports a bad file in one line.
     runtimes.load(path, runtime=runtime, threads=threads)
     root = str(pathlib.Path(__file__).resolve().parent.parent)
     done = subprocess.run(
@@ -67,10 +67,10 @@ def peak_memory(
 
 
 def arena_bytes(path: str, *, runtime: str = "auto") -> int:
-    """Extent of the arena that the interpreter lays all activations out in, in bytes.
+    """Size in bytes of the arena that holds all activations of the interpreter.
 
-    Read off the addresses of the tensors, as no Python interpreter tells its size;
-    alignment between them included.
+    It is derived from the addresses of the tensors, as no Python interpreter reports
+    the size. The padding between tensors is included.
 
     Raises:
       UserError: As `runtime.load`.

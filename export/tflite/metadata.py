@@ -1,4 +1,4 @@
-"""What a .tflite file says about itself: class names, pixels, how it was made.
+"""The metadata of a .tflite file: class names, pixel values and how it was made.
 
 Written as TFLite's own metadata (`ModelMetadata` of
 tensorflow_lite_support/metadata/metadata_schema.fbs: a buffer called TFLITE_METADATA,

@@ -14,7 +14,7 @@ def captured_stderr() -> Iterator[Callable[[], str]]:
     """Holds back everything written to file descriptor 2 inside the block.
 
     TensorFlow's converter and the TFLite delegates log from C++ straight to the
-    descriptor, past `sys.stderr`. Whole-process: other threads are held back too.
+    descriptor, past `sys.stderr`. The output of other threads is held back as well.
 
     Yields:
       A function that returns what was written so far; it works after the block too.

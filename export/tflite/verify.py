@@ -25,7 +25,7 @@ _COMPARED_IMAGES = 16
 
 @dataclasses.dataclass(frozen=True)
 class RuntimeCheck:
-    """What one installed runtime makes of a file.
+    """How one installed runtime runs a file.
 
     Attributes:
       name: One of `runtime.RUNTIMES`.
@@ -49,14 +49,14 @@ class Verification:
       path: The file.
       file_bytes: Its size.
       images: Number of images that both ran.
-      accuracy: Share of the images that the file classifies rightly.
+      accuracy: Share of the images that the file classifies correctly.
       keras_accuracy: The Keras model's share.
-      agreement: Share of the images on which both put the same class first.
+      agreement: Share of the images on which both predict the same class.
       max_abs_error: Largest absolute difference of any output.
       operators: TFLite operator names with their number, most frequent first.
-      fallbacks: Those of them that fall off the accelerated path.
+      fallbacks: The operators that are not accelerated.
       runtime: The runtime that ran all the images.
-      runtimes: What each installed runtime makes of the file.
+      runtimes: How each installed runtime runs the file.
     """
 
     path: str
@@ -84,14 +84,14 @@ def verify(
 ) -> Verification:
     """Runs a .tflite file on test images and compares it with its Keras model.
 
-    The images are shared out to one single-threaded interpreter per core: a file
-    holds a batch of one, and small networks hardly gain from more threads.
+    The images are divided among single-threaded interpreters, one per core: files have
+    a batch size of one, and small networks hardly gain from more threads.
 
     Args:
       path: The .tflite file.
       reference: What the Keras model puts out for the split (`keras_outputs`).
       split: The images, at least one.
-      runtime: What runs all of them; the other installed runtimes run a few.
+      runtime: The runtime for all images; other installed runtimes run a few images.
 
     Raises:
       UserError: If the split does not fit the reference or the file, or the runtime

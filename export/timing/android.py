@@ -20,7 +20,7 @@ DELEGATES = {
     "gpu": "--use_gpu=true",
     "nnapi": "--use_nnapi=true",
 }
-"""What may run a network on a device (`none`: its processor), and the tool's flag."""
+"""What can run a network on a device (`none`: its CPU), with the tool's flag."""
 
 WHERE = "https://ai.google.dev/edge/litert/models/measurement"
 """Where to get `benchmark_model`."""
@@ -37,7 +37,7 @@ _STATES = {
 
 @dataclasses.dataclass(frozen=True)
 class Device:
-    """A device that is connected and lets itself be used.
+    """A device that is connected and ready.
 
     Attributes:
       serial: As `adb devices` lists it.
@@ -191,7 +191,7 @@ def time_on_devices(
 ) -> Iterator[DeviceRun]:
     """Times a .tflite file on Android devices, one setting after the other.
 
-    Nothing stays on a device, whatever happens.
+    All files are removed from the devices again, also after an error.
 
     Args:
       path: The file.
@@ -207,7 +207,7 @@ def time_on_devices(
       sleep: Pauses.
 
     Yields:
-      The figures of each setting as soon as they are there.
+      The figures of each setting, as soon as they are measured.
 
     Raises:
       UserError: If a file, the command or a device is missing or not ready, or the
@@ -261,5 +261,5 @@ def _remove(command: Adb, serial: str, folder: str) -> None:
     try:
         command.shell(serial, f"rm -rf {folder}")
     except UserError:
-        # Unplugged: the error that led here says more than this one would.
+        # Unplugged: the first error says more than this one would.
         pass

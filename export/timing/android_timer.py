@@ -26,7 +26,7 @@ _SECONDS_PER_FILE = 5.0
 class AndroidTimer:
     """Times files with TFLite's `benchmark_model` on one device.
 
-    The median of the quietest of several rounds, as `block_timer.HostTimer`; the tool
+    The median of the quietest of several rounds, as `host_timer.HostTimer`; the tool
     starts anew for every file.
 
     Attributes:
@@ -75,7 +75,7 @@ class AndroidTimer:
         return f"of {os.path.getsize(self.tool):,} bytes"
 
     def blocks(self, files: Mapping[str, bytes]) -> dict[str, float]:
-        """Milliseconds of each block, less what an inference of nothing takes."""
+        """Milliseconds of each block, less the fixed cost of an inference."""
         found = self.networks({NOTHING: nothing(self.form), **files})
         fixed = found.pop(NOTHING)
         return {name: max(0.0, ms - fixed) for name, ms in found.items()}

@@ -1,4 +1,4 @@
-"""Times many small .tflite files, against noise and by turns.
+"""Times many small .tflite files by turns, to reduce the effect of noise.
 
 Other work on a machine only ever adds time. So every file is timed in several rounds,
 with all the others in between, and its time is the median of its quietest round.
@@ -60,7 +60,7 @@ class HostTimer:
         return runtimes.runtime_version(self.runtime)
 
     def blocks(self, files: Mapping[str, bytes]) -> dict[str, float]:
-        """Milliseconds of each block, less what an inference of nothing takes."""
+        """Milliseconds of each block, less the fixed cost of an inference."""
         found = self._rounds({NOTHING: nothing(self.form), **files}, cold=True)
         fixed = found.pop(NOTHING)
         return {name: max(0.0, ms - fixed) for name, ms in found.items()}

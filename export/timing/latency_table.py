@@ -40,22 +40,22 @@ class Timer(Protocol):
         """The version of the runtime."""
 
     def blocks(self, files: Mapping[str, bytes]) -> dict[str, float]:
-        """Of each block, less what an inference of nothing takes."""
+        """Milliseconds of each block by name, less the fixed cost of an inference."""
 
     def networks(self, files: Mapping[str, bytes]) -> dict[str, float]:
-        """Of each network."""
+        """Milliseconds of each network by name."""
 
 
 @dataclasses.dataclass
 class Measurement:
-    """What is known so far; `PATH.partial` while it is incomplete.
+    """The results so far, in `PATH.partial` until the table is complete.
 
     Attributes:
-      path: Of the partial file.
-      header: What the table is of.
+      path: Path of the partial file.
+      header: The space and the device of the table.
       blocks: Milliseconds by the digest of a block's file.
       networks: Milliseconds by architecture, as JSON.
-      seconds: That it has taken.
+      seconds: Duration of the measurement so far.
     """
 
     path: pathlib.Path
@@ -191,7 +191,7 @@ def _time_networks(space: SearchSpace, timer: Timer, known: Measurement) -> None
 def _table(
     space: SearchSpace, known: Measurement, places: list[np.ndarray]
 ) -> dict[str, Any]:
-    """What is written, from what was measured."""
+    """The content of the table, from the measured times."""
     times = [
         np.array([[known.blocks.get(name, 0.0) for name in row] for row in layer])
         for layer in places

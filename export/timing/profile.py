@@ -41,11 +41,11 @@ class Profile:
 
     @property
     def sum_ms(self) -> float:
-        """Of all operators."""
+        """Total of all operators, in milliseconds."""
         return sum(operator.milliseconds for operator in self.operators)
 
     def by_kind(self) -> list[tuple[str, int, float]]:
-        """Kind, number and milliseconds of all operators of it, the slowest first."""
+        """For each kind: its name, number and total milliseconds; the slowest first."""
         totals: dict[str, tuple[int, float]] = {}
         for operator in self.operators:
             number, total = totals.get(operator.kind, (0, 0.0))
@@ -71,7 +71,7 @@ def profile(
       whole_ms: Median time of the whole network in the same setting.
       runtime: One of `runtime.RUNTIMES`, or `auto`.
       threads: Threads of one inference.
-      runs: Inferences of each operator, of which the median counts.
+      runs: Timed inferences of each operator; the median counts.
       warmup: Inferences before them.
 
     Raises:
@@ -82,7 +82,7 @@ def profile(
     operators = []
     with tempfile.TemporaryDirectory(prefix="operators_") as folder:
         for kind, name, content in single_operators(path):
-            # Blocks repeat: what is the same to the byte takes the same time.
+            # Blocks repeat, and equal files take the same time.
             if content not in times:
                 part = os.path.join(folder, f"{len(times)}.tflite")
                 with open(part, "wb") as file:

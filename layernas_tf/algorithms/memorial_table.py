@@ -77,7 +77,7 @@ class MemorialTable:
         self._start, self._width = [], []
         for layer in self.layers:
             low, high = _candidate_costs(space, metric, layer)
-            # A hair wider, so that the dearest candidate is in the last bucket.
+            # A hair wider, so that the most expensive candidate is in the last bucket.
             even = max((high - low) / buckets * (1 + 1e-6), 1e-9)
             self._start.append(0.0 if bucket_width else low)
             self._width.append(float(bucket_width or even))

@@ -11,8 +11,8 @@ import numpy as np
 from layernas_tf.space.types import Architecture
 
 _CAPACITY = 0.25
-"""Before there are data the dearest option is worth so much more than a layer's mean,
-in standard deviations of the rewards."""
+"""Before there are data, how much more than a layer's mean its most expensive option
+is worth, in standard deviations of the rewards."""
 
 
 class OptionWorth:

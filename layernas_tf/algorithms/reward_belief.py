@@ -58,9 +58,11 @@ class RewardBelief:
     """The belief about every architecture of a space, given the rewards so far.
 
     Example:
-      >>> belief = RewardBelief(space)
-      >>> belief.add(space.default, 0.71)
-      >>> quality = belief.expected_quality()  # of the tried ones, in their order
+      >>> from search_spaces.tabular.burger import burger
+      >>> belief = RewardBelief(burger())
+      >>> belief.add(burger().default, 0.71)
+      >>> len(belief.expected_quality())  # one value for each tried architecture
+      1
 
     Attributes:
       effects: The features of the additive part.

@@ -1,11 +1,11 @@
 """The search space around EfficientNet-B0 (arXiv 1905.11946, table 1).
 
 Its default architecture is the published network, weight for weight that of
-`keras.applications.EfficientNetB0`, whose `Normalization` layer (a mean and a variance
-a channel, and a count, all kept as weights) is a `Rescaling` by constants here. Per
-block: kernel, expansion ratio, squeeze-and-excite; a stage's first block chooses the
-output filters, a repeated block may be dropped. `width` is the paper's width
-coefficient.
+`keras.applications.EfficientNetB0`. Only its `Normalization` layer, which keeps mean,
+variance and a count as weights, is a `Rescaling` by constants here. Each block has a
+choice of kernel, expansion ratio and squeeze-and-excite. The first block of a stage
+also chooses the output filters; repeated blocks may be dropped. `width` is the paper's
+width coefficient.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _STAGES = (  # filters, kernel, stride of the first block, expansion ratio, bloc
     (320, 3, 1, 6, 1),
 )
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
-"""Of red, green and blue in [0, 1] over ImageNet."""
+"""Mean of red, green and blue over ImageNet, in [0, 1]."""
 
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
-"""Standard deviation of the same."""
+"""Standard deviation of red, green and blue over ImageNet, in [0, 1]."""
 
 _STYLE = Style(momentum=0.99, initializer="fan_out_normal")
 

@@ -35,7 +35,7 @@ FILTERS = (16, 24, 40, 80, 112, 192, 320)
 """Output channels of the seven stages at width 1."""
 
 STRIDES = (1, 2, 2, 2, 1, 2, 1)
-"""Of the first block of each stage."""
+"""Stride of the first block of each stage."""
 
 DEPTHS = (3, 3, 3, 3, 3, 4, 3)
 """The largest number of blocks of each stage."""
@@ -61,9 +61,9 @@ class BottleneckStage:
     """Inverted bottlenecks of one kind; the first has the stride and may widen.
 
     Attributes:
-      filters: Output channels.
-      stride: Of the first block.
-      kernel: Of every depthwise convolution, in pixels.
+      filters: Number of output channels.
+      stride: Stride of the first block.
+      kernel: Kernel size of every depthwise convolution, in pixels.
       expansion: Inner channels of a block as a multiple of its input's.
       blocks: Their number, 1 or more.
       squeeze_excite: Whether every block has squeeze-and-excite.

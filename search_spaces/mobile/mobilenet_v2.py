@@ -1,9 +1,9 @@
 """The search space around MobileNetV2 (arXiv 1801.04381, table 2).
 
 Its default architecture is the published network, weight for weight that of
-`keras.applications.MobileNetV2`; `width` is Keras' `alpha`. Per block: kernel,
-expansion ratio; a stage's first block chooses the output filters, a repeated block may
-be dropped.
+`keras.applications.MobileNetV2`; `width` is Keras' `alpha`. Each block has a choice of
+kernel and expansion ratio. The first block of a stage also chooses the output filters;
+repeated blocks may be dropped.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 The default architectures are the published networks, weight for weight those of
 `keras.applications` (with `minimalistic=False`); `width` is Keras' `alpha`, which
-leaves the stem at 16 filters. Per block: kernel, expansion ratio, squeeze-and-excite;
-a stage's first block chooses the output filters, a repeated block may be dropped.
-The activation of a block is as published.
+leaves the stem at 16 filters. Each block has a choice of kernel, expansion ratio and
+squeeze-and-excite. The first block of a stage also chooses the output filters; repeated
+blocks may be dropped. The activation of a block is the published one.
 """
 
 from __future__ import annotations

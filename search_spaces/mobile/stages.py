@@ -38,13 +38,13 @@ class Stage:
     """A published stage.
 
     Attributes:
-      filters: Output channels, already scaled by the width.
-      kernel: Of its depthwise convolutions.
-      stride: Of its first block.
+      filters: Number of output channels, already scaled by the width.
+      kernel: Kernel size of its depthwise convolutions.
+      stride: Stride of its first block.
       expansions: Published expansion ratio of each block; their number is the stage's
         depth.
-      squeeze_excite: Whether its blocks have it.
-      activation: Of its blocks.
+      squeeze_excite: Whether its blocks have squeeze-and-excite.
+      activation: Activation of its blocks.
     """
 
     filters: int
@@ -66,10 +66,11 @@ def bottleneck_layers(
 
     Args:
       stages: The published network.
-      squeeze_excite: What the choice of it means; None: there is no such choice.
-      drop_rate: Stochastic depth of an imagined block after the last; it grows
-        linearly from 0 at the first.
-      style: Of every block.
+      squeeze_excite: The squeeze-and-excite of blocks that choose it; None if the
+        space does not offer the choice.
+      drop_rate: Rate of stochastic depth that grows linearly from 0 at the first block
+        and would be reached one block after the last.
+      style: The style of every block.
     """
     depth = sum(len(stage.expansions) for stage in stages)
     position, made = itertools.count(), []
@@ -112,7 +113,7 @@ def _options(
 ) -> Iterator[Option]:
     filters: Sequence[int | None] = (None,)
     if first:
-        # Two multiples of few channels may round to the same number: kept once.
+        # Two multiples of few channels may round to the same number, kept once.
         filters = sorted(
             {make_divisible(stage.filters * factor) for factor in FILTER_MULTIPLIERS}
             | {stage.filters}

@@ -62,7 +62,7 @@ def _buy(state: State, option: Option) -> tuple[State, Mapping[str, float]]:
 
 @functools.cache
 def burger() -> SearchSpace:
-    """The space: 64 burgers, their cost `price` in dollars, the default the dearest."""
+    """The space: 64 burgers, their cost `price` in dollars, the largest by default."""
     return SearchSpace(
         name="burger",
         start=State(1, 1, 1),

@@ -55,7 +55,7 @@ RESNET_WIDTHS = (256, 256, 256, 512, 512, 512, 512)
 def nas_bench_macro(
     resolution: int | str = 32, classes: int = 10, channels: int = 3
 ) -> SearchSpace:
-    """NAS-Bench-Macro's space; its default is MB6_K5 everywhere, the dearest.
+    """NAS-Bench-Macro's space; its default is MB6_K5 everywhere, the most expensive.
 
     Args:
       resolution: Rows and columns of the images, divisible by 8. The benchmark: 32.

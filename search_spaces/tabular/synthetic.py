@@ -141,7 +141,7 @@ def synthetic(
     Args:
       layers: `L`, the number of layers.
       options: `|S|`, the number of options of a layer.
-      buckets: `H`: the dearest architecture costs at most this many units.
+      buckets: `H`: the most expensive architecture costs at most this many units.
       interaction: Standard deviation of the terms between neighbours, where the terms
         of a layer are about 1; at 0 the layerwise assumption holds.
       noise: Standard deviation of the noise of `valid`.
