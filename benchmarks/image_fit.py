@@ -1,6 +1,7 @@
 """Which `--fit` suits wide and tall pictures: pad, squash or crop, by trainings.
 
-    python -m benchmarks.image_fit --npz=cifar10.npz --out=runs/image_fit
+    python -m benchmarks.image_fit --npz=cifar10.npz --out=runs/image_fit \
+        --space=examples/my_space.py:tiny
 
 Of every picture of the archive a random part is cut out, up to three times as wide as
 high or as high as wide (proportions log-uniform), and written as a file. The default
@@ -49,8 +50,10 @@ def write_pictures(archive: str, folder: pathlib.Path, numbers: dict[str, int]) 
                 Image.fromarray(cut(image, generator)).save(file)
 
 
-def train(folder: pathlib.Path, fit: str, seed: int, epochs: int) -> dict[str, float]:
-    """Trains the default MobileNetV3 Small and tests it."""
+def train(
+    folder: pathlib.Path, name: str, fit: str, seed: int, epochs: int
+) -> dict[str, float]:
+    """Trains the default network of a space and tests it."""
     import dataclasses
 
     import keras
@@ -62,7 +65,7 @@ def train(folder: pathlib.Path, fit: str, seed: int, epochs: int) -> dict[str, f
     from search_spaces.registry import get_space
 
     dataset = load_dataset(f"folder:{folder}", resolution=32, fit=fit, seed=seed)
-    space = get_space("mobilenet_v3_small", resolution=32, classes=dataset.classes)
+    space = get_space(name, resolution=32, classes=dataset.classes, channels=3)
     recipe = default_recipe(dataset, proxy=False)
     share = recipe.warmup_epochs / recipe.epochs
     recipe = dataclasses.replace(recipe, epochs=epochs, warmup_epochs=share * epochs)
@@ -93,7 +96,7 @@ def main(argv: Sequence[str]) -> None:
         for fit in FITS:
             path = out / f"{fit}-{values.epochs}-{seed}.json"
             if not path.exists():
-                done = train(pictures, fit, seed, values.epochs)
+                done = train(pictures, values.space, fit, seed, values.epochs)
                 path.write_text(json.dumps(done), "utf-8")
             scores[fit].append(json.loads(path.read_text("utf-8"))["test_accuracy"])
             print(f"{fit}, seed {seed}: {scores[fit][-1]:.4f}", flush=True)
@@ -111,6 +114,7 @@ def main(argv: Sequence[str]) -> None:
 def define_flags() -> None:
     """Defines the binary's flags."""
     flags.DEFINE_string("npz", "cifar10.npz", "Keras' arrays of square RGB images.")
+    flags.DEFINE_string("space", "mobilenet_v3_small", "Of the default network.")
     flags.DEFINE_string("out", "runs/image_fit", "Folder for pictures and figures.")
     flags.DEFINE_integer("train", 10_000, "Training pictures.", lower_bound=100)
     flags.DEFINE_integer("test", 5_000, "Test pictures.", lower_bound=100)

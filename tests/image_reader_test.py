@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from benchmarks import picture_kinds
 from layernas_tf.datasets import folder as folders
 from layernas_tf.datasets import image_reader, load_dataset
 from layernas_tf.datasets.frame import FITS, Frame
@@ -23,7 +24,6 @@ from layernas_tf.datasets.image_reader import (
 )
 from layernas_tf.datasets.split import ArraySplit
 from layernas_tf.datasets.stream import StreamSplit
-from tests import picture_kinds
 
 
 def encoded(image: Image.Image, format: str, **options) -> bytes:

@@ -1,4 +1,4 @@
-"""The same picture in every mode and format, for tests and the table of the docs."""
+"""The same picture in every mode and format, for the table of the docs and tests."""
 
 from __future__ import annotations
 
