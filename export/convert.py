@@ -25,7 +25,7 @@ from export.conversion.formats import (
 from export.conversion.keras_model import image_shape, load_keras_model
 from layernas_tf.core.app import run_main
 from layernas_tf.core.errors import UserError
-from layernas_tf.datasets.frame import FITS
+from layernas_tf.datasets.frame import DEFAULT_FIT, FITS
 
 
 def main(argv: Sequence[str]) -> None:
@@ -99,7 +99,7 @@ def define_flags() -> None:
         "tfds:NAME. Its training images set the ranges of int8, its test images check "
         "the files.",
     )
-    flags.DEFINE_enum("fit", "pad", FITS, "As in the search.")
+    flags.DEFINE_enum("fit", DEFAULT_FIT, FITS, "As in the search.")
     flags.DEFINE_bool(
         "skip_unreadable", False, "Leave out the files that cannot be read."
     )

@@ -19,7 +19,7 @@ from layernas_tf.core.app import run_main
 from layernas_tf.core.errors import UserError
 from layernas_tf.core.workdir import lock_workdir, open_workdir
 from layernas_tf.datasets.augment import AUGMENTATIONS
-from layernas_tf.datasets.frame import FITS
+from layernas_tf.datasets.frame import DEFAULT_FIT, FITS
 from layernas_tf.training.recipe import OPTIMIZERS, SCHEDULES, Recipe, with_epochs
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _SPACE = flags.DEFINE_string(
 _DATASET = flags.DEFINE_string(
     "dataset", "digits", "digits, npz:FILE, folder:DIR or tfds:NAME."
 )
-_FIT = flags.DEFINE_enum("fit", "pad", FITS, "As in the search.")
+_FIT = flags.DEFINE_enum("fit", DEFAULT_FIT, FITS, "As in the search.")
 _SKIP_UNREADABLE = flags.DEFINE_bool(
     "skip_unreadable", False, "Leave out the files of a folder that cannot be read."
 )

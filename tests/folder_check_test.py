@@ -321,7 +321,7 @@ class KeptCheckTest(FolderCase):
             self.assertEqual(again.check, first.check)
             np.testing.assert_array_equal(again.train.images, first.train.images)
             with self.assertRaises(AssertionError):
-                self.load(fit="squash")
+                self.load(fit="crop")
         (self.folder / "b" / "0.png").write_bytes(b"damaged too")
         self.assertLen(self.load().check.unreadable, 2)
 

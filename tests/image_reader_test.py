@@ -147,7 +147,7 @@ class ModesTest(parameterized.TestCase):
 class FitTest(parameterized.TestCase):
     def test_pad_shows_the_whole_between_grey_bars(self):
         content = encoded(Image.fromarray(quarters(20, 60)), "PNG")
-        pixels = read_image(content, Frame(30, 30, 3))
+        pixels = read_image(content, Frame(30, 30, 3, "pad"))
         self.assertTrue((pixels[:10] == 128).all() and (pixels[20:] == 128).all())
         np.testing.assert_allclose(pixels[10, 0], [200, 40, 40], atol=2)
         np.testing.assert_allclose(pixels[19, 29], [220, 220, 220], atol=2)
@@ -198,7 +198,7 @@ class FitTest(parameterized.TestCase):
         large = Image.fromarray(small).resize((1600, 1200), Image.Resampling.BICUBIC)
         content = encoded(large, "JPEG", quality=92)
         whole = np.asarray(Image.open(io.BytesIO(content)))[None]
-        for frame in (Frame(64, 64, 3), Frame(224, 224, 3, "crop")):
+        for frame in (Frame(64, 64, 3, "pad"), Frame(224, 224, 3, "crop")):
             difference = read_image(content, frame).astype(int) - fit_images(
                 whole, frame
             ).astype(int)

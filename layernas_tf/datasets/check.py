@@ -24,7 +24,7 @@ from layernas_tf.datasets.data_check import DataCheck
 from layernas_tf.datasets.file_progress import file_progress
 from layernas_tf.datasets.folder import check_listing
 from layernas_tf.datasets.folder_listing import list_folder
-from layernas_tf.datasets.frame import FITS
+from layernas_tf.datasets.frame import DEFAULT_FIT, FITS
 from layernas_tf.datasets.load import load_dataset
 from layernas_tf.datasets.options import Options
 
@@ -80,7 +80,7 @@ def define_flags() -> None:
         "dataset", "digits", "digits, npz:FILE, folder:DIR or tfds:NAME."
     )
     flags.DEFINE_string("resolution", None, "As in the search.")
-    flags.DEFINE_enum("fit", "pad", FITS, "As in the search.")
+    flags.DEFINE_enum("fit", DEFAULT_FIT, FITS, "As in the search.")
     flags.DEFINE_string("out", "", "A file for the findings as JSON.")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from layernas_tf.datasets.data_check import ClassSize, DataCheck, Unreadable
 from layernas_tf.datasets.folder_listing import FolderListing
-from layernas_tf.datasets.frame import frame_for, proportions_note
+from layernas_tf.datasets.frame import DEFAULT_FIT, frame_for, proportions_note
 from layernas_tf.datasets.image_reader import ImageError, ImageFacts, inspect_image
 from layernas_tf.datasets.picture_files import shown
 
@@ -40,7 +40,7 @@ def check_folder(
     listing: FolderListing,
     *,
     resolution: tuple[int, int] | None = None,
-    fit: str = "pad",
+    fit: str = DEFAULT_FIT,
     progress: Progress | None = None,
 ) -> DataCheck:
     """Reads every picture and tells what a training should know of them.

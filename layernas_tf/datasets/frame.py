@@ -15,6 +15,9 @@ FITS = ("pad", "squash", "crop")
 """`pad` shows the whole picture in its own proportions between two bars, `squash`
 stretches it to the frame, `crop` cuts its middle out in the frame's proportions."""
 
+DEFAULT_FIT = "squash"
+"""The whole picture, in every pixel; docs/pictures.md has the trainings behind it."""
+
 BAR_COLOUR = 128
 """Of the bars beside a padded picture, each channel: where networks have their zero."""
 
@@ -49,7 +52,7 @@ class Frame:
     height: int
     width: int
     channels: int
-    fit: str = "pad"
+    fit: str = DEFAULT_FIT
     share: float = 1.0
 
     @property
@@ -96,7 +99,7 @@ def frame_for(
     sizes: np.ndarray | Sequence[Sequence[int]],
     channels: int,
     resolution: tuple[int, int] | None = None,
-    fit: str = "pad",
+    fit: str = DEFAULT_FIT,
 ) -> Frame:
     """The frame for pictures of these sizes.
 

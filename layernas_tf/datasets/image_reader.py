@@ -46,7 +46,8 @@ _UPRIGHT = {
 for _plugin in "Avif Bmp Gif Jpeg Jpeg2K Mpo Png Ppm Tiff WebP".split():
     importlib.import_module(f"PIL.{_plugin}ImagePlugin")  # makes its format known
 
-# Pictures of up to MOST_PIXELS are meant to be read, with nothing said.
+# What can be read is read with nothing said: large pictures, and damaged tags.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 

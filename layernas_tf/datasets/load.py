@@ -11,7 +11,7 @@ from layernas_tf.core.resolution import parse_resolution
 from layernas_tf.datasets.arrays import load_digits
 from layernas_tf.datasets.data_check import check_arrays
 from layernas_tf.datasets.folder import load_folder
-from layernas_tf.datasets.frame import FITS
+from layernas_tf.datasets.frame import DEFAULT_FIT, FITS
 from layernas_tf.datasets.npz import load_npz
 from layernas_tf.datasets.options import Options
 from layernas_tf.datasets.split import ArraySplit, Dataset
@@ -27,7 +27,7 @@ def load_dataset(
     valid_fraction: float = 0.2,
     seed: int = 0,
     limit: int | None = None,
-    fit: str = "pad",
+    fit: str = DEFAULT_FIT,
     channels: int | None = None,
     skip_unreadable: bool = False,
     kept_check: str = "",
@@ -45,8 +45,8 @@ def load_dataset(
       seed: Draws the held-out images.
       limit: At most about this many training images (validation included) and test
         images, each class in proportion; None takes all.
-      fit: How an image of other proportions comes into the frame: `pad`, `squash` or
-        `crop` (`datasets.frame.FITS`).
+      fit: How an image of other proportions comes into the frame: `squash`, `pad`
+        or `crop` (`datasets.frame.FITS`).
       channels: 1 for grey, 3 for RGB; None keeps what the images have, of a folder 3.
       skip_unreadable: Whether damaged files of a folder are left out, not refused.
       kept_check: Path of an earlier check of the folder (`data_check.json`), which is

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+from layernas_tf.datasets.frame import DEFAULT_FIT
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -26,7 +28,7 @@ class Options:
     valid_fraction: float
     seed: int
     limit: int | None
-    fit: str = "pad"
+    fit: str = DEFAULT_FIT
     channels: int | None = None
     skip_unreadable: bool = False
     kept_check: str = ""

@@ -17,7 +17,7 @@ from layernas_tf.core.errors import UserError
 from layernas_tf.core.files import read_json, write_json
 from layernas_tf.core.resolution import parse_resolution, resolution_name
 from layernas_tf.core.secrets import redacted
-from layernas_tf.datasets.frame import FITS
+from layernas_tf.datasets.frame import DEFAULT_FIT, FITS
 
 _LONGEST = 1e6
 """Seconds that a trial may have, far more than any needs."""
@@ -83,9 +83,9 @@ class SearchConfig:
         "default a square of as many pixels as the median image, 32 to 224 a side.",
     )
     fit: str = _flag(
-        "pad",
-        "How an image of other proportions comes into that size: pad (the whole image "
-        "between bars), squash (the whole image stretched) or crop (its middle).",
+        DEFAULT_FIT,
+        "How an image of other proportions comes into that size: squash (the whole "
+        "image stretched), pad (the whole image between bars) or crop (its middle).",
     )
     channels: int | None = _flag(
         None, "1 for grey, 3 for RGB; by default as the images, of a folder 3."
