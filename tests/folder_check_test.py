@@ -214,7 +214,7 @@ class FindingsTest(FolderCase):
         os.symlink("nowhere", self.folder / "b" / "gone.jpg")
         names = [bad.file for bad in self.check().unreadable]
         self.assertLen(names, 7)
-        self.assert_refused("7 of its pictures", "--skip_unreadable", *names)
+        self.assert_refused("7 of its pictures", "skip_unreadable", *names)
         for held_bytes in (2**30, 0):
             with absltest.mock.patch.object(folders, "HELD_BYTES", held_bytes):
                 dataset = load_dataset(self.name, skip_unreadable=True)
@@ -267,7 +267,7 @@ class FindingsTest(FolderCase):
                 Image.fromarray(pixels).save(self.folder / label / f"{number}.png")
         notes = " ".join(self.check().notes)
         self.assertIn("3,000 of 65,535", notes)
-        self.assertIn("--channels=1", notes)
+        self.assertIn("channels=1", notes)
 
     def test_the_frame_is_chosen_from_all_pictures(self):
         self.fill("a", 9, size=(40, 40))
@@ -276,7 +276,7 @@ class FindingsTest(FolderCase):
         self.assertEqual(self.check(fit="crop").frame, (90, 90))
         self.assertEqual(self.check(resolution=(30, 50)).frame, (30, 50))
         self.fill("a", 9, size=(90, 160))
-        self.assertIn("--resolution=88x160", " ".join(self.check().notes))
+        self.assertIn("`resolution`=88x160", " ".join(self.check().notes))
 
     def test_unbalanced_classes_are_noted_by_name(self):
         self.fill("many", 13)

@@ -47,7 +47,7 @@ class OneChannelTest(parameterized.TestCase):
                 Image.fromarray(pixels).save(root / label / f"{number}.png")
         dataset = load_dataset(f"folder:{root}", channels=1, resolution="32x48")
         self.assertEqual(dataset.shape, (32, 48, 1))
-        self.assertNotIn("--channels=1", " ".join(dataset.check.lines()))
+        self.assertNotIn("channels=1", " ".join(dataset.check.lines()))
         space = get_space(
             "mobilenet_v3_small", resolution="32x48", classes=2, channels=1, width=0.5
         )
