@@ -72,6 +72,8 @@ class Tuning:
 class Qat:
     """What quantization-aware training needs besides the model and the data.
 
+    Example: `Qat(space, architecture, Tuning(epochs=5))`.
+
     Attributes:
       space: The search space that the model is of.
       architecture: Which network of the space.

@@ -36,6 +36,8 @@ steps of weight times activation, overflows 32 bits.
 class KernelQuantizer(Quantizer):
     """Rounds a kernel, with the ranges of its channels as they are now.
 
+    Example: `KernelQuantizer(channel_axes=1)` rounds the kernel of a convolution.
+
     Attributes:
       channel_axes: How many of the last axes number the output channels: 1 in a
         convolution, 2 in a depthwise one (input, multiplier), 0: one range for all.
@@ -110,6 +112,8 @@ class ActivationQuantizer(Quantizer):
 
 class FixedQuantizer(Quantizer):
     """Rounds a tensor whose range is known.
+
+    Example: `FixedQuantizer(0.0, 255.0)` rounds raw pixels.
 
     Attributes:
       low: Value of the lowest step, 0 or less.

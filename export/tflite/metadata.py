@@ -43,6 +43,8 @@ _COLOR_SPACES = {3: 1, 1: 2}
 class Metadata:
     """Metadata of an image classifier.
 
+    Example: `Metadata("digits", "An int8 network", ("zero", "one"))`.
+
     Attributes:
       name: Of the network.
       description: How the file was made.

@@ -52,6 +52,11 @@ class Tensor:
 class Graph:
     """A TFLite graph that is being written.
 
+    Example:
+      >>> graph = Graph((1, 8, 8, 3), "float32")
+      >>> graph.input.shape
+      (1, 8, 8, 3)
+
     Attributes:
       int8: Whether tensors are int8, else float32.
       input: The tensor that what is added first should read.

@@ -31,6 +31,8 @@ _RUN_ORDER = re.compile(r"=+ Run Order =+")
 class OperatorTime:
     """Time of one operator of a network.
 
+    Example: `OperatorTime("CONV_2D", "stem/conv", 0.12)`.
+
     Attributes:
       kind: TFLite's name of the operator.
       name: Of its output, as far as it is known.

@@ -25,6 +25,8 @@ _NARROWEST = 50
 class Row:
     """One setting and its figures.
 
+    Example: `Row("tflite-runtime 2.14.0", 1, 200, {"p50": 1.58}, {"RSS MiB": 9.1})`.
+
     Attributes:
       where: Runtime or device.
       threads: Threads of one inference.

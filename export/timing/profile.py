@@ -29,6 +29,11 @@ from layernas_tf.core.files import read_bytes, writing
 class Profile:
     """Times of a network's operators.
 
+    Example:
+      >>> parts = (OperatorTime("ADD", "a", 1.0), OperatorTime("MUL", "b", 2.0))
+      >>> Profile(parts, whole_ms=2.5, method="one by one").sum_ms
+      3.0
+
     Attributes:
       operators: In the order they run.
       whole_ms: Median time of the whole network, or None where it was not taken.

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 
 class UserError(ValueError):
-    """Bad input: one line saying what is wrong, where, and what would be right."""
+    """Bad input: one line saying what is wrong, where, and what would be right.
+
+    Example: `UserError("trials: expected 1 or more, got 0")`.
+    """
 
 
 def reason_of(error: BaseException) -> str:

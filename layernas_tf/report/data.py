@@ -40,6 +40,9 @@ class ReportTrial:
 class MemorialCell:
     """The best candidate in one bucket of one layer.
 
+    Example: `MemorialCell(2e6, 2.5e6, 0.91, (1, 0, 2))` is the best candidate between
+    2M and 2.5M MAdds.
+
     Attributes:
       low: Lower end of the bucket's cost range, in the table's metric.
       high: Upper end of that range.
@@ -69,6 +72,8 @@ class MemorialSnapshot:
 @dataclasses.dataclass(frozen=True)
 class LayerEffects:
     """What a model of the reward has learned about the options of one layer.
+
+    Example: `LayerEffects("block1", (0.01, -0.01))` prefers the first of two options.
 
     Attributes:
       layer: The layer's name.

@@ -43,6 +43,13 @@ class BudgetedChain:
     Budgets on maxima (peak memory) only forbid options and need no axis. Each budget
     on a sum is an axis of the table, unless every architecture is inside it.
 
+    Example:
+      >>> from layernas_tf.space.budget import Budget
+      >>> from search_spaces.tabular.burger import burger
+      >>> chain = BudgetedChain(burger().chain, [])
+      >>> chain.count() == burger().size
+      True
+
     Attributes:
       chain: The costs.
       budgets: All of them must hold. Without budgets, every architecture is inside.

@@ -28,6 +28,9 @@ from layernas_tf.space.types import (
 class Step:
     """One layer of one architecture, as `SearchSpace.steps` yields it.
 
+    Example: `[step.costs["madds"] for step in space.steps(space.default)]` lists the
+    MAdds of each layer.
+
     Attributes:
       layer: The layer.
       option: The option that the architecture has chosen there.

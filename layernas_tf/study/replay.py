@@ -24,6 +24,17 @@ CHECKED_EVERY = 1000
 class Replay:
     """An algorithm that follows the asks and tells of a study.
 
+    Example:
+      >>> from layernas_tf.algorithms.random_search import RandomSearch
+      >>> from layernas_tf.study.trial import Trial
+      >>> from search_spaces.tabular.burger import burger
+      >>> space = burger()
+      >>> replay = Replay(lambda: RandomSearch(space, (), seed=0))
+      >>> first = replay.ask(0)
+      >>> replay.tell(Trial(0, first.architecture, {}, told=0, reward=0.5))
+      >>> replay.told
+      1
+
     Attributes:
       algorithm: The algorithm, in the state after those asks and tells.
       exact: Whether it proposed the same candidates again. If not (for instance because

@@ -24,6 +24,8 @@ from layernas_tf.space.types import Architecture
 class Row:
     """One architecture of a table.
 
+    Example: `Row((1, 0, 2), valid=93.1, test=92.8)`.
+
     Attributes:
       architecture: Its option indices.
       valid: The search signal, higher is better.
@@ -64,6 +66,12 @@ class Table(Protocol):
 @dataclasses.dataclass(frozen=True, eq=False)
 class ArrayTable:
     """A table held in memory, one row per architecture in lexicographic order.
+
+    Example:
+      >>> from search_spaces.tabular.burger import burger_table
+      >>> table = burger_table()
+      >>> table.query(table.best().architecture).valid == table.best().valid
+      True
 
     Attributes:
       benchmark: See `Table`.

@@ -30,6 +30,9 @@ class _Lost(Exception):
 class ChildProcess:
     """An evaluator that runs another evaluator in a child process.
 
+    Example: `ChildProcess(make_evaluator, trials=100)` starts a new process after every
+    hundred evaluations.
+
     Args:
       make_evaluator: An importable function, called once when a child starts.
       trials: Number of evaluations after which a new child takes over.

@@ -60,6 +60,14 @@ class Executor(Protocol):
 class InProcess:
     """Evaluates in this process, one candidate at a time.
 
+    Example:
+      >>> from layernas_tf.evaluators.base import Evaluation
+      >>> from layernas_tf.space.candidate import Candidate
+      >>> executor = InProcess(lambda candidate: Evaluation(0.5))
+      >>> executor.submit(Candidate((0, 1), 0))
+      >>> [outcome.evaluation.reward for outcome in executor.wait()]
+      [0.5]
+
     Args:
       evaluator: Computes the rewards.
       end: Called when the executor is closed.

@@ -90,6 +90,8 @@ class Identity:
 class Rescale:
     """Scales pixels from [0, 255] to the range that a network was designed for.
 
+    Example: `Rescale(1 / 127.5, -1)` maps pixels to [-1, 1].
+
     Attributes:
       scale: The factor: one number, or one for each channel.
       offset: What is added after the multiplication, likewise.
@@ -112,6 +114,14 @@ class Rescale:
 @dataclasses.dataclass(frozen=True)
 class ConvBlock:
     """Convolution, batch normalization, activation.
+
+    Example:
+      >>> from layernas_tf.space.types import State
+      >>> state, operators = ConvBlock(filters=16, kernel=3, stride=2).operators(
+      ...     State(3, 32, 32)
+      ... )
+      >>> state
+      State(channels=16, height=16, width=16)
 
     Attributes:
       filters: Number of output channels.
@@ -152,6 +162,9 @@ class ConvBlock:
 @dataclasses.dataclass(frozen=True)
 class SqueezeExcite:
     """Squeeze-and-excite: weights channels by their means (arXiv 1709.01507).
+
+    Example: `InvertedBottleneck(squeeze_excite=SqueezeExcite())` weights the inner
+    channels of the block.
 
     Attributes:
       squeeze_input: Whether the number of inner channels is a quarter of the block's
@@ -210,6 +223,12 @@ class InvertedBottleneck:
     """Expand, depthwise convolution, squeeze-and-excite, project (arXiv 1801.04381).
 
     The input is added to the output where their shapes agree.
+
+    Example:
+      >>> from layernas_tf.space.types import State
+      >>> block = InvertedBottleneck(filters=24, kernel=5, expansion=3, stride=2)
+      >>> block.operators(State(16, 32, 32))[0]
+      State(channels=24, height=16, width=16)
 
     Attributes:
       filters: Number of output channels; None keeps that of the input.

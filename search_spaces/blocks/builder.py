@@ -19,6 +19,8 @@ from search_spaces.blocks.blocks import Block
 class BlockLayer:
     """One layer of a space of blocks.
 
+    Example: see `stage` in `examples/my_space.py`.
+
     Attributes:
       name: A name that is unique in the space; the names of the layer's Keras layers
         start with it.

@@ -24,6 +24,8 @@ from search_spaces.blocks.blocks import (
 class Stem:
     """The first block: pixels in [0, 255] to the first feature map.
 
+    Example: `Stem(Rescale(), ConvBlock(16, 3, stride=2))`.
+
     Attributes:
       rescale: Scales the pixels, in a Keras layer named `rescale`.
       convolution: The convolution after that.
@@ -46,6 +48,8 @@ class ConvHead:
     """The head of MobileNetV2 and EfficientNet.
 
     A 1x1 convolution, global average pooling, dropout and the classifier.
+
+    Example: `ConvHead(ConvBlock(1280), classes=10)`.
 
     Attributes:
       convolution: The 1x1 convolution.
@@ -86,6 +90,8 @@ class MobileNetV3Head:
 
     Global average pooling comes before the widest 1x1 convolution, which therefore runs
     on a single pixel.
+
+    Example: `MobileNetV3Head(filters=1024, classes=10)`.
 
     Attributes:
       filters: Output channels of the convolution after the pooling.
