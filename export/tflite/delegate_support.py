@@ -51,6 +51,8 @@ _CASTS = ("QUANTIZE", "DEQUANTIZE")
 class Fallbacks:
     """The operators of a network that are not accelerated.
 
+    Example: `fallbacks("model_int8.tflite").lines()`.
+
     Attributes:
       floats: Operators that read or write float32 in a file of integers, as
         `NAME (number)`; those at its very input and output, which the user may want,

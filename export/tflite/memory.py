@@ -22,6 +22,8 @@ _STATUS = "/proc/self/status"
 class PeakMemory:
     """Memory that a network needs besides its file.
 
+    Example: `peak_memory("model_int8.tflite").arena_bytes`.
+
     Attributes:
       arena_bytes: Extent of the interpreter's arena of activations with TFLite's own
         kernels, scratch buffers included: what a microcontroller must set aside.

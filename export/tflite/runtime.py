@@ -130,7 +130,14 @@ class Tensor:
 
 
 class LoadedModel:
-    """A .tflite file in an interpreter, ready to run one image after the other."""
+    """A .tflite file in an interpreter, ready to run one image after the other.
+
+    Example:
+    ```python
+    model = load("model_int8.tflite")
+    probabilities = model.run(images)
+    ```
+    """
 
     def __init__(self, interpreter, path: str, runtime: str, threads: int):
         self._interpreter = interpreter

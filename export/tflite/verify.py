@@ -45,6 +45,8 @@ class RuntimeCheck:
 class Verification:
     """How a .tflite file compares with its Keras model.
 
+    Example: `verify(path, keras_outputs(model, test), test).agreement`.
+
     Attributes:
       path: The file.
       file_bytes: Its size.

@@ -39,6 +39,8 @@ _STATES = {
 class Device:
     """A device that is connected and ready.
 
+    Example: `Device("R58M", "SM_G973F", "12")`.
+
     Attributes:
       serial: As `adb devices` lists it.
       model: The maker's name of it.

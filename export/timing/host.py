@@ -15,6 +15,8 @@ from layernas_tf.core.errors import UserError
 class LatencyStats:
     """Time of one inference of one image, copying in and out left aside.
 
+    Example: `host_latency("model_int8.tflite", threads=2).p50_ms`.
+
     Attributes:
       path: The .tflite file.
       runtime: What ran it, one of `runtime.RUNTIMES`.

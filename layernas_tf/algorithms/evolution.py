@@ -31,6 +31,8 @@ class RegularizedEvolution(Algorithm):
     PyGlove draws from the `random` module where it gets no seed. That module is seeded
     for the length of one ask and then put back, so that ask `n` depends on `(seed, n)`
     and the population alone, which a replay of the tells restores.
+
+    Example: `RegularizedEvolution(space, [Budget("madds", 0, 3e6)], seed=0)`.
     """
 
     def __init__(

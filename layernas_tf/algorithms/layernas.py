@@ -36,6 +36,14 @@ from layernas_tf.space.types import Architecture
 class LayerNAS(Algorithm):
     """Layerwise search under budgets (Algorithm 1 of the paper, and the post's loop).
 
+    Example:
+      >>> from search_spaces.tabular.burger import burger
+      >>> search = LayerNAS(burger(), (), seed=0)
+      >>> candidate = search.ask()
+      >>> search.tell(candidate, 0.5)
+      >>> search.best.reward
+      0.5
+
     Attributes:
       table: The memorial table; its metric is the first budget's.
     """

@@ -51,7 +51,10 @@ class Effect:
 
 
 class LayerNASBayes(Algorithm):
-    """Thompson sampling of an additive reward, solved by the memorial table."""
+    """Thompson sampling of an additive reward, solved by the memorial table.
+
+    Example: `LayerNASBayes(space, [Budget("madds", 0, 3e6)], seed=0)`.
+    """
 
     pure_proposals = True
 

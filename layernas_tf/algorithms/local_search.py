@@ -21,6 +21,8 @@ class LocalSearch(Algorithm):
     are known already are used for free, so a climb that runs into an old one ends at
     once. When no neighbour is better, the search starts again at random; while the
     last neighbours of a top are pending, further asks are starts as well.
+
+    Example: `LocalSearch(space, [Budget("madds", 0, 3e6)], seed=0)`.
     """
 
     def __init__(self, space: SearchSpace, budgets: Sequence[Budget], *, seed: int = 0):

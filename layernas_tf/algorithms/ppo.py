@@ -31,6 +31,8 @@ class PPO(Algorithm):
     advantages are divided by the running deviation. An architecture that was tried
     before is drawn again, at a rising temperature, so the policy learns from each
     evaluation once.
+
+    Example: `PPO(space, [Budget("madds", 0, 3e6)], seed=0)`.
     """
 
     def __init__(

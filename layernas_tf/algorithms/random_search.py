@@ -9,7 +9,14 @@ from layernas_tf.space.candidate import Candidate
 
 
 class RandomSearch(Algorithm):
-    """Draws uniformly from the untried architectures inside the budgets."""
+    """Draws uniformly from the untried architectures inside the budgets.
+
+    Example:
+      >>> from search_spaces.tabular.burger import burger
+      >>> candidate = RandomSearch(burger(), (), seed=0).ask()
+      >>> len(candidate.architecture)
+      3
+    """
 
     pure_proposals = True
 

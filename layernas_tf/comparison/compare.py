@@ -44,6 +44,8 @@ def budget_of(text: str, table: Table) -> Budget:
 class Plan:
     """How often and how long an algorithm searches.
 
+    Example: `Plan(runs=100, trials=400)`.
+
     Attributes:
       runs: How many searches.
       trials: Evaluations in each.

@@ -64,6 +64,8 @@ class Setting:
 class Job:
     """One run of one algorithm.
 
+    Example: `Job("layernas", run=0, trials=400)`.
+
     Attributes:
       algorithm: Its name.
       run: Its number, from 0.

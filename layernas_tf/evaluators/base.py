@@ -12,6 +12,8 @@ from layernas_tf.space.candidate import Candidate
 class Evaluation:
     """What is known of a candidate after it was evaluated.
 
+    Example: `Evaluation(0.93, {"valid_loss": 0.2})`.
+
     Attributes:
       reward: What the search maximizes, usually validation accuracy.
       metrics: Further figures by name, for reports only: the search never sees them.
@@ -26,4 +28,7 @@ Evaluator = Callable[[Candidate], Evaluation]
 
 
 class TrialFailure(RuntimeError):
-    """A candidate could not be evaluated; the message is the reason, in one line."""
+    """A candidate could not be evaluated; the message is the reason, in one line.
+
+    Example: `raise TrialFailure("loss became nan in epoch 2")`.
+    """

@@ -60,6 +60,8 @@ class LayerNASSampler(optuna.samplers.BaseSampler):
     rebuilt from the trials. The algorithm also learns from enqueued trials and from
     those of other samplers and processes. The objective gets its architecture from
     `suggest`; it may suggest further parameters, which `independent_sampler` draws.
+
+    Example: see `examples/optuna_sampler.py`.
     """
 
     def __init__(

@@ -18,6 +18,11 @@ SCHEDULES = ("cosine", "constant")
 class Recipe:
     """How a network is trained.
 
+    Example:
+      >>> recipe = Recipe(epochs=10, batch_size=32, warmup_epochs=1)
+      >>> recipe.warmup_steps(1000)
+      100
+
     Attributes:
       epochs: Rounds through the training images.
       batch_size: Images per step.

@@ -60,6 +60,9 @@ _SQUEEZE_EXCITE = SqueezeExcite(squeeze_input=True, activation="swish", gate="si
 class BottleneckStage:
     """Inverted bottlenecks of one kind; the first has the stride and may widen.
 
+    Example: a stage of two blocks is `BottleneckStage(filters=24, stride=2, kernel=3,
+    expansion=6, blocks=2, squeeze_excite=False)`.
+
     Attributes:
       filters: Number of output channels.
       stride: Stride of the first block.

@@ -33,6 +33,11 @@ class SyntheticTable:
 
     `valid` is the reward with its noise (the same at every query), `test` without.
 
+    Example:
+      >>> table = synthetic(layers=4, options=3, buckets=12)
+      >>> len(table.best().architecture)
+      4
+
     Attributes:
       benchmark: `synthetic`.
       dataset: The arguments that made the table, as text.
