@@ -2,6 +2,7 @@
 # make search  the default search; results in WORKDIR
 # make test    all tests
 # make lint    ruff, the import contracts, types
+# make docs    the documentation's site, in site/
 
 SHELL := /bin/bash
 .SHELLFLAGS := -e -o pipefail -c
@@ -12,7 +13,7 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 VENV ?= .venv
 WORKDIR ?= runs/digits
 
-.PHONY: help venv search test lint clean
+.PHONY: help venv search test lint docs clean
 
 help:
 	@sed -n 's/^# //p;/^$$/q' Makefile
@@ -46,5 +47,9 @@ lint: venv
 	@$(VENV)/bin/lint-imports --no-cache --no-logo
 	@$(VENV)/bin/mypy
 
+docs: venv
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet --strict
+	@echo "The site is in site/: open site/index.html."
+
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .mypy_cache site
