@@ -83,7 +83,8 @@ class SearchResult:
             architecture = finals.winner.architecture
             trial, reward = finals.winner.trial, finals.winner.proxy_reward
             valid = finals.winner_trainings[0].valid_accuracy
-            test = statistics.mean(t.test_accuracy for t in finals.winner_trainings)
+            tests = [training.test_accuracy for training in finals.winner_trainings]
+            test = statistics.mean(each for each in tests if each is not None)
         else:
             answer = study.algorithm.best
             if answer is None:
@@ -152,9 +153,9 @@ class SearchResult:
         if not made.exists():
             from export.exporter import export_winner
 
-            export_winner(
-                self.model, self._finished.task.dataset, str(folder), (format,)
-            )
+            dataset = self._finished.task.dataset
+            assert dataset is not None  # something was trained
+            export_winner(self.model, dataset, str(folder), (format,))
         with writing(target) as temporary:
             shutil.copyfile(made, temporary)
         return target

@@ -83,12 +83,13 @@ def run_search(
     """
     prepare_libraries()
     budgets = _budgets(budget)
+    objects = tuple(each for each in budgets if isinstance(each, Budget))
     config = _config(train, space, budgets, trials, algorithm, options)
     inputs = Inputs(
         get_space,
         check_name,
         space=None if isinstance(space, str) else space,
-        budgets=budgets if budgets and isinstance(budgets[0], Budget) else None,
+        budgets=objects or None,
         evaluator=None if evaluator is None else FunctionEvaluator(evaluator),
         algorithm=None if isinstance(algorithm, str) else algorithm,
     )

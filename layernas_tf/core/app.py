@@ -7,14 +7,21 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from absl import app, flags
 
 from layernas_tf.core.errors import UserError
 from layernas_tf.core.paths import expand_home
 
-_Config = TypeVar("_Config")
+_Config = TypeVar("_Config", bound="_Dataclass")
+
+
+class _Dataclass(Protocol):
+    """What `dataclasses.fields` takes."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
 
 _KINDS: dict[str, Callable[..., Any]] = {
     "str": flags.DEFINE_string,
@@ -26,7 +33,9 @@ _KINDS: dict[str, Callable[..., Any]] = {
 }
 
 
-def define_flags(config: type, values: flags.FlagValues = flags.FLAGS) -> None:
+def define_flags(
+    config: type[_Dataclass], values: flags.FlagValues = flags.FLAGS
+) -> None:
     """Defines a flag for every field of a dataclass.
 
     Args:
@@ -35,7 +44,9 @@ def define_flags(config: type, values: flags.FlagValues = flags.FLAGS) -> None:
     """
     for field in dataclasses.fields(config):
         kind = str(field.type).removesuffix(" | None")
-        default = list(field.default) if kind.startswith("tuple") else field.default
+        default: Any = field.default
+        if kind.startswith("tuple"):
+            default = list(default)
         _KINDS[kind](field.name, default, field.metadata["help"], flag_values=values)
 
 

@@ -63,7 +63,7 @@ def scrubbed(text: str, url: str) -> str:
     if shown == url:
         return text
     text = text.replace(url, shown)
-    parts = set()
+    parts: set[str] = set()
     for form in (url, urllib.parse.unquote(url), urllib.parse.unquote_plus(url)):
         text = text.replace(form, shown)
         for part in (*re.split(r"[:/@?&=;#,'\"\s{}]+", form), *_passwords(form)):
