@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from collections.abc import Sequence
 
 from absl import flags
 
 from layernas_tf.algorithms.layernas import LayerNAS
 from layernas_tf.core.app import run_main
+from layernas_tf.core.files import writing
 from layernas_tf.space.budget import parse_budget
 from layernas_tf.space.candidate import Candidate
 from layernas_tf.space.types import Architecture
@@ -127,10 +127,9 @@ def draw(steps: Sequence[Step], path: str) -> None:
         "tastiest burger so far (green: new after the step)",
         fontsize=10,
     )
-    part = f"{path}.{os.getpid()}.part"
-    figure.savefig(part, format="png", metadata={"Software": None})
+    with writing(path) as temporary:
+        figure.savefig(temporary, format="png", metadata={"Software": None})
     pyplot.close(figure)
-    os.replace(part, path)
 
 
 def _draw_table(panel, step: Step, before: Cells, low: int, high: int) -> None:

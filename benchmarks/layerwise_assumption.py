@@ -20,7 +20,6 @@ Each table's results are kept in --out and are not computed again.
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -31,6 +30,7 @@ from absl import flags
 from benchmarks.published_tables import MOBILE, TABLES, TOPOLOGY, PublishedTable
 from layernas_tf.compare import load
 from layernas_tf.core.app import run_main
+from layernas_tf.core.files import read_json, write_json
 from layernas_tf.space.chain import Chain
 from layernas_tf.tabular.table import ArrayTable
 from search_spaces.tabular.accel_nasbench import AccelTable, read_accel_rows
@@ -258,11 +258,8 @@ def main(argv: Sequence[str]) -> None:
     for published in (*TABLES, *TOPOLOGY[:3], MOBILE[0]):
         path = os.path.join(given.out, f"{published.folder}.json")
         if not os.path.exists(path):
-            with open(f"{path}.part", "w", encoding="utf-8") as file:
-                json.dump(measure(published, given.tables), file)
-            os.replace(f"{path}.part", path)
-        with open(path, encoding="utf-8") as file:
-            results[published.title] = json.load(file)
+            write_json(path, measure(published, given.tables))
+        results[published.title] = read_json(path)
     _print(results)
 
 

@@ -27,6 +27,7 @@ from benchmarks.published_tables import (
 from layernas_tf.comparison.figure import complete_from
 from layernas_tf.comparison.style import MATPLOTLIB_DASH, style_of
 from layernas_tf.core.app import run_main
+from layernas_tf.core.files import writing
 
 ALGORITHMS = "layernas_bayes,layernas,random,regularized_evolution,bananas:30,ppo"
 PANELS = (*TOPOLOGY[:3], *TABLES[:3])
@@ -88,10 +89,9 @@ def draw(outcomes: Sequence[Outcome], path: str) -> None:
         frameon=False,
         fontsize=9,
     )
-    part = f"{path}.{os.getpid()}.part"
-    figure.savefig(part, format="png", metadata={"Software": None})
+    with writing(path) as temporary:
+        figure.savefig(temporary, format="png", metadata={"Software": None})
     pyplot.close(figure)
-    os.replace(part, path)
 
 
 def main(argv: Sequence[str]) -> None:

@@ -21,6 +21,7 @@ from layernas_tf.comparison.compare import parse_algorithms
 from layernas_tf.comparison.style import MATPLOTLIB_DASH, style_of
 from layernas_tf.comparison.table_search import run_algorithm
 from layernas_tf.core.app import run_main
+from layernas_tf.core.files import writing
 from layernas_tf.space.budget import Budget, parse_budget
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture
@@ -121,10 +122,9 @@ def _draw(runs: dict[str, np.ndarray], best: float, budget: str, path: str) -> N
     figure.legend(
         handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9
     )
-    part = f"{path}.{os.getpid()}.part"
-    figure.savefig(part, format="png", metadata={"Software": None})
+    with writing(path) as temporary:
+        figure.savefig(temporary, format="png", metadata={"Software": None})
     pyplot.close(figure)
-    os.replace(part, path)
 
 
 def _print(runs: dict[str, np.ndarray]) -> None:
@@ -157,9 +157,8 @@ def main(argv: Sequence[str]) -> None:
             path = os.path.join(given.out, f"{name}-{seed:04d}.npy")
             if not os.path.exists(path):
                 run = timed_run(table, budgets, name, seed, plan.trials)
-                with open(f"{path}.part", "wb") as file:
-                    np.save(file, run)
-                os.replace(f"{path}.part", path)
+                with writing(path) as temporary:
+                    np.save(temporary, run)
             found.append(np.load(path, allow_pickle=False))
         runs[name] = np.stack(found)
     _print(runs)

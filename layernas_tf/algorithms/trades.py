@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from layernas_tf.space.budget import Budget, inside
+from layernas_tf.space.budget import Budget, inside, rows_inside
 from layernas_tf.space.completions import BudgetedChain
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture
@@ -61,11 +61,7 @@ class Trades:
             place = int(np.flatnonzero(by_cost == layer.default)[0])
             columns.append(by_cost[(share * place + 1e-9).astype(int)])
         scaled = np.stack(columns, axis=1)
-        costs = self._chain.costs(scaled)
-        fits = np.ones(len(scaled), bool)
-        for budget in self._budgets:
-            cost = costs[budget.metric]
-            fits &= (budget.lower <= cost) & (cost <= budget.upper)
+        fits = rows_inside(self._budgets, self._chain.costs(scaled))
         if not fits.any():
             return self._budgeted.complete((), default)
         largest = tuple(scaled[np.flatnonzero(fits)[-1]].tolist())

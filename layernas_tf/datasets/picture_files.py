@@ -8,7 +8,7 @@ import pathlib
 import stat
 from collections.abc import Iterator
 
-from layernas_tf.core.errors import UserError
+from layernas_tf.core.errors import UserError, reason_of
 
 SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .bmp .dib .tif .tiff .gif .ppm .pgm "
@@ -52,7 +52,7 @@ def entries(
         names = sorted(os.listdir(folder), key=os.fsencode)
     except OSError as error:
         raise UserError(
-            f"the folder {shown(str(folder))} cannot be read: {error.strerror}"
+            f"the folder {shown(str(folder))} cannot be read: {reason_of(error)}"
         ) from None
     kept = []
     for name in names:

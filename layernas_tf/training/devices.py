@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from layernas_tf.core.errors import UserError
+from layernas_tf.core.errors import UserError, describe
 
 if TYPE_CHECKING:
     import keras
@@ -109,8 +109,6 @@ def _tpu_strategy(tpu: str):
         tf.tpu.experimental.initialize_tpu_system(resolver)
         return tf.distribute.TPUStrategy(resolver)
     except Exception as error:  # of gRPC, of the cloud's API, or of the TPU itself
-        lines = str(error).strip().splitlines() or ["no message"]
         raise UserError(
-            f"`tpu`={tpu}: no TPU can be reached there: {type(error).__name__}: "
-            f"{lines[0][:300]}"
+            f"`tpu`={tpu}: no TPU can be reached there: {describe(error)}"
         ) from None
