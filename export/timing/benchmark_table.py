@@ -51,7 +51,9 @@ def print_rows(title: str, rows: Sequence[Row]) -> None:
 
     times = [name for name in rows[0].times if any(row.times[name] for row in rows)]
     memory = [name for name in rows[0].memory if any(row.memory[name] for row in rows)]
-    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(
+        title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
+    )
     table.add_column("on")
     columns = {
         "threads": [str(row.threads) for row in rows],
