@@ -17,6 +17,7 @@ _FUNCTIONS = {
     "mobilenet_v3_small": ("mobile.mobilenet_v3", "mobilenet_v3_small"),
     "mobilenet_v3_large": ("mobile.mobilenet_v3", "mobilenet_v3_large"),
     "efficientnet_b0": ("mobile.efficientnet", "efficientnet_b0"),
+    "efficientnet_lite0": ("mobile.efficientnet_lite", "efficientnet_lite0"),
     "mnasnet": ("mobile.mnasnet", "mnasnet"),
     "burger": ("tabular.burger", "burger"),
     "nats_bench_size": ("tabular.nats_bench", "nats_bench_size"),

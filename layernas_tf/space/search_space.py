@@ -14,6 +14,7 @@ from typing import Any
 
 from layernas_tf.core.errors import UserError
 from layernas_tf.space.chain import Chain
+from layernas_tf.space.published import Published
 from layernas_tf.space.types import (
     NETWORK_METRICS,
     Architecture,
@@ -66,6 +67,8 @@ class SearchSpace:
       builder: Makes the Keras model of an architecture; imports Keras when called.
       arguments: What the space was made with (resolution, classes, ...), so that an
         architecture file can make it again.
+      published: Where trained weights of the default architecture are to be found;
+        None: only its own winners are known.
     """
 
     name: str
@@ -74,6 +77,7 @@ class SearchSpace:
     metrics: tuple[Metric, ...] = NETWORK_METRICS
     builder: Callable[[Architecture], Any] | None = None
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    published: Published | None = None
 
     def __post_init__(self):
         names = [layer.name for layer in self.layers]

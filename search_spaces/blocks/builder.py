@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from layernas_tf.costs.operators import costs, elements
+from layernas_tf.space.published import Published
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture, Layer, Option, State
 from search_spaces.blocks.blocks import Block
@@ -45,6 +46,7 @@ def block_space(
     image: State,
     block_layers: Sequence[BlockLayer],
     arguments: Mapping[str, Any],
+    published: Published | None = None,
 ) -> SearchSpace:
     """Makes a search space whose options are blocks.
 
@@ -57,6 +59,7 @@ def block_space(
       block_layers: The chain, from the stem to the classifier.
       arguments: The arguments with which `search_spaces.registry.get_space` makes the
         space again.
+      published: Trained weights of the default architecture.
 
     Returns:
       The space. Its `builder(architecture, keras_module=None)` makes the Keras model
@@ -86,6 +89,7 @@ def block_space(
         ),
         builder=builder,
         arguments=dict(arguments),
+        published=published,
     )
 
 

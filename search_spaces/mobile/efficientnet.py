@@ -10,6 +10,7 @@ width coefficient.
 
 from __future__ import annotations
 
+from layernas_tf.space.published import Published
 from layernas_tf.space.search_space import SearchSpace
 from search_spaces.arguments import check_arguments, image_state
 from search_spaces.blocks.blocks import (
@@ -21,9 +22,10 @@ from search_spaces.blocks.blocks import (
 )
 from search_spaces.blocks.builder import block_space, fixed
 from search_spaces.blocks.heads import ConvHead, Stem
+from search_spaces.mobile.published import OPTIONAL, layer_names
 from search_spaces.mobile.stages import Stage, bottleneck_layers
 
-_STAGES = (  # filters, kernel, stride of the first block, expansion ratio, blocks
+STAGES = (  # filters, kernel, stride of the first block, expansion ratio, blocks
     (16, 3, 1, 1, 1),
     (24, 3, 2, 6, 2),
     (40, 5, 2, 6, 2),
@@ -32,13 +34,16 @@ _STAGES = (  # filters, kernel, stride of the first block, expansion ratio, bloc
     (192, 5, 2, 6, 4),
     (320, 3, 1, 6, 1),
 )
+"""Of EfficientNet-B0, published."""
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 """Mean of red, green and blue over ImageNet, in [0, 1]."""
 
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 """Standard deviation of red, green and blue over ImageNet, in [0, 1]."""
 
-_STYLE = Style(momentum=0.99, initializer="fan_out_normal")
+STYLE = Style(momentum=0.99, initializer="fan_out_normal")
+"""Of EfficientNets."""
 
 
 def efficientnet_b0(
@@ -83,12 +88,12 @@ def efficientnet_b0(
             squeeze_excite=True,
             activation="swish",
         )
-        for filters, kernel, stride, expansion, blocks in _STAGES
+        for filters, kernel, stride, expansion, blocks in STAGES
     ]
     stem = ConvBlock(
-        make_divisible(32 * width), 3, arguments["stem_stride"], "swish", _STYLE
+        make_divisible(32 * width), 3, arguments["stem_stride"], "swish", STYLE
     )
-    last = ConvBlock(make_divisible(1280 * width), activation="swish", style=_STYLE)
+    last = ConvBlock(make_divisible(1280 * width), activation="swish", style=STYLE)
     head = ConvHead(last, classes, dropout, initializer="fan_out_uniform")
     squeeze_excite = SqueezeExcite(
         squeeze_input=True, activation="swish", gate="sigmoid"
@@ -99,12 +104,57 @@ def efficientnet_b0(
         (
             fixed("stem", Stem(_rescale(channels), stem), filters=stem.filters),
             *bottleneck_layers(
-                stages, squeeze_excite=squeeze_excite, drop_rate=0.2, style=_STYLE
+                stages, squeeze_excite=squeeze_excite, drop_rate=0.2, style=STYLE
             ),
             fixed("head", head, filters=last.filters),
         ),
         arguments,
+        _published(),
     )
+
+
+def _published() -> Published:
+    return Published(
+        layers=_published_names(),
+        application="EfficientNetB0",
+        arguments={"include_top": True},
+        optional=OPTIONAL,
+        constants={
+            # Keras divides by the root of a variance that is the deviation itself, and
+            # by that root again (github.com/tensorflow/tensorflow/issues/49930).
+            "normalization": {
+                "mean": (IMAGENET_MEAN,),
+                "variance": (
+                    IMAGENET_DEVIATION,
+                    tuple(value**2 for value in IMAGENET_DEVIATION),
+                ),
+            }
+        },
+    )
+
+
+def _published_names() -> dict[str, str]:
+    """The layers of EfficientNet-B0 in keras.applications by ours."""
+    parts = {
+        "expand_conv": "expand_conv",
+        "expand_bn": "expand_bn",
+        "depthwise_conv": "dwconv",
+        "depthwise_bn": "bn",
+        "se_reduce": "se_reduce",
+        "se_expand": "se_expand",
+        "project_conv": "project_conv",
+        "project_bn": "project_bn",
+    }
+    ends = {
+        "head_conv": "top_conv",
+        "head_bn": "top_bn",
+        "head_logits": "predictions",
+    }
+
+    def prefix(stage: int, block: int, number: int) -> str:
+        return f"block{stage + 1}{chr(ord('a') + block)}_"
+
+    return layer_names([stage[-1] for stage in STAGES], prefix, parts, ends)
 
 
 def _rescale(channels: int) -> Rescale:

@@ -8,11 +8,13 @@ repeated blocks may be dropped.
 
 from __future__ import annotations
 
+from layernas_tf.space.published import Published
 from layernas_tf.space.search_space import SearchSpace
 from search_spaces.arguments import check_arguments, image_state
 from search_spaces.blocks.blocks import ConvBlock, Rescale, make_divisible
 from search_spaces.blocks.builder import block_space, fixed
 from search_spaces.blocks.heads import ConvHead, Stem
+from search_spaces.mobile.published import OPTIONAL, layer_names
 from search_spaces.mobile.stages import Stage, bottleneck_layers
 
 _STAGES = (  # filters, stride of the first block, expansion ratio, blocks
@@ -95,4 +97,30 @@ def _space(name, resolution, classes, channels, stem_stride, width, dropout):
             fixed("head", ConvHead(last, classes, dropout), filters=last.filters),
         ),
         arguments,
+        _published(width),
+    )
+
+
+def _published(width: float) -> Published:
+    parts = {
+        f"{part}_{ours}": part + theirs
+        for part in ("expand", "depthwise", "project")
+        for ours, theirs in (("conv", ""), ("bn", "_BN"))
+    }
+    ends = {
+        "stem_conv": "Conv1",
+        "stem_bn": "bn_Conv1",
+        "head_conv": "Conv_1",
+        "head_bn": "Conv_1_bn",
+        "head_logits": "predictions",
+    }
+
+    def prefix(stage: int, block: int, number: int) -> str:
+        return f"block_{number}_" if number else "expanded_conv_"
+
+    return Published(
+        layers=layer_names([stage[-1] for stage in _STAGES], prefix, parts, ends),
+        application="MobileNetV2",
+        arguments={"alpha": width, "include_top": True},
+        optional=OPTIONAL,
     )

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from layernas_tf.space.published import Published
 from layernas_tf.space.search_space import SearchSpace
 from search_spaces.arguments import check_arguments, image_state
 from search_spaces.blocks.blocks import (
@@ -22,6 +23,7 @@ from search_spaces.blocks.blocks import (
 )
 from search_spaces.blocks.builder import block_space, fixed
 from search_spaces.blocks.heads import MobileNetV3Head, Stem
+from search_spaces.mobile.published import OPTIONAL, layer_names
 from search_spaces.mobile.stages import Stage, bottleneck_layers
 
 _SMALL = (
@@ -122,4 +124,35 @@ def _space(name: str, published: Sequence[Stage], widest: int, **given) -> Searc
             fixed("head", head, filters=head.filters),
         ),
         arguments,
+        _published(name, published, width),
+    )
+
+
+def _published(name: str, stages: Sequence[Stage], width: float) -> Published:
+    parts = {
+        f"{part}_{ours}": part + theirs
+        for part in ("expand", "depthwise", "project")
+        for ours, theirs in (("conv", ""), ("bn", "_bn"))
+    } | {
+        "se_reduce": "squeeze_excite_conv",
+        "se_expand": "squeeze_excite_conv_1",
+    }
+    ends = {
+        "stem_conv": "conv",
+        "stem_bn": "conv_bn",
+        "head_conv": "conv_1",
+        "head_bn": "conv_1_bn",
+        "head_widest": "conv_2",
+        "head_logits": "logits",
+    }
+
+    def prefix(stage: int, block: int, number: int) -> str:
+        return f"expanded_conv_{number}_" if number else "expanded_conv_"
+
+    depths = [len(stage.expansions) for stage in stages]
+    return Published(
+        layers=layer_names(depths, prefix, parts, ends),
+        application="MobileNetV3" + name.rpartition("_")[2].capitalize(),
+        arguments={"alpha": width, "minimalistic": False, "include_top": True},
+        optional=OPTIONAL,
     )

@@ -1,0 +1,75 @@
+"""Running a functional network layer by layer, without compiling it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+
+def walk(
+    model: keras.Model,
+    images: Any,
+    call: Callable[[keras.layers.Layer, Any], Any],
+) -> Any:
+    """Computes a network's output; compiling would take longer than a batch.
+
+    Args:
+      model: Functional, with one input and one output.
+      images: (N, H, W, C), float32 in [0, 255].
+      call: Gets each layer and its input (a list where there are several), in the order
+        of the computation, and gives the layer's output.
+
+    Returns:
+      The output, a tensor.
+
+    Example:
+      walk(model, images, lambda layer, x: layer(x, training=False))
+    """
+    values = {id(model.inputs[0]): keras.ops.convert_to_tensor(images)}
+    left = {}
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.InputLayer):
+            continue
+        for tensor in _inputs(layer):
+            left[id(tensor)] = left.get(id(tensor), 0) + 1
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.InputLayer):
+            continue
+        inputs = _inputs(layer)
+        given = [values[id(tensor)] for tensor in inputs]
+        values[id(layer.output)] = call(layer, given if len(given) > 1 else given[0])
+        for tensor in inputs:
+            left[id(tensor)] -= 1
+            if not left[id(tensor)]:
+                del values[id(tensor)]
+    return values[id(model.outputs[0])]
+
+
+def infer(layer: keras.layers.Layer, inputs: Any) -> Any:
+    """A layer's output as in use, not in training."""
+    if isinstance(layer, (keras.layers.BatchNormalization, keras.layers.Dropout)):
+        return layer(inputs, training=False)
+    return layer(inputs)
+
+
+def features(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """What the last layer with weights reads: (N, features)."""
+    last = [layer for layer in model.layers if layer.weights][-1]
+    seen = {}
+
+    def call(layer: keras.layers.Layer, inputs: Any) -> Any:
+        if layer is last:
+            seen["features"] = inputs
+        return infer(layer, inputs)
+
+    walk(model, images, call)
+    values = keras.ops.convert_to_numpy(seen["features"])
+    return values.reshape(len(values), -1)
+
+
+def _inputs(layer: keras.layers.Layer) -> tuple[Any, ...]:
+    inputs = layer.input
+    return tuple(inputs) if isinstance(inputs, (list, tuple)) else (inputs,)

@@ -1,0 +1,296 @@
+"""Pretrained weights of a space's published network (`--pretrained`)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from collections import defaultdict
+from typing import Any
+
+import keras
+import numpy as np
+
+from layernas_tf.core.errors import UserError
+from layernas_tf.space.published import Published
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.space.types import Architecture
+from layernas_tf.training.weight_files import StoredLayer, find_layer, read_layers
+
+IMAGENET = "imagenet"
+_ENDINGS = (".keras", ".h5", ".npz")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pretrained:
+    """A trained network of the space, ready for surgery.
+
+    Attributes:
+      source: Where the weights are from, as it was given.
+      architecture: Which network they are of: the published one or an earlier winner.
+      model: That network with its weights. Its classifier is the file's where the
+        classes are as many, and fresh elsewhere.
+      matched: Layers whose weights were in the source.
+      fresh: Layers with weights that the source does not have for this space.
+      scale: What the network multiplies pixels in [0, 255] by, one number a channel or
+        one for all: the preprocessing that the weights were trained with.
+      offset: What it adds after that.
+
+    Example:
+      pretrained = load_pretrained(space, "mobilenetv2.h5")
+      print(pretrained)
+    """
+
+    source: str
+    architecture: Architecture
+    model: keras.Model
+    matched: tuple[str, ...]
+    fresh: tuple[str, ...]
+    scale: Any
+    offset: Any
+
+    def __str__(self) -> str:
+        total = len(self.matched) + len(self.fresh)
+        fresh = f"; fresh: {', '.join(self.fresh)}" if self.fresh else ""
+        return f"{len(self.matched)} of {total} layers from {self.source}{fresh}"
+
+
+def check_source(source: str) -> None:
+    """Checks what needs neither the space nor the file's content.
+
+    Raises:
+      UserError: It is neither `imagenet` nor a file of a known kind.
+    """
+    if source != IMAGENET and not source.endswith(_ENDINGS):
+        raise UserError(
+            f"--pretrained={source}: expected 'imagenet', or a .keras, .h5, "
+            ".weights.h5 or .npz file"
+        )
+    if source != IMAGENET and not pathlib.Path(source).is_file():
+        raise UserError(f"--pretrained: no such file: {source!r}")
+
+
+def load_pretrained(space: SearchSpace, source: str) -> Pretrained:
+    """Reads the weights and puts them into a network of the space.
+
+    Args:
+      space: Made with the user's classes, resolution and channels, which may differ
+        from those of the weights. For images of one channel the first convolution is
+        summed over the colours: it sees grey images.
+      source: `imagenet`, or a file: `.keras`, `.h5`, `.weights.h5` of the published
+        network, whoever trained it; `.keras` of an earlier winner, beside its
+        `architecture.json`; `.npz` where the space reads one.
+
+    Raises:
+      UserError: The source cannot be read or is of another network.
+    """
+    check_source(source)
+    architecture = _architecture(space, pathlib.Path(source))
+    model = space.build(architecture)
+    published = space.published or Published({})
+    if source == IMAGENET:
+        stored = _download(space, published)
+    elif source.endswith(".npz"):
+        stored = _read_npz(space, published, pathlib.Path(source))
+    else:
+        stored = read_layers(pathlib.Path(source))
+    _check_constants(published, stored, source)
+    layers = [layer for layer in model.layers if layer.weights]
+    pairs = _pairs(layers, stored, published)
+    optional = published.optional | {layers[-1].name}
+    for layer in layers:
+        if layer.name not in pairs and layer.name not in optional:
+            named = published.layers.get(layer.name, layer.name)
+            raise UserError(
+                f"--pretrained={source} has no layer {named!r} of {space.name}: is it "
+                "a file of another network?"
+            )
+    matched, fresh = [], []
+    for layer in layers:
+        found = pairs.get(layer.name)
+        taken = found is not None and _assign(
+            layer, found, source, may_differ=layer is layers[-1]
+        )
+        (matched if taken else fresh).append(layer.name)
+    rescale = next(
+        (la for la in model.layers if isinstance(la, keras.layers.Rescaling)), None
+    )
+    return Pretrained(
+        source,
+        architecture,
+        model,
+        tuple(matched),
+        tuple(fresh),
+        rescale.scale if rescale else 1.0,
+        rescale.offset if rescale else 0.0,
+    )
+
+
+def _architecture(space: SearchSpace, path: pathlib.Path) -> Architecture:
+    beside = path.with_name("architecture.json")
+    if path.suffix != ".keras" or not beside.is_file():
+        return space.default
+    try:
+        data = json.loads(beside.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{str(beside)!r} is not readable as JSON: {error}") from None
+    if not isinstance(data, dict) or data.get("space") != space.name:
+        named = data.get("space") if isinstance(data, dict) else None
+        raise UserError(
+            f"--pretrained={path}: the architecture beside it is of space {named!r}, "
+            f"expected {space.name!r}"
+        )
+    return space.from_json(data)
+
+
+def _download(space: SearchSpace, published: Published) -> list[StoredLayer]:
+    if not published.application:
+        raise UserError(
+            f"--pretrained=imagenet: keras.applications has no weights for space "
+            f"{space.name!r}; give a file"
+        )
+    try:
+        model = getattr(keras.applications, published.application)(
+            weights="imagenet", **published.arguments
+        )
+    except ValueError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"--pretrained=imagenet: keras.applications.{published.application} says: "
+            f"{reason}"
+        ) from None
+    except Exception as error:  # urllib's, the operating system's, Keras' own
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(
+            "--pretrained=imagenet: the weights could not be downloaded "
+            f"({reason}); without a network give the file: --pretrained=FILE.h5"
+        ) from None
+    return [
+        StoredLayer(
+            (layer.name,), "", 0, {v.name: np.asarray(v.numpy()) for v in layer.weights}
+        )
+        for layer in model.layers
+        if layer.weights
+    ]
+
+
+def _read_npz(
+    space: SearchSpace, published: Published, path: pathlib.Path
+) -> list[StoredLayer]:
+    if published.from_npz is None:
+        raise UserError(
+            f"--pretrained={path}: space {space.name!r} reads no .npz; expected "
+            ".keras, .h5 or .weights.h5"
+        )
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: np.asarray(file[name]) for name in file.files}
+    except Exception as error:  # There is no end to what a damaged file may raise.
+        raise UserError(
+            f"pretrained weights {str(path)!r} cannot be read as .npz: {error}"
+        ) from None
+    try:
+        layers = published.from_npz(arrays)
+    except (KeyError, ValueError) as error:
+        raise UserError(
+            f"pretrained weights {str(path)!r}: no array {error} of {space.name}"
+        ) from None
+    return [StoredLayer((name,), "", 0, dict(a)) for name, a in layers.items()]
+
+
+def _check_constants(
+    published: Published, stored: list[StoredLayer], source: str
+) -> None:
+    for name, weights in published.constants.items():
+        layer = find_layer(stored, name)
+        for index, (weight, allowed) in enumerate(weights.items()):
+            value = layer and layer.arrays.get(weight, layer.arrays.get(str(index)))
+            if value is None:
+                continue
+            if not any(
+                value.size == len(good) and np.allclose(value.ravel(), good, atol=1e-3)
+                for good in allowed
+            ):
+                raise UserError(
+                    f"--pretrained={source}: {name} has {weight} "
+                    f"{value.ravel()[:3].tolist()}, expected {list(allowed[0])}: these "
+                    "weights were trained with another preprocessing"
+                )
+
+
+def _pairs(
+    layers: list[keras.layers.Layer],
+    stored: list[StoredLayer],
+    published: Published,
+) -> dict[str, StoredLayer]:
+    """The stored layer of each of ours: by our name, the published one, or by order."""
+    found = {}
+    for names in ({}, published.layers):
+        for layer in layers:
+            if layer.name not in found and (not names or layer.name in names):
+                match = find_layer(stored, names.get(layer.name, layer.name))
+                if match is not None:
+                    found[layer.name] = match
+    if len(found) * 2 > len(layers) or not all(layer.kind for layer in stored):
+        return found
+    return _by_order(layers, stored)
+
+
+def _by_order(
+    layers: list[keras.layers.Layer], stored: list[StoredLayer]
+) -> dict[str, StoredLayer]:
+    # Layers of a class are counted in the order of the computation, which is the same.
+    ours: dict[str, list[str]] = defaultdict(list)
+    theirs: dict[str, list[StoredLayer]] = defaultdict(list)
+    for layer in layers:
+        ours[_snake(type(layer).__name__)].append(layer.name)
+    for layer in stored:
+        theirs[layer.kind].append(layer)
+    return {
+        name: match
+        for kind, names in ours.items()
+        for name, match in zip(names, theirs[kind], strict=False)
+    }
+
+
+def _snake(name: str) -> str:
+    return "".join(
+        f"_{c.lower()}"
+        if c.isupper() and i and not name[i - 1].isdigit()
+        else c.lower()
+        for i, c in enumerate(name)
+    ).replace("conv2_d", "conv2d")
+
+
+def _assign(
+    layer: keras.layers.Layer, stored: StoredLayer, source: str, *, may_differ: bool
+) -> bool:
+    values: list[tuple[Any, np.ndarray]] = []
+    for index, variable in enumerate(layer.weights):
+        value = stored.arrays.get(variable.name, stored.arrays.get(str(index)))
+        if value is not None:
+            value = _summed_colours(value, variable.shape)
+        if value is None or value.shape != tuple(variable.shape):
+            if may_differ:
+                return False
+            got = "no such weight" if value is None else f"shape {value.shape}"
+            raise UserError(
+                f"--pretrained={source}: {stored.path[-1]!r} has {got} for "
+                f"{variable.name}, expected {tuple(variable.shape)}: is it a network "
+                "of another width?"
+            )
+        if not np.isfinite(value).all():
+            raise UserError(
+                f"--pretrained={source}: {stored.path[-1]!r} has weights that are no "
+                "numbers"
+            )
+        values.append((variable, value))
+    for variable, value in values:
+        variable.assign(value)
+    return True
+
+
+def _summed_colours(value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    if value.ndim == 4 and value.shape[2] == 3 and len(shape) == 4 and shape[2] == 1:
+        return value.sum(axis=2, keepdims=True)
+    return value
