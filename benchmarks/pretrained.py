@@ -70,7 +70,10 @@ def _measure(seed: int, criterion: str, ratio: int) -> dict[str, Any]:
         _DATASET.value, resolution=_RESOLUTION.value, valid_fraction=0.2, seed=seed
     )
     space = get_space(
-        _SPACE.value, resolution=_RESOLUTION.value, classes=dataset.classes
+        _SPACE.value,
+        resolution=_RESOLUTION.value,
+        classes=dataset.classes,
+        channels=dataset.shape[-1],
     )
     keras.utils.set_random_seed(seed)
     start = Start(load_pretrained(space, _WEIGHTS.value), dataset, criterion)
