@@ -153,7 +153,7 @@ def main(argv: Sequence[str]) -> None:
                 rows.append(_measure(seed, criterion, ratio))
                 with path.open("a") as file:
                     file.write(json.dumps(rows[-1]) + "\n")
-    print(_table(rows))
+    print(_table([row for row in rows if row.get("epochs", 0) == _EPOCHS.value]))
 
 
 if __name__ == "__main__":
