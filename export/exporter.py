@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from export.quantization.quantize import Qat
     from layernas_tf.datasets import Dataset, Split
+    from layernas_tf.space.search_space import SearchSpace
+    from layernas_tf.space.types import Architecture
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +81,7 @@ def export_winner(
     runtime: str = "auto",
     latency_runs: int = 100,
     qat: Qat | None = None,
+    network: tuple[SearchSpace, Architecture] | None = None,
 ) -> list[TfliteFile]:
     """Writes `model_FORMAT.tflite` into a folder, checks each file and times it.
 
@@ -95,6 +98,8 @@ def export_winner(
       runtime: What runs the files; one of `runtime.RUNTIMES`, or `auto`.
       latency_runs: Timed inferences of each file.
       qat: What the format `qat_int8` needs.
+      network: In place of `qat`, the model's space and architecture; it is trained on
+        as `Tuning` does by default.
 
     Returns:
       One entry per format, in their order.
@@ -106,6 +111,10 @@ def export_winner(
     formats = tuple(formats)
     check_formats(formats)
     check_input_type(input_type)
+    if QAT_INT8 in formats and qat is None and network is not None:
+        from export.quantization.quantize import Qat
+
+        qat = Qat(*network)
     if QAT_INT8 in formats and qat is None:
         raise UserError(f"format {QAT_INT8!r} needs the model's architecture, got none")
     if QAT_INT8 in formats:

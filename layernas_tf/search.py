@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from absl import flags
 from rich.console import Console
 
+from export.conversion.formats import check_formats, check_input_type
 from export.exporter import export_winner
 from layernas_tf.core import app
 from layernas_tf.core.errors import UserError
@@ -28,6 +29,8 @@ def run(
     config: SearchConfig, workdir: str, console: Console
 ) -> pipeline.FinishedSearch:
     """The search of a configuration; see `layernas_tf.pipeline.run.run`."""
+    check_formats(config.format_names)
+    check_input_type(config.export_input_type)
     inputs = Inputs(get_space, check_name)
     return pipeline.run(config, workdir, console, inputs, export_winner)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from export.conversion.formats import check_formats, check_input_type
 from export.exporter import export_winner
 from layernas_tf.api.result import SearchResult
 from layernas_tf.core.errors import UserError
@@ -93,6 +94,8 @@ def run_search(
         evaluator=None if evaluator is None else FunctionEvaluator(evaluator),
         algorithm=None if isinstance(algorithm, str) else algorithm,
     )
+    check_formats(config.format_names)
+    check_input_type(config.export_input_type)
     _check_callables(evaluator=evaluator, callbacks=callbacks)
     if train is None and evaluator is None:
         raise UserError("`train`: expected images and labels, or an `evaluator`")

@@ -43,6 +43,7 @@ class KerasEvaluator:
       weights: Folder of trained weights, for candidates to start from (see
         `layernas_tf.training.inherit`) and to leave their own in; None: all start
         fresh.
+      reward: One of `training.result.REWARDS`.
 
     Raises:
       UserError: The space has no builder, or takes other images than the data set has.
@@ -56,6 +57,7 @@ class KerasEvaluator:
         *,
         seed: int = 0,
         weights: pathlib.Path | None = None,
+        reward: str = "accuracy",
     ):
         if space.builder is None:
             raise UserError(
@@ -73,6 +75,7 @@ class KerasEvaluator:
         self._recipe = recipe
         self._seed = seed
         self._weights = weights
+        self._reward = reward
         self._segments = None
         self._trained = 0
 
@@ -80,8 +83,9 @@ class KerasEvaluator:
         """Trains the candidate.
 
         Returns:
-          The validation accuracy in 0..1 as reward; `valid_loss`, `train_loss`,
-          `train_seconds` and `build_seconds` as further figures. With inherited
+          The reward, in 0..1; `valid_loss`, `train_loss`, `train_seconds` and
+          `build_seconds` as further figures, and the `valid_accuracy` where that is
+          not the reward. With inherited
           weights also `lineage`, the trainings that led to the candidate's weights (1:
           it started fresh); `inherited_from`, the number of the trial before in it;
           `inherited_share` of the weights, 0..1; and `weights_kept`, 0 if they could
@@ -136,10 +140,14 @@ class KerasEvaluator:
                 descent["lineage"],
                 weights_of(model),
             )
+        further = {}
+        if self._reward != "accuracy":
+            further["valid_accuracy"] = result.valid_accuracy
         return Evaluation(
-            reward=result.valid_accuracy,
+            reward=result.reward(self._reward),
             metrics={
                 **descent,
+                **further,
                 "valid_loss": result.valid_loss,
                 "train_loss": result.train_loss,
                 "build_seconds": built - started,

@@ -18,6 +18,8 @@ from layernas_tf.core.files import read_json, write_json
 from layernas_tf.core.resolution import parse_resolution, resolution_name
 from layernas_tf.core.secrets import redacted
 from layernas_tf.datasets.frame import DEFAULT_FIT, FITS
+from layernas_tf.training.class_weights import CLASS_WEIGHTS
+from layernas_tf.training.result import REWARDS
 
 _LONGEST = 1e6
 """Seconds that a trial may have, far more than any needs."""
@@ -109,6 +111,16 @@ class SearchConfig:
         None,
         "Of the proxy training: none, shift, shift_flip or crop_flip.",
     )
+    class_weights: str = _flag(
+        "none",
+        "What an image counts in the loss: none (all alike) or balanced (all classes "
+        "alike, however many images each has).",
+    )
+    reward: str = _flag(
+        "accuracy",
+        "What candidates are judged by on the validation images: accuracy, or "
+        "balanced_accuracy (the mean over the classes).",
+    )
     mixed_precision: bool = _flag(False, "Train in bfloat16 with float32 weights.")
     inherit_weights: bool = _flag(
         False,
@@ -175,6 +187,24 @@ class SearchConfig:
         may_change=True,
     )
 
+    formats: str = _flag(
+        "float32,int8",
+        "Formats that the winner is exported to: some of float32, float16, dynamic, "
+        "int8, qat_int8.",
+        may_change=True,
+    )
+    export_input_type: str = _flag(
+        "uint8",
+        "Input and output of its integer files: uint8, int8 or float32.",
+        may_change=True,
+    )
+    accept_changes: bool = _flag(
+        False,
+        "Resume although the space, the data or the recipes are not what they were: "
+        "earlier trials stay on record, but the search does not believe them.",
+        may_change=True,
+    )
+
     def __post_init__(self):
         # 96, "96" and "96x96" are the same search; `check` refuses what is no size.
         with contextlib.suppress(UserError):
@@ -203,6 +233,12 @@ class SearchConfig:
             raise UserError(
                 f"`fit`: expected one of {', '.join(FITS)}, got {self.fit!r}"
             )
+        for name, known in (("class_weights", CLASS_WEIGHTS), ("reward", REWARDS)):
+            if getattr(self, name) not in known:
+                raise UserError(
+                    f"`{name}`: expected one of {', '.join(known)}, got "
+                    f"{getattr(self, name)!r}"
+                )
         if self.channels not in (None, 1, 3):
             raise UserError(f"`channels`: expected 1 or 3, got {self.channels}")
         for name in ("limit", "epochs", "final_epochs", "batch_size"):
@@ -243,6 +279,11 @@ class SearchConfig:
                 "that candidates could start from"
             )
         self.algorithm_options()
+
+    @property
+    def format_names(self) -> tuple[str, ...]:
+        """The names in `formats`."""
+        return tuple(name.strip() for name in self.formats.split(",") if name.strip())
 
     @property
     def uses_ray(self) -> bool:

@@ -81,6 +81,7 @@ def make_evaluator(task: Task, folder: pathlib.Path) -> Evaluator:
         task.proxy_recipe,
         seed=task.config.seed,
         weights=folder / "weights" if task.config.inherit_weights else None,
+        reward=task.config.reward,
     )
 
 

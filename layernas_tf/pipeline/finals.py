@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import pathlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,10 @@ class Training:
       reason: Why it failed, in one line.
       test_accuracy: Of the test images; None until it is measured.
       test_loss: Mean cross-entropy on them.
+      valid_balanced_accuracy: Mean over the classes of the share of their validation
+        images classified correctly.
+      test_confusion: Numbers of test images by true class (rows) and the class that
+        the network says (columns).
     """
 
     architecture: Architecture
@@ -67,6 +72,14 @@ class Training:
     reason: str = ""
     test_accuracy: float | None = None
     test_loss: float | None = None
+    valid_balanced_accuracy: float | None = None
+    test_confusion: tuple[tuple[int, ...], ...] | None = None
+
+    def rank(self, reward: str) -> tuple[float, float]:
+        """What finalists are compared by: one of `REWARDS`, then the least loss."""
+        balanced = self.valid_balanced_accuracy
+        figure = balanced if reward == "balanced_accuracy" else self.valid_accuracy
+        return (-math.inf if figure is None else figure, -(self.valid_loss or 0.0))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,7 +176,10 @@ class FinalTrainer:
 
     def weights(self, architecture: Architecture, seed: int) -> pathlib.Path:
         """Where the trained network is, once it is."""
-        about = [architecture, seed, dataclasses.asdict(self._recipe)]
+        recipe = dataclasses.asdict(self._recipe)
+        if recipe["class_weights"] == "none":
+            del recipe["class_weights"]  # as before there were any
+        about = [architecture, seed, recipe]
         digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
         return self._folder / f"{digest}.keras"
 
@@ -183,7 +199,7 @@ class FinalTrainer:
 
     def test(self, training: Training) -> Training:
         """The training with its figures on the test set."""
-        if training.test_accuracy is not None:
+        if training.test_confusion is not None:
             return training
         import keras
 
@@ -193,7 +209,10 @@ class FinalTrainer:
         model = keras.models.load_model(path, compile=False, safe_mode=True)
         scores = evaluate_model(model, self._dataset.test, segments=self._segments)
         training = dataclasses.replace(
-            training, test_accuracy=scores.accuracy, test_loss=scores.loss
+            training,
+            test_accuracy=scores.accuracy,
+            test_loss=scores.loss,
+            test_confusion=tuple(map(tuple, scores.confusion.tolist())),
         )
         _write(path.with_suffix(".json"), training)
         return training
@@ -221,6 +240,7 @@ class FinalTrainer:
             result.valid_accuracy,
             result.valid_loss,
             result.train_seconds,
+            valid_balanced_accuracy=result.valid_balanced_accuracy,
         )
 
 
@@ -232,11 +252,12 @@ def run_finals(
     seed: int,
     seeds: int,
     say: Callable[[str], None],
+    reward: str = "accuracy",
 ) -> Finals:
     """Trains the finalists, chooses the winner, and compares it with the default.
 
-    The winner has the best validation accuracy, of equals the least loss; the test set
-    is only looked at afterwards.
+    The winner has the best reward on the validation images, of equals the least loss;
+    the test set is only looked at afterwards.
 
     Args:
       trainer: Trains.
@@ -245,6 +266,7 @@ def run_finals(
       seed: Of the finalists' training.
       seeds: How many trainings the test figures of winner and default are from.
       say: Gets a line for each training.
+      reward: What the finalists are compared by, one of `training.result.REWARDS`.
 
     Raises:
       UserError: No finalist could be trained.
@@ -263,7 +285,7 @@ def run_finals(
             f"none of the {len(entries)} finalists could be trained: "
             f"{entries[0][1].reason}"
         )
-    winner, _ = max(trained, key=lambda e: (e[1].valid_accuracy, -e[1].valid_loss))
+    winner, _ = max(trained, key=lambda entry: entry[1].rank(reward))
 
     def compared(architecture: Architecture, name: str) -> tuple[Training, ...]:
         trainings = []
@@ -303,6 +325,8 @@ def _read(path: pathlib.Path) -> Training | None:
     data: dict[str, Any] = read_json(path)
     try:
         data["architecture"] = tuple(data["architecture"])
+        if data.get("test_confusion"):
+            data["test_confusion"] = tuple(map(tuple, data["test_confusion"]))
         return Training(**data)
     except (TypeError, KeyError):
         raise UserError(

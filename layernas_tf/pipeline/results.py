@@ -14,8 +14,10 @@ from layernas_tf.algorithms.layernas_bayes import LayerNASBayes
 from layernas_tf.algorithms.memorial_table import table_of_trials
 from layernas_tf.costs.latency import LatencyTable
 from layernas_tf.datasets.samples import sample_images
+from layernas_tf.pipeline.class_figures import class_metrics, confusion_of
 from layernas_tf.pipeline.finals import Finals, Training
 from layernas_tf.report import (
+    ClassFigures,
     ExportedFile,
     LayerEffects,
     MemorialCell,
@@ -100,12 +102,45 @@ def memory_notes(
     return []
 
 
+_AGREEING = 0.97
+"""A quantized file that agrees with the Keras model on less of the test images is
+named."""
+
+
+def agreement_notes(files: Sequence[ExportedFile]) -> list[str]:
+    """Quantized files that say other classes than the Keras model, and what to try."""
+    others = {"int8": "qat_int8", "qat_int8": "float16"}
+    notes = []
+    for file in files:
+        form = file.format.removeprefix("TFLite ")
+        if file.agreement is None or file.agreement >= _AGREEING or form == "float32":
+            continue
+        text = (
+            f"{file.name} gives the Keras model's class on only "
+            f"{share_text(file.agreement)} of the test images (expected at least "
+            f"{_AGREEING:.0%}); its test accuracy is {share_text(file.test_accuracy)}."
+        )
+        other = others.get(form, "float16")
+        if form == "int8":
+            text += (
+                " Try --formats=float32,int8,qat_int8 (a short training with "
+                "rounding), or dynamic or float16 where integers are not needed."
+            )
+        elif other != form:
+            text += f" Try {other}, or longer final trainings (--final_epochs)."
+        else:
+            text += " Try float32: its numbers are out of float16's range."
+        notes.append(text)
+    return notes
+
+
 def metrics_json(
     study: Study,
     finals: Finals,
     files: Sequence[ExportedFile],
     config: Mapping[str, Any],
     notes: Sequence[str],
+    class_names: Sequence[str],
 ) -> dict[str, Any]:
     """The content of winner/metrics.json; accuracies in 0..1, costs by metric."""
     winner = finals.winner
@@ -121,9 +156,11 @@ def metrics_json(
         "proxy_reward": winner.proxy_reward,
         "costs": cost,
         **_accuracies(finals.winner_trainings),
+        **class_metrics(finals.winner_trainings, class_names),
         "default": {
             "costs": study.space.costs(study.space.default),
             **_accuracies(finals.default_trainings),
+            **class_metrics(finals.default_trainings, class_names),
         },
         "files": {
             file.name: {
@@ -189,11 +226,19 @@ def report_data(
         seconds=seconds,
         check=dataset.check,
         samples=sample_images(dataset) if dataset.check else {},
+        classes=_class_figures(finals, dataset.class_names),
         notes=tuple(notes),
         made=time.strftime("%Y-%m-%d %H:%M"),
         reward_name="reward" if config.get("evaluator") else OBJECTIVE,
         reward_is_share=not config.get("evaluator"),
     )
+
+
+def _class_figures(finals: Finals, names: tuple[str, ...]) -> ClassFigures | None:
+    winner = confusion_of(finals.winner_trainings)
+    if winner is None:
+        return None
+    return ClassFigures(names, winner, confusion_of(finals.default_trainings))
 
 
 def _trained(study: Study, finals: Finals) -> tuple[TrainedNetwork, ...]:

@@ -22,6 +22,7 @@ from layernas_tf.costs.latency import check_same_table
 from layernas_tf.datasets.data_check import DATA_CHECK
 from layernas_tf.datasets.file_progress import file_progress
 from layernas_tf.pipeline import config as configuration
+from layernas_tf.pipeline.class_figures import class_notes
 from layernas_tf.pipeline.config import SearchConfig
 from layernas_tf.pipeline.evaluation import make_executor, shared_segments
 from layernas_tf.pipeline.finals import (
@@ -33,6 +34,7 @@ from layernas_tf.pipeline.finals import (
 from layernas_tf.pipeline.inputs import Inputs
 from layernas_tf.pipeline.loop import search
 from layernas_tf.pipeline.results import (
+    agreement_notes,
     file_table,
     latency_notes,
     memory_notes,
@@ -53,8 +55,9 @@ if TYPE_CHECKING:
 
 
 Exporter = Callable[..., Sequence[Any]]
-"""Takes a Keras model, a data set, a folder and formats; writes `model_FORMAT.tflite`
-files there and returns their figures."""
+"""Takes a Keras model, a data set, a folder, formats, and by name `input_type` and
+`network` (space and architecture); writes `model_FORMAT.tflite` files there and returns
+their figures."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -212,13 +215,14 @@ def train_finalists(
         seed=config.seed,
         seeds=config.final_seeds,
         say=say,
+        reward=config.reward,
     )
 
 
 def export_finals(
     task: Task, finals: Finals, folder: pathlib.Path, exporter: Exporter
 ) -> tuple[list[ExportedFile], float]:
-    """Writes winner/: the Keras model, both TFLite files, and the architecture.
+    """Writes winner/: the Keras model, the TFLite files, and the architecture.
 
     What an earlier run has exported of the same weights is not made again.
 
@@ -234,10 +238,16 @@ def export_finals(
     started = time.monotonic()
     winner = folder / "winner"
     record = folder / "finals" / "export.json"
-    names = ("model.keras", "model_float32.tflite", "model_int8.tflite")
+    config = task.config
+    about = {
+        "weights": finals.weights.name,
+        "formats": list(config.format_names),
+        "input_type": config.export_input_type,
+    }
+    names = ["model.keras", *(f"model_{name}.tflite" for name in config.format_names)]
     if record.exists() and all((winner / name).exists() for name in names):
         stored = read_json(record)
-        if stored["weights"] == finals.weights.name:
+        if all(stored.get(key, _OLD.get(key)) == about[key] for key in about):
             return [ExportedFile(**file) for file in stored["files"]], stored["seconds"]
     import keras
 
@@ -250,7 +260,14 @@ def export_finals(
     model = keras.models.load_model(
         winner / "model.keras", compile=False, safe_mode=True
     )
-    exported = exporter(model, task.dataset, str(winner), ("float32", "int8"))
+    exported = exporter(
+        model,
+        task.dataset,
+        str(winner),
+        config.format_names,
+        input_type=config.export_input_type,
+        network=(task.space, finals.winner.architecture),
+    )
     files = [
         ExportedFile(
             name="winner/model.keras",
@@ -276,12 +293,16 @@ def export_finals(
     write_json(
         record,
         {
-            "weights": finals.weights.name,
+            **about,
             "seconds": seconds,
             "files": [dataclasses.asdict(file) for file in files],
         },
     )
     return files, seconds
+
+
+_OLD = {"formats": ["float32", "int8"], "input_type": "uint8"}
+"""What was exported when the record did not say."""
 
 
 def write_results(
@@ -296,6 +317,9 @@ def write_results(
     notes = notes_about(study, finals)
     notes += latency_notes(study, finals, files, task.latency)
     notes += memory_notes(study, finals, files)
+    notes += agreement_notes(files)
+    dataset = task.dataset
+    notes += class_notes(finals, dataset.class_names, dataset.check, task.config)
     facts = {
         **task.config.to_json(),
         "workdir": str(folder),
@@ -309,7 +333,7 @@ def write_results(
     }
     write_json(
         folder / "winner" / "metrics.json",
-        metrics_json(study, finals, files, facts, notes),
+        metrics_json(study, finals, files, facts, notes, dataset.class_names),
     )
     data = report_data(
         study,

@@ -199,5 +199,8 @@ def recipe(config: SearchConfig, dataset: Dataset, *, proxy: bool) -> Recipe:
     if epochs is not None:
         chosen = with_epochs(chosen, epochs)
     return dataclasses.replace(
-        chosen, mixed_precision=config.mixed_precision, **changes
+        chosen,
+        mixed_precision=config.mixed_precision,
+        class_weights=config.class_weights,
+        **changes,
     )

@@ -1,6 +1,7 @@
 """The report of a search: one HTML file that opens without a network."""
 
 from layernas_tf.report.data import (
+    ClassFigures,
     ExportedFile,
     LayerEffects,
     MemorialCell,
@@ -12,6 +13,7 @@ from layernas_tf.report.data import (
 from layernas_tf.report.search_report import report_html, write_report
 
 __all__ = [
+    "ClassFigures",
     "ExportedFile",
     "LayerEffects",
     "MemorialCell",

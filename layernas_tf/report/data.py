@@ -139,6 +139,22 @@ class ExportedFile:
 
 
 @dataclasses.dataclass(frozen=True)
+class ClassFigures:
+    """What the networks make of the test images of each class.
+
+    Attributes:
+      class_names: In order of the labels.
+      winner: (classes, classes) numbers of images, rows the true classes, columns what
+        the winner says.
+      default: Likewise of the default architecture, or None.
+    """
+
+    class_names: tuple[str, ...]
+    winner: np.ndarray
+    default: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class ReportData:
     """Everything that the report shows; empty entries are left out of the page.
 
@@ -163,6 +179,7 @@ class ReportData:
       seconds: Duration of each phase by its name, in order.
       check: The findings of the check of the data set.
       samples: By class name, images as the network sees them.
+      classes: Findings of the winner for each class.
       notes: Important remarks, shown under the headline.
       made: Date and time of the report, as text.
     """
@@ -188,5 +205,6 @@ class ReportData:
     samples: Mapping[str, Sequence[np.ndarray]] = dataclasses.field(
         default_factory=dict
     )
+    classes: ClassFigures | None = None
     notes: tuple[str, ...] = ()
     made: str = ""

@@ -6,6 +6,7 @@ import os
 
 from layernas_tf.core.files import write_text
 from layernas_tf.report import tables
+from layernas_tf.report.classes import classes_section
 from layernas_tf.report.data import MemorialSnapshot, ReportData
 from layernas_tf.report.dataset import dataset_section
 from layernas_tf.report.effects import effects_html
@@ -47,6 +48,7 @@ def report_html(data: ReportData) -> str:
         *_trial_sections(data),
         *_network_sections(data),
         *_table_sections(data),
+        *([classes_section(data.classes)] if data.classes else []),
         *([dataset_section(data.check, data.samples)] if data.check else []),
         _facts(data),
     ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from layernas_tf.datasets.split import Split
 from layernas_tf.training.scoring import Scores, compile_for_use, gives_logits, score
@@ -37,7 +39,35 @@ def evaluate_model(
         outputs, labels = predict_segments(model, split, segments, batch_size)
         if outputs is not None:
             return score(outputs, labels, gives_logits(model))
-    compile_for_use(model)
+    counter = _confusion_counter(model.output_shape[-1])
+    compile_for_use(model, [counter])
     figures = model.evaluate(split.batches(batch_size), return_dict=True, verbose=0)
-    right = round(figures["accuracy"] * split.size)  # what float32 made of a count
-    return Scores(right / split.size, float(figures["loss"]))
+    counts = np.rint(keras.ops.convert_to_numpy(counter.counts)).astype(np.int64)
+    compile_for_use(model)
+    return Scores(counts, float(figures["loss"]))
+
+
+def _confusion_counter(classes: int) -> Any:
+    """A metric that counts images by true and predicted class, on all devices."""
+    import keras
+
+    class ConfusionCounter(keras.metrics.Metric):
+        def __init__(self):
+            super().__init__(name="confusion")
+            self.counts = self.add_variable(
+                (classes, classes), initializer="zeros", name="counts"
+            )
+
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            del sample_weight
+            true = keras.ops.reshape(keras.ops.cast(y_true, "int32"), (-1,))
+            said = keras.ops.argmax(y_pred, axis=-1)
+            rows = keras.ops.one_hot(true, classes, dtype="float32")
+            columns = keras.ops.one_hot(said, classes, dtype="float32")
+            self.counts.assign_add(keras.ops.matmul(keras.ops.transpose(rows), columns))
+
+        def result(self):
+            right = keras.ops.sum(keras.ops.diagonal(self.counts))
+            return right / keras.ops.maximum(keras.ops.sum(self.counts), 1.0)
+
+    return ConfusionCounter()

@@ -43,6 +43,8 @@ def make_optimizer(
             schedule, rho=0.9, momentum=0.9, epsilon=1e-3, **shared
         )
     else:
+        # Unlike the others it takes no None.
+        shared["weight_decay"] = recipe.weight_decay
         optimizer = keras.optimizers.AdamW(schedule, **shared)
     optimizer.exclude_from_weight_decay(
         var_list=[v for v in model.trainable_variables if not decays(v)]

@@ -9,6 +9,7 @@ from layernas_tf.core.errors import UserError
 from layernas_tf.datasets.augment import AUGMENTATIONS
 from layernas_tf.datasets.randaugment import LARGEST_MAGNITUDE
 from layernas_tf.datasets.split import Dataset
+from layernas_tf.training.class_weights import CLASS_WEIGHTS
 
 OPTIMIZERS = ("sgd", "rmsprop", "adamw")
 SCHEDULES = ("cosine", "constant")
@@ -40,6 +41,8 @@ class Recipe:
       ema: Momentum of the moving average of the weights, which is what a training ends
         with; 0 is none. The average looks back over a tenth of the steps at most.
       mixed_precision: Whether to compute in bfloat16, with float32 weights.
+      class_weights: `none`, or `balanced`: the classes count alike in the loss,
+        however many images each has (`training.class_weights`).
     """
 
     epochs: int
@@ -55,12 +58,14 @@ class Recipe:
     mixup: float = 0.0
     ema: float = 0.0
     mixed_precision: bool = False
+    class_weights: str = "none"
 
     def __post_init__(self):
         for name, known in (
             ("optimizer", OPTIMIZERS),
             ("schedule", SCHEDULES),
             ("augment", AUGMENTATIONS),
+            ("class_weights", CLASS_WEIGHTS),
         ):
             if getattr(self, name) not in known:
                 raise UserError(

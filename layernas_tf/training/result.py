@@ -6,6 +6,10 @@ import dataclasses
 import math
 from collections.abc import Mapping
 
+REWARDS = ("accuracy", "balanced_accuracy")
+"""What a reward can be, on the validation images: the share of them classified
+correctly, or the mean over the classes of that share."""
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainingResult:
@@ -17,6 +21,8 @@ class TrainingResult:
       train_loss: Mean loss of the last epoch.
       train_seconds: Wall time, compilation and validation included.
       history: For each epoch, figures by name.
+      valid_balanced_accuracy: Mean over the classes of the share of their validation
+        images classified correctly.
     """
 
     valid_accuracy: float
@@ -24,6 +30,14 @@ class TrainingResult:
     train_loss: float
     train_seconds: float
     history: tuple[Mapping[str, float], ...]
+    valid_balanced_accuracy: float
+
+    def reward(self, name: str) -> float:
+        """The figure of one of `REWARDS`, in 0..1."""
+        return {
+            "accuracy": self.valid_accuracy,
+            "balanced_accuracy": self.valid_balanced_accuracy,
+        }[name]
 
 
 def check_finite(loss: float, epoch: int) -> None:

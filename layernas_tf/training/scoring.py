@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,14 +16,65 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-    """How good a network is on a split: accuracy in 0..1 and mean cross-entropy."""
+    """How good a network is on a split.
 
-    accuracy: float
+    Attributes:
+      confusion: (classes, classes) numbers of images: rows are the true classes,
+        columns what the network says.
+      loss: Mean cross-entropy.
+    """
+
+    confusion: np.ndarray
     loss: float
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the images classified correctly, in 0..1."""
+        return float(np.trace(self.confusion) / self.confusion.sum())
+
+    @property
+    def recalls(self) -> tuple[float | None, ...]:
+        """Of each class the share of its images classified correctly.
+
+        None for a class without images.
+        """
+        return recalls(self.confusion)
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """Mean of the recalls of the classes that have images, in 0..1."""
+        return balanced_accuracy(self.confusion)
+
+
+def recalls(confusion: np.ndarray) -> tuple[float | None, ...]:
+    """See `Scores.recalls`."""
+    numbers = confusion.sum(axis=1)
+    right = np.diagonal(confusion)
+    return tuple(float(r / n) if n else None for r, n in zip(right, numbers))
+
+
+def balanced_accuracy(confusion: np.ndarray) -> float:
+    """See `Scores.balanced_accuracy`."""
+    known = [share for share in recalls(confusion) if share is not None]
+    return float(np.mean(known))
+
+
+def confusion_matrix(
+    labels: np.ndarray, predicted: np.ndarray, classes: int
+) -> np.ndarray:
+    """Numbers of images by true class (rows) and predicted class (columns).
+
+    Args:
+      labels: (N,) integers.
+      predicted: Likewise.
+      classes: Number of classes.
+    """
+    places = np.asarray(labels, np.int64) * classes + np.asarray(predicted, np.int64)
+    return np.bincount(places, minlength=classes**2).reshape(classes, classes)
 
 
 def score(outputs: np.ndarray, labels: np.ndarray, logits: bool) -> Scores:
-    """Accuracy and mean cross-entropy of logits or probabilities.
+    """Confusion matrix and mean cross-entropy of logits or probabilities.
 
     Args:
       outputs: (N, classes).
@@ -36,7 +88,8 @@ def score(outputs: np.ndarray, labels: np.ndarray, logits: bool) -> Scores:
     else:
         log = np.log(np.clip(outputs, 1e-7, 1))
     loss = -log[np.arange(len(labels)), labels].mean()
-    return Scores(float((outputs.argmax(axis=1) == labels).mean()), float(loss))
+    predicted = outputs.argmax(axis=1)
+    return Scores(confusion_matrix(labels, predicted, outputs.shape[1]), float(loss))
 
 
 def gives_logits(model: keras.Model) -> bool:
@@ -51,11 +104,17 @@ def gives_logits(model: keras.Model) -> bool:
     return getattr(last, "activation", None) is not keras.activations.softmax
 
 
-def compile_for_use(model: keras.Model) -> None:
+def compile_for_use(
+    model: keras.Model, metrics: Sequence[keras.metrics.Metric] = ()
+) -> None:
     """Compiles a network for `evaluate` on integer labels.
 
     That throws the slots of the optimizer away, which would make a saved file two or
     three times as large.
+
+    Args:
+      model: The network.
+      metrics: What to measure besides the accuracy.
     """
     import keras
 
@@ -64,6 +123,6 @@ def compile_for_use(model: keras.Model) -> None:
         loss=keras.losses.SparseCategoricalCrossentropy(
             from_logits=gives_logits(model)
         ),
-        metrics=["accuracy"],
+        metrics=["accuracy", *metrics],
         jit_compile=compiled_by_xla(),
     )

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from layernas_tf.datasets.split import Dataset, Split
+from layernas_tf.training.class_weights import class_weights
 from layernas_tf.training.optimizer import averaging_momentum, decays
 from layernas_tf.training.recipe import Recipe
 from layernas_tf.training.result import TrainingResult, check_finite
@@ -75,7 +76,13 @@ def train_segments(
     if network is None:
         return None
     logits = gives_logits(model)
-    loss_of = _loss(dataset.classes, recipe.label_smoothing, logits)
+    weights = class_weights(dataset, recipe.class_weights)
+    loss_of = _loss(
+        dataset.classes,
+        recipe.label_smoothing,
+        logits,
+        None if weights is None else tuple(weights.tolist()),
+    )
     update = _UPDATES[recipe.optimizer]
     per_epoch = recipe.steps_per_epoch(dataset.train.size)
     steps = per_epoch * recipe.epochs
@@ -116,6 +123,7 @@ def train_segments(
     return TrainingResult(
         valid_accuracy=scores.accuracy,
         valid_loss=scores.loss,
+        valid_balanced_accuracy=scores.balanced_accuracy,
         train_loss=history[-1]["loss"],
         train_seconds=time.perf_counter() - started,
         history=tuple(history),
@@ -195,14 +203,15 @@ def _decay_mask(pieces: tuple[Piece, ...]) -> np.ndarray:
 
 @functools.lru_cache(maxsize=8)
 def _loss(
-    classes: int, smoothing: float, logits: bool
+    classes: int, smoothing: float, logits: bool, weights: tuple[float, ...] | None
 ) -> tf.types.experimental.ConcreteFunction:
     crossentropy = keras.losses.CategoricalCrossentropy(
         from_logits=logits, label_smoothing=smoothing
     )
 
     def loss(outputs, labels):
-        return crossentropy(tf.one_hot(labels, classes), outputs)
+        counted = None if weights is None else tf.gather(weights, labels)
+        return crossentropy(tf.one_hot(labels, classes), outputs, sample_weight=counted)
 
     return tf.function(loss, autograph=False, reduce_retracing=True)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from layernas_tf.core.errors import UserError
 from layernas_tf.core.files import writing
 from layernas_tf.datasets.split import Dataset
+from layernas_tf.training.class_weights import class_weights
 from layernas_tf.training.devices import agree_on_statistics, compiled_by_xla
 from layernas_tf.training.evaluate import evaluate_model
 from layernas_tf.training.optimizer import averaging_momentum, make_optimizer
@@ -180,6 +181,7 @@ def _fit(
     return TrainingResult(
         valid_accuracy=scores.accuracy,
         valid_loss=scores.loss,
+        valid_balanced_accuracy=scores.balanced_accuracy,
         train_loss=rows[-1]["loss"],
         train_seconds=time.perf_counter() - started,
         history=tuple(rows),
@@ -189,7 +191,10 @@ def _fit(
 def training_batches(
     dataset: Dataset, recipe: Recipe, seed: int, start: int = 0
 ) -> tf.data.Dataset:
-    """Batches for ever: augmented images and labels as probabilities, mixed or not."""
+    """Batches for ever: augmented images and labels as probabilities, mixed or not.
+
+    With class weights also what each image counts in the loss.
+    """
     import tensorflow as tf
 
     from layernas_tf.datasets.augment import mixup
@@ -202,14 +207,18 @@ def training_batches(
         repeat=True,
         start=start,
     ).map(_one_hot(dataset.classes))
-    if not recipe.mixup:
+    if recipe.mixup:
+
+        def mix(step, batch):
+            key = tf.stack([tf.constant(seed, tf.int64), step])
+            return mixup(*batch, key, recipe.mixup)
+
+        batches = batches.enumerate(start).map(mix, num_parallel_calls=tf.data.AUTOTUNE)
+    weights = class_weights(dataset, recipe.class_weights)
+    if weights is None:
         return batches
-
-    def mix(step, batch):
-        key = tf.stack([tf.constant(seed, tf.int64), step])
-        return mixup(*batch, key, recipe.mixup)
-
-    return batches.enumerate(start).map(mix, num_parallel_calls=tf.data.AUTOTUNE)
+    # A mixed image counts as its parts do.
+    return batches.map(lambda x, y: (x, y, tf.linalg.matvec(y, weights)))
 
 
 def save_model(model: keras.Model, path: str | os.PathLike[str]) -> None:

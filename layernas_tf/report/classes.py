@@ -1,0 +1,79 @@
+"""The classes in the report: accuracy of each, and what is taken for what."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+import numpy as np
+
+from layernas_tf.report.data import ClassFigures
+from layernas_tf.report.page import Section
+from layernas_tf.report.wording import share_text
+
+_MATRIX = 20
+"""Classes up to which the confusion matrix is shown."""
+
+_ROWS = 50
+"""Classes that are listed at most: those of the least accuracy."""
+
+
+def classes_section(figures: ClassFigures) -> Section:
+    """Accuracy by class beside the default's, and the winner's confusion matrix."""
+    names, winner = figures.class_names, np.asarray(figures.winner)
+    default = None if figures.default is None else np.asarray(figures.default)
+    numbers = winner.sum(axis=1)
+    order = sorted(
+        np.flatnonzero(numbers), key=lambda c: (winner[c, c] / numbers[c], c)
+    )
+    rows = []
+    for index in order[:_ROWS]:
+        mistaken = winner[index].copy()
+        mistaken[index] = 0
+        most = int(mistaken.argmax())
+        taken = f"{names[most]} ({mistaken[most]})" if mistaken[most] else ""
+        cells = [
+            f"{numbers[index]}",
+            share_text(winner[index, index] / numbers[index]),
+            "" if default is None else _share(default, index),
+        ]
+        rows.append(
+            f"<tr><td>{html.escape(names[index])}</td>"
+            + "".join(f'<td class="number">{cell}</td>' for cell in cells)
+            + f"<td>{html.escape(taken)}</td></tr>"
+        )
+    head = (
+        "<tr><th>class</th><th>test images</th><th>winner</th><th>default</th>"
+        "<th>most often taken for</th></tr>"
+    )
+    content = f"<table>{head}{''.join(rows)}</table>"
+    if len(names) <= _MATRIX:
+        content += _matrix(names, winner)
+    text = "Share of each class's test images that are classified correctly, lowest"
+    text += " first; of several trainings the sum."
+    if len(order) > _ROWS:
+        text += f" Of {len(order)} classes the {_ROWS} lowest."
+    return Section("Classes", content, text)
+
+
+def _share(confusion: np.ndarray, index: int) -> str:
+    number = confusion[index].sum()
+    return share_text(confusion[index, index] / number if number else None)
+
+
+def _matrix(names: Sequence[str], confusion: np.ndarray) -> str:
+    """Rows are true classes, shaded by their share."""
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+    rows = []
+    for name, row in zip(names, confusion):
+        shares = row / max(1, row.sum())
+        cells = "".join(
+            f'<td class="number" style="background:rgba(66,133,244,{share:.2f})">'
+            f"{number}</td>"
+            for number, share in zip(row, shares)
+        )
+        rows.append(f"<tr><th>{html.escape(name)}</th>{cells}</tr>")
+    return (
+        "<p>Confusion matrix: a row is the true class, a column what the winner says."
+        f"</p><table><tr><th></th>{head}</tr>{''.join(rows)}</table>"
+    )
