@@ -5,8 +5,9 @@
 Topology above (no budget; the signal is the validation accuracy after 12 epochs), size
 below (half of the largest network's MAdds; 90 epochs), CIFAR-10, CIFAR-100 and
 ImageNet16-120 from left to right. Drawn is the reported test accuracy of the best
-architecture so far, chosen by the signal: mean and quartiles. Runs that are not in
---out are made first, as by `benchmarks.published_tables`.
+architecture so far, chosen by the signal, as mean and quartiles; dotted, where an
+algorithm has a belief about true quality, that of what it recommends. Runs that are not
+in --out are made first, as by `benchmarks.published_tables`.
 """
 
 from __future__ import annotations
@@ -63,6 +64,16 @@ def draw(outcomes: Sequence[Outcome], path: str) -> None:
                 lw=style.width,
                 label=f"{style.label} ({len(values)} runs)",
             )
+            if curves.recommends:
+                panel.plot(
+                    trials,
+                    curves.recommended_test[:, start:].mean(axis=0),
+                    ":",
+                    color=style.colour,
+                    lw=1.4,
+                    label=f"{style.label}, recommended",
+                )
+                highs.append(curves.recommended_test[:, start:].mean(axis=0).max())
             shown = values.mean(axis=0)[max(0, _VISIBLE_FROM - start) :]
             lows.append(shown.min())
             highs.append(high.max())
