@@ -1,1 +1,1 @@
-"""The public functions, which hand the library its spaces and its exporter."""
+"""The public functions; they pass the search spaces and the exporter to the library."""

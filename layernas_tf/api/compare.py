@@ -37,20 +37,21 @@ def compare_algorithms(
 
     Args:
       benchmark: As `--benchmark` of `layernas-compare`.
-      algorithms: Names; `gp:10:100` gives 10 runs of 100 trials.
+      algorithms: Names of algorithms; `gp:10:100` is `gp` with 10 runs of 100 trials.
       table: Path of the benchmark's file or folder.
       dataset: Which of the benchmark's data sets, or the arguments of `synthetic`.
       budget: What an architecture may cost; by default half of the largest one's cost.
-      runs: Per algorithm.
-      trials: Of each run.
+      runs: Number of runs of each algorithm.
+      trials: Number of trials of each run.
       seed: Run `i` has the seed `seed + i`.
-      out: Folder for curves.csv, summary.csv, curves.png and report.html, where
-        finished runs are found again; None keeps no files.
-      processes: Runs at once. More than one needs a main module that can be imported.
+      out: Folder for curves.csv, summary.csv, curves.png and report.html. Runs that are
+        finished there are not repeated. None keeps no files.
+      processes: Number of runs at the same time. More than one needs a main module that
+        can be imported.
       verbose: 0 shows no progress.
 
     Returns:
-      One standing per algorithm, in their order.
+      One standing per algorithm, in the order of `algorithms`.
 
     Raises:
       UserError: A name, the table, the budget or the folder is not usable.

@@ -1,4 +1,4 @@
-"""`convert_model` and `verify_model`: a Keras model to a checked .tflite file."""
+"""`convert_model` and `verify_model`: from a Keras model to a verified .tflite file."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ def convert_model(
     """Converts a Keras image classifier to a .tflite file.
 
     Args:
-      model: Takes float32 images in [0, 255] of a fixed size.
-      path: Of the file.
+      model: A model that takes float32 images in [0, 255] of a fixed size.
+      path: Where the file is written.
       format: `float32`, `float16`, `dynamic` or `int8`.
-      representative_images: (N, H, W, C) in [0, 255], which `int8` sets its ranges by.
-      input_type: Of an int8 file: `uint8`, `int8` or `float32`.
+      representative_images: Images (N, H, W, C) in [0, 255], from which `int8` takes
+        the ranges of its tensors.
+      input_type: Input type of an int8 file: `uint8`, `int8` or `float32`.
       labels: Names of the classes, for the file's metadata.
 
     Returns:
@@ -65,13 +66,14 @@ def verify_model(
 
     Args:
       path: The file.
-      model: What it was made of.
+      model: The model that the file was converted from.
       images: (N, H, W, C) in [0, 255].
       labels: (N,) integers.
       runtime: `tflite-runtime`, `ai-edge-litert`, `tf.lite`, or `auto`.
 
     Returns:
-      Accuracy of both, agreement, largest difference, operators.
+      The accuracy of both, how often they agree, the largest difference between their
+      outputs, and the file's operators.
 
     Raises:
       UserError: The file cannot be run, or images and labels do not fit.

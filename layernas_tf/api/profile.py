@@ -1,4 +1,4 @@
-"""`profile_architecture`: what an architecture is and costs, as data."""
+"""`profile_architecture`: the layers and the costs of an architecture, as data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ArchitectureProfile:
     Attributes:
       space: The search space.
       architecture: One option index per layer.
-      costs: Of the whole network by metric, in the metric's unit.
+      costs: Costs of the whole network by metric, in the metric's unit.
       layers: Each layer with its option, the states before and after it, and its cost.
     """
 
@@ -39,16 +39,16 @@ def profile_architecture(
     architecture: Sequence[int] | str | pathlib.Path | None = None,
     **arguments: Any,
 ) -> ArchitectureProfile:
-    """Counts what an architecture costs, without building it.
+    """Computes what an architecture costs, without building the network.
 
     Args:
       space: A name, `path/to/file.py:function`, or a `SearchSpace`.
       architecture: Option indices, or the path of an `architecture.json`; None is the
         space's default.
-      **arguments: Of the space, such as `resolution` and `classes`.
+      **arguments: Arguments of the space, such as `resolution` and `classes`.
 
     Raises:
-      UserError: There is no such space, or the architecture is none of it.
+      UserError: There is no such space, or the space has no such architecture.
     """
     if isinstance(architecture, (str, pathlib.Path)):
         name = space if isinstance(space, str) else space.name

@@ -25,14 +25,20 @@ if TYPE_CHECKING:
 class Winner:
     """The network that a search recommends.
 
+    Example:
+      winner = run_search("digits", budget="madds<=3M", trials=20).winner
+      print(winner.options, winner.costs["madds"], winner.test_accuracy)
+
     Attributes:
       architecture: One option index per layer.
-      options: The options' labels, by layer.
-      costs: By metric, in the metric's unit.
+      options: Labels of the chosen options, by layer.
+      costs: Costs by metric, in the metric's unit.
       trial: Number of the trial that found it; None if it was never evaluated.
-      valid_accuracy: After the final training, 0 to 1; None if nothing was trained.
-      test_accuracy: The mean over the final seeds, 0 to 1; None likewise.
-      reward: In the search.
+      valid_accuracy: Validation accuracy after the final training, 0 to 1; None if
+        nothing was trained.
+      test_accuracy: Mean test accuracy over the final seeds, 0 to 1; None if nothing
+        was trained.
+      reward: Its reward in the search.
     """
 
     architecture: Architecture
@@ -45,16 +51,16 @@ class Winner:
 
 
 class SearchResult:
-    """A finished search. Made by `run_search`.
+    """A finished search, as `run_search` returns it.
 
     Example:
       result = run_search("digits", budget="madds<=3M", trials=20)
       print(result.winner.test_accuracy, result.workdir)
 
     Attributes:
-      workdir: The folder of all files.
-      space: What was searched.
-      notes: Sentences that a reader of the figures must not miss.
+      workdir: The folder of the search's files.
+      space: The search space.
+      notes: Warnings that a reader of the figures must not miss.
     """
 
     def __init__(
@@ -138,7 +144,7 @@ class SearchResult:
         """Writes the winner as a .tflite file.
 
         Args:
-          path: Where.
+          path: Where the file is written.
           format: `float32`, `float16`, `dynamic` or `int8`.
 
         Returns:
@@ -171,7 +177,8 @@ class SearchResult:
         """Plots rewards over trials and against cost.
 
         Args:
-          metric: The cost; by default the first budget's, or the space's first.
+          metric: The cost on the axis; by default the metric of the first budget, or
+            the space's first metric.
 
         Returns:
           The figure, which a notebook shows by itself.

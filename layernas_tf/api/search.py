@@ -56,19 +56,23 @@ def run_search(
       train: `(images, labels)` as of `keras.datasets`, a finite `tf.data.Dataset` of
         such pairs, or a text: `digits`, `npz:FILE`, `folder:DIR`, `tfds:NAME`. May be
         left out where `evaluator` needs no images.
-      test: Arrays or a `tf.data.Dataset` for the final figures; by default held out of
-        `train`.
-      valid: Likewise, to measure rewards on; by default held out of `train`.
+      test: Arrays or a `tf.data.Dataset` for the final figures; by default held out
+        from `train`.
+      valid: Arrays or a `tf.data.Dataset` on which rewards are measured; by default
+        held out from `train`.
       space: A name, `path/to/file.py:function`, or a `SearchSpace`.
       budget: What the answer may cost, such as `"madds<=60%"`; all must hold.
-      trials: Candidates to evaluate, those of earlier runs in `workdir` included.
+      trials: Number of candidates to evaluate, including those of earlier runs in
+        `workdir`.
       evaluator: A function from a `Candidate` to a number, in place of the proxy
-        training. What it raises, or a result that is not finite, fails that trial.
+        training. A trial fails if it raises an exception or if its result is not
+        finite.
       algorithm: A name, a class or function of `(space, budgets, seed=)`, or an
         `Algorithm` in its first state.
-      class_names: Of arrays, one per class.
-      workdir: Folder of the results, by which the same call resumes. None keeps
-        everything in a temporary folder that goes when the result goes.
+      class_names: Names of the classes, where `train` is not a text.
+      workdir: Folder of the results; the same call with the same folder resumes the
+        search. None keeps everything in a temporary folder, which is deleted together
+        with the result.
       callbacks: Functions that are called with each finished `Trial`.
       verbose: 0 shows nothing, 1 the progress and the results.
       **options: Other fields of `SearchConfig`, which are the flags of
@@ -76,7 +80,8 @@ def run_search(
         `trials_per_process` says otherwise.
 
     Returns:
-      The winner, its trained model, every trial, and what can be made of them.
+      The winner, its trained model and every trial, with methods to export, report and
+      plot them.
 
     Raises:
       UserError: One line that says what is wrong and what would be right. What was

@@ -1,4 +1,4 @@
-"""`train_architecture`: one architecture to a trained Keras model."""
+"""`train_architecture`: from one architecture to a trained Keras model."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def train_architecture(
         space's default.
       train: `(images, labels)`, a finite `tf.data.Dataset`, or the text of a data set,
         as for `run_search`.
-      test: Likewise; by default held out of `train`.
-      valid: Likewise.
-      space: The architecture's, a name or a `SearchSpace`.
-      workdir: Folder of the results, by which the same call resumes after the last
-        epoch that was finished.
+      test: Arrays or a `tf.data.Dataset`; by default held out from `train`.
+      valid: Arrays or a `tf.data.Dataset`; by default held out from `train`.
+      space: The search space of the architecture, a name or a `SearchSpace`.
+      workdir: Folder of the results; the same call with the same folder resumes after
+        the last finished epoch.
       valid_fraction: Share of the training images held out for validation.
-      class_names: Of arrays, one per class.
-      seed: Of weights, batches and the images held out.
+      class_names: Names of the classes, where `train` is not a text.
+      seed: Seed of the weights, the batches and the choice of held-out images.
       **recipe: Fields of `training.recipe.Recipe`, such as `epochs`, in place of the
         defaults for this number of images.
 

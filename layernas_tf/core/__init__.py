@@ -1,1 +1,1 @@
-"""What knows of no search: errors, the binaries' wrapper, files."""
+"""The base of every other folder: errors, the wrapper of the binaries, files."""

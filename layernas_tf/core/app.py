@@ -18,7 +18,7 @@ _Config = TypeVar("_Config", bound="_Dataclass")
 
 
 class _Dataclass(Protocol):
-    """What `dataclasses.fields` takes."""
+    """Any dataclass: what `dataclasses.fields` accepts."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -40,7 +40,7 @@ def define_flags(
 
     Args:
       config: The dataclass. `metadata["help"]` of a field is its flag's help.
-      values: Where to define them.
+      values: Where the flags are defined.
     """
     for field in dataclasses.fields(config):
         kind = str(field.type).removesuffix(" | None")
@@ -51,7 +51,7 @@ def define_flags(
 
 
 def from_flags(config: type[_Config], values: flags.FlagValues) -> _Config:
-    """Makes the dataclass whose flags `define_flags` has defined."""
+    """Makes a dataclass from the values of the flags that `define_flags` defined."""
     chosen = {}
     for field in dataclasses.fields(config):
         value = values[field.name].value
@@ -62,7 +62,7 @@ def from_flags(config: type[_Config], values: flags.FlagValues) -> _Config:
 
 
 def as_flags(message: str, known: flags.FlagValues = flags.FLAGS) -> str:
-    """A message of the library in the words of a command line.
+    """Rewrites a message of the library in the words of the command line.
 
     The library names arguments in backticks; those that are flags here become
     `--name`.
@@ -84,7 +84,7 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
 
 
 def _expand_paths(values: flags.FlagValues) -> None:
-    """Puts the user's folder in place of `~` in what the command line gave."""
+    """Replaces `~` by the user's home folder in the flags of the command line."""
     for name in values:
         flag = values[name]
         if not flag.present:
@@ -107,8 +107,8 @@ def _exit_with(message: str) -> None:
 def _list_flags_in_help(main: Callable[[Sequence[str]], None]) -> None:
     """Makes `--help` show all flags of the binary and the text of its module.
 
-    By itself absl takes both from the file that was started, which is an installed
-    command's script, and leaves out the flags that other modules define.
+    By itself, absl takes both from the file that was started. For an installed command,
+    this file is a short script; and absl leaves out the flags of other modules.
     """
     sys.modules["__main__"].__doc__ = sys.modules[main.__module__].__doc__
     for module, defined in flags.FLAGS.flags_by_module_dict().items():
@@ -124,7 +124,7 @@ def run_main(main: Callable[[Sequence[str]], None]) -> None:
     the user has set TF_CPP_MIN_LOG_LEVEL.
     """
     _list_flags_in_help(main)
-    # 2 would still let through a line about CUDA wherever there is no GPU.
+    # On machines without a GPU, level 2 would still print a line about CUDA.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
     def guarded(argv: Sequence[str]) -> None:

@@ -26,8 +26,8 @@ def reason_of(error: BaseException) -> str:
 def describe(error: BaseException) -> str:
     """An exception as one line: its type, and its message in at most 500 characters.
 
-    The exceptions of this package are told without their type, as their message is
-    written for users.
+    For exceptions of this package, the type is left out: their messages are written
+    for users.
 
     Example: `describe(ValueError("too  few"))` is `"ValueError: too few"`.
     """

@@ -15,7 +15,7 @@ Extra = Literal["gp", "postgres", "qat", "ray", "tfds", "tflite-runtime"]
 
 @contextlib.contextmanager
 def needs_extra(extra: Extra, what: str) -> Iterator[None]:
-    """Imports of an optional package go into the body.
+    """Explains a failed import of an optional package; the body does the import.
 
     Example:
       ```python
@@ -38,10 +38,10 @@ def needs_extra(extra: Extra, what: str) -> Iterator[None]:
 
 
 def missing(extra: Extra) -> str:
-    """The rest of a sentence about something that needs an extra.
+    """The end of a sentence whose subject needs an extra: what to install.
 
     Args:
-      extra: Which one.
+      extra: Which extra is needed.
     """
     text = f"needs the extra {extra!r}: pip install 'layernas-tf[{extra}]'"
     if extra == "tflite-runtime" and sys.version_info >= (3, 12):

@@ -23,8 +23,8 @@ def writing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
       UserError: The disk is full or the folder cannot be written.
     """
     path = pathlib.Path(path)
-    # The random name keeps machines that share the folder apart. It repeats nothing of
-    # the file's own name, by which programs such as TensorBoard find their files.
+    # The random name keeps machines that share the folder apart. The file's own name is
+    # not in it, because programs such as TensorBoard find their files by name.
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

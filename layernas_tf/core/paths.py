@@ -9,9 +9,9 @@ _AFTER = re.compile(r"^(npz:|folder:|sqlite(?:\+\w+)?:///)?(~[^/\\:,]*)(?=/|:|$)
 
 
 def expand_home(text: str) -> str:
-    """A path, or a text that holds one, with the user's folder in place of `~`.
+    """Replaces `~` by the user's home folder in a path or in a text that holds one.
 
-    Shells leave the `~` of `--flag=~/file` alone. The text may also be a data set
+    Shells do not expand the `~` of `--flag=~/file`. The text may also be a data set
     (`npz:~/x.npz`, `folder:~/pictures`), a space's file (`~/space.py:function`) or the
     URL of an SQLite file; any other text stays as it is.
 

@@ -7,7 +7,7 @@ from typing import Any
 from layernas_tf.core.errors import UserError
 
 LARGEST = 4096
-"""Pixels that a side may have."""
+"""The largest height or width of an image, in pixels."""
 
 
 def parse_resolution(value: Any, smallest: int = 1) -> tuple[int, int]:
@@ -18,7 +18,7 @@ def parse_resolution(value: Any, smallest: int = 1) -> tuple[int, int]:
 
     Args:
       value: A number, `(height, width)`, or a text such as `96` or `96x160`.
-      smallest: Pixels that a side must have.
+      smallest: The smallest height or width that is accepted.
 
     Raises:
       UserError: It is none of these, or a side is too small or too large.

@@ -20,10 +20,11 @@ _DATABASE = re.compile(r"[\w.\-/]*")
 
 
 def redacted(url: str) -> str:
-    """A storage URL without what might be secret.
+    """A storage URL without the parts that might be secret.
 
-    Shown are the scheme, the user's name, host, port, database and parameters that are
-    known to be harmless. What cannot be told apart for certain is hidden as a whole.
+    The scheme, the user's name, the host, the port, the database and parameters that
+    are known to be harmless are shown. A URL that can be read in two ways is hidden as
+    a whole.
 
     Example: `redacted("postgresql://me:pw@host/db?password=x")` is
     `"postgresql://me:***@host/db?password=***"`.
@@ -56,8 +57,8 @@ def redacted(url: str) -> str:
 def scrubbed(text: str, url: str) -> str:
     """A text, such as a driver's message, without the secrets of a URL.
 
-    Every part of the URL that `redacted` hides is hidden in the text too, as it is and
-    with its percent-escapes resolved.
+    Every part of the URL that `redacted` hides is hidden in the text too, both as it is
+    written and with its percent-escapes decoded.
     """
     shown = redacted(url)
     if shown == url:
@@ -78,7 +79,7 @@ def scrubbed(text: str, url: str) -> str:
 
 
 def _passwords(url: str) -> list[str]:
-    """What could be the password, also one that holds separators."""
+    """All parts of the URL that could be a password, even one with separators in it."""
     rest = url.partition("://")[2] or url
     found = []
     for end in (match.start() for match in re.finditer("@", rest)):

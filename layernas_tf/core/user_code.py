@@ -1,6 +1,6 @@
-"""Code of the user's own, named as `path/to/file.py:name`: loaded, called, explained.
+"""The user's own code, named as `path/to/file.py:name`: loading and calling it.
 
-A file is run as a Python program would be: only name files that you trust.
+The file is run like any Python program, so name only files that you trust.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class UserCode:
     ```
 
     Attributes:
-      subject: What it is to be, with the text it was given by, for errors:
-        `space 'my_space.py:tiny'`.
+      subject: What the code is meant to be and the text that named it, for error
+        messages: `space 'my_space.py:tiny'`.
       path: Of the file.
       attribute: The name inside the file.
     """
@@ -42,7 +42,7 @@ class UserCode:
     attribute: str
 
     def load(self) -> Any:
-        """Runs the file and returns what the name stands for.
+        """Runs the file and returns the object of that name.
 
         Raises:
           UserError: The file raised an exception or has no such name.
@@ -56,7 +56,7 @@ class UserCode:
             ) from None
 
     def load_callable(self) -> Callable[..., Any]:
-        """As `load`; raises `UserError` also if it is no function or class."""
+        """Like `load`; also raises `UserError` if the object cannot be called."""
         found = self.load()
         if not callable(found):
             raise UserError(
@@ -65,7 +65,7 @@ class UserCode:
         return found
 
     def call(self, function: Callable[..., Any], *values: Any, **given: Any) -> Any:
-        """Calls the user's function; what it raises becomes a `UserError`."""
+        """Calls the user's function; an exception in it becomes a `UserError`."""
         try:
             return function(*values, **given)
         except UserError:
@@ -99,10 +99,10 @@ class UserCode:
         assert spec is not None  # the name ends in .py
         module = importlib.util.module_from_spec(spec)
         source = self._read()
-        # Dataclasses look their own module up there while it is being run.
+        # A dataclass looks up its module in there while the file is being run.
         sys.modules[name] = module
         try:
-            # Not by the loader, whose cache misses a change within the same second.
+            # The import system's cache would miss a change within the same second.
             code = compile(source, str(self.path), "exec", dont_inherit=True)
             exec(code, module.__dict__)
         except (Exception, SystemExit) as error:
@@ -123,12 +123,12 @@ def refers_to_file(text: str) -> bool:
 def parse_reference(
     kind: str, text: str, names: Collection[str] = (), *, noun: str = "function"
 ) -> UserCode:
-    """Reads `path/to/file.py:name`; runs nothing.
+    """Parses `path/to/file.py:name` without running the file.
 
     Args:
-      kind: What it is to be, such as `space`.
-      text: What the user has given.
-      names: What could be given instead, for the error.
+      kind: What the code is meant to be, such as `space`.
+      text: The text that the user gave.
+      names: Known names that could be given instead, for the error message.
       noun: What the file must define.
 
     Raises:
@@ -177,7 +177,7 @@ def check_arguments(
 
 
 def describe_in(error: BaseException, path: pathlib.Path) -> str:
-    """An exception in one line, with the line of the user's file that it came from."""
+    """An exception in one line, with the line of the user's file that caused it."""
     lines = [
         frame.lineno
         for frame in traceback.extract_tb(error.__traceback__)

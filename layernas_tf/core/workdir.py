@@ -1,4 +1,4 @@
-"""The folder of one search: made, locked, and written so that no file is ever half."""
+"""The folder of one search: making it, checking it, and locking it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def open_workdir(path: str | os.PathLike[str]) -> pathlib.Path:
 
 @contextlib.contextmanager
 def lock_workdir(folder: pathlib.Path) -> Iterator[None]:
-    """Holds the folder for this process; the lock goes with it, however it ends.
+    """Locks the folder for this process; the lock ends with the process at the latest.
 
     Raises:
       UserError: Another process holds it.
@@ -73,6 +73,6 @@ def lock_workdir(folder: pathlib.Path) -> Iterator[None]:
                 f"workdir {str(folder)!r} is in use by another search or training; "
                 "expected one at a time, or another `workdir`"
             ) from None
-        for left in folder.rglob(".*.tmp*"):  # of a process that was killed
+        for left in folder.rglob(".*.tmp*"):  # left by a process that was killed
             left.unlink(missing_ok=True)
         yield

@@ -1,1 +1,1 @@
-"""What a reward is: proxy training with Keras, a benchmark table, your own function."""
+"""Where rewards come from: proxy training with Keras, or a function of your own."""

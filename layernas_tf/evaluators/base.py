@@ -1,4 +1,4 @@
-"""What a reward is: the type that every evaluator has."""
+"""The interface of every evaluator: from a candidate to its reward."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from layernas_tf.space.candidate import Candidate
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What is known of a candidate after it was evaluated.
+    """The result of evaluating one candidate.
 
     Example: `Evaluation(0.93, {"valid_loss": 0.2})`.
 
     Attributes:
       reward: What the search maximizes, usually validation accuracy.
-      metrics: Further figures by name, for reports only: the search never sees them.
+      metrics: Further figures by name; they appear in reports only and do not influence
+        the search.
     """
 
     reward: float
@@ -24,7 +25,8 @@ class Evaluation:
 
 
 Evaluator = Callable[[Candidate], Evaluation]
-"""Any function of a candidate. What it raises fails that trial, with its message."""
+"""Any function of a candidate. If it raises an exception, that trial fails, and the
+exception's message is the reason."""
 
 
 class TrialFailure(RuntimeError):

@@ -1,4 +1,4 @@
-"""An evaluator made of a function of the user's own."""
+"""An evaluator made from the user's own function."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ from layernas_tf.space.candidate import Candidate
 
 @dataclasses.dataclass(frozen=True)
 class FunctionEvaluator:
-    """Rewards a candidate with what a function returns.
+    """Takes the number that a function returns as the candidate's reward.
 
     Example:
-      FunctionEvaluator(lambda candidate: -sum(candidate.architecture))
+      >>> from layernas_tf.space.candidate import Candidate
+      >>> evaluator = FunctionEvaluator(lambda candidate: sum(candidate.architecture))
+      >>> evaluator(Candidate((0, 2), 0)).reward
+      2.0
 
     Attributes:
-      function: From a candidate to a number, higher is better, or to an `Evaluation`.
-        What it raises fails that trial, with its message.
+      function: Takes a candidate and returns a number, where higher is better, or an
+        `Evaluation`. If it raises an exception, that trial fails, and the exception's
+        message is the reason.
     """
 
     function: Callable[[Candidate], float | Evaluation]

@@ -22,7 +22,7 @@ from layernas_tf.training.train import precision, train_model
 from layernas_tf.training.weight_store import keep
 
 _KERNELS_KEPT = 10
-"""Trials after which TensorFlow's kernels are made anew."""
+"""Number of trials after which TensorFlow's kernels are made again."""
 
 
 class KerasEvaluator:
@@ -31,18 +31,23 @@ class KerasEvaluator:
     Every candidate starts from the same seed, so the same candidate gets the same
     reward, and two candidates see the same images in the same order.
 
-    On TensorFlow the pieces that candidates share are compiled once (see
-    `layernas_tf.training.segments`), and nothing else of a network outlives its trial.
+    On TensorFlow, the pieces that candidates share are compiled once (see
+    `layernas_tf.training.segments`). Nothing else of a network outlives its trial.
+
+    Example:
+      recipe = default_recipe(dataset, proxy=True)
+      evaluator = KerasEvaluator(space, dataset, recipe, seed=0)
+      evaluator(Candidate(space.default, 0)).reward
 
     Args:
-      space: Its builder makes the networks.
+      space: The search space, whose builder makes the networks.
       dataset: Images of the size that the space takes.
-      recipe: How to train; `default_recipe(dataset, proxy=True)` of
+      recipe: How to train, usually `default_recipe(dataset, proxy=True)` of
         `layernas_tf.training.recipe`.
-      seed: Of the weights, the order of the images and their augmentation.
-      weights: Folder of trained weights, for candidates to start from (see
-        `layernas_tf.training.inherit`) and to leave their own in; None: all start
-        fresh.
+      seed: Seed of the weights, the order of the images and their augmentation.
+      weights: Folder of trained weights. Candidates start from the weights there (see
+        `layernas_tf.training.inherit`) and save their own there. With None, every
+        candidate starts from fresh weights.
       reward: One of `training.result.REWARDS`.
 
     Raises:
@@ -83,13 +88,13 @@ class KerasEvaluator:
         """Trains the candidate.
 
         Returns:
-          The reward, in 0..1; `valid_loss`, `train_loss`, `train_seconds` and
-          `build_seconds` as further figures, and the `valid_accuracy` where that is
-          not the reward. With inherited
-          weights also `lineage`, the trainings that led to the candidate's weights (1:
-          it started fresh); `inherited_from`, the number of the trial before in it;
-          `inherited_share` of the weights, 0..1; and `weights_kept`, 0 if they could
-          not be written.
+          The reward in 0..1, and `valid_loss`, `train_loss`, `train_seconds` and
+          `build_seconds` as further figures, with `valid_accuracy` where it is not the
+          reward. With inherited weights, there are four more: `lineage`, the number of
+          trainings that led to the candidate's weights (1 if it started from fresh
+          weights); `inherited_from`, the number of the trial that it inherited from;
+          `inherited_share`, the share of its weights that were inherited, 0..1; and
+          `weights_kept`, 0 if its own weights could not be saved.
 
         Raises:
           TrialFailure: The loss became NaN, memory ran out, or the network cannot be
@@ -100,7 +105,7 @@ class KerasEvaluator:
         except UserError:
             raise
         except Exception as error:
-            # Whatever one candidate does, the search goes on with the others.
+            # A candidate that fails must not end the search.
             reason = _reason(error)
             error.__traceback__ = None
             self._segments = None
@@ -159,15 +164,15 @@ class KerasEvaluator:
 def _seed(seed: int, forget_kernels: bool) -> None:
     """Sets the seeds of a trial's weights, dropout and order of images.
 
-    Setting TensorFlow's seed throws the kernels of all its functions away, and to make
-    them again takes a second; kept for long they take ever more memory.
+    Setting TensorFlow's seed discards the kernels of all its functions. Making them
+    again takes a second, but kept for long, they take more and more memory.
     """
     import keras
 
     if forget_kernels:
         keras.utils.set_random_seed(seed)
     else:
-        # All that Keras draws comes from these two; TensorFlow's own seed stays set.
+        # Keras draws all its random numbers from these two generators.
         random.seed(seed)
         np.random.seed(seed)
 

@@ -1,4 +1,4 @@
-"""An evaluator that the user has named as `path/to/file.py:function`."""
+"""An evaluator that the user names as `path/to/file.py:function`."""
 
 from __future__ import annotations
 
@@ -30,16 +30,17 @@ def load_evaluator(reference: str, **offered: Any) -> Evaluator:
 
     For example, `load_evaluator("my_evaluator.py:reward", space=space)` calls
     `reward(candidate, space=space)` if the function has a parameter `space`, and
-    `reward(candidate)` if it has not.
+    `reward(candidate)` if it does not.
 
     Args:
-      reference: The file, which is run (only name files that you trust), and the name
-        of a function from a `Candidate` to a number, higher is better, or to an
-        `Evaluation`.
-      **offered: What the function may ask for by the name of a parameter.
+      reference: The file and the name of a function in it. The file is run, so name
+        only files that you trust. The function takes a `Candidate` and returns a
+        number, where higher is better, or an `Evaluation`.
+      **offered: Objects that the function receives if it has a parameter of that name.
 
     Raises:
-      UserError: There is no such file or function, or it asks for something else.
+      UserError: There is no such file or function, or the function has a parameter that
+        is not offered.
     """
     code = parse_reference(KIND, reference)
     function = code.load_callable()

@@ -10,8 +10,8 @@ from collections.abc import Callable
 class Attempts:
     """When an evaluation in another process is stopped, and how often it is retried.
 
-    Only the loss of a process is worth another attempt: an exception of the evaluator
-    would be raised again.
+    Only the loss of a process is worth another attempt: an exception in the evaluator
+    would most likely occur again.
 
     Example: with `Attempts(timeout=600, retries=2)`, a candidate fails when its third
     attempt has crashed or has taken longer than ten minutes.

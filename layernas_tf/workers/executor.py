@@ -23,6 +23,11 @@ from layernas_tf.space.candidate import Candidate
 class Outcome:
     """How the evaluation of one candidate ended.
 
+    Example:
+      >>> from layernas_tf.space.candidate import Candidate
+      >>> Outcome(Candidate((0, 1), 0), None, 3.5, "out of memory").reason
+      'out of memory'
+
     Attributes:
       candidate: What was evaluated.
       evaluation: The evaluator's result; None if the evaluation failed.
@@ -38,6 +43,11 @@ class Outcome:
 
 class Executor(Protocol):
     """Evaluates candidates.
+
+    Example:
+      executor: Executor = InProcess(evaluator)
+      executor.submit(candidate)
+      outcomes = executor.wait()
 
     Attributes:
       free: How many candidates may be submitted now.

@@ -11,7 +11,7 @@ from layernas_tf.core.errors import UserError, describe
 from layernas_tf.core.extras import needs_extra
 
 _STARTS = 3
-"""Attempts to start Ray: on a busy machine, it may exceed its own limit of 30 s."""
+"""Attempts to start Ray: on a busy machine, a start may exceed Ray's limit of 30 s."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +93,7 @@ def shares(
 
 
 def reason_of_ray(error: BaseException) -> str:
-    """One line; of Ray's long explanations, only the sentence that names the cause."""
+    """An error as one line: of Ray's long text, only the sentence with the cause."""
     from ray.exceptions import RayError
 
     if not isinstance(error, RayError):

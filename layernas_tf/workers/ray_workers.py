@@ -67,7 +67,13 @@ class _Process:
 
 
 class RayWorkers:
-    """The executor; see `layernas_tf.workers.executor.Executor`."""
+    """The executor of many workers; see `layernas_tf.workers.executor.Executor`.
+
+    Example:
+      executor = RayWorkers(make_evaluator, Resources(workers=4))
+      executor.submit(candidate)
+      outcomes = executor.wait()
+    """
 
     def __init__(
         self,
