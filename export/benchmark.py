@@ -49,10 +49,16 @@ def main(argv: Sequence[str]) -> None:
     tables.print_rows(f"Latency of {values.model} (milliseconds per image)", rows)
     for title, profiled in profiles:
         tables.print_profile(title, profiled)
-    if values.out:
+    failed = [row for row in rows if row.error]
+    if values.out and profiles:
         title, profiled = profiles[0]
         draw(profiled, f"{values.model}\n{title}", values.out)
         print(f"Bar chart: {values.out}")
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(rows)} settings were not measured, the first one: "
+            f"{failed[0].where}: {failed[0].error}"
+        )
 
 
 _Measured = tuple[list[tables.Row], list[tuple[str, Profile]]]
@@ -120,9 +126,13 @@ def _on_android(values: Any, threads: Sequence[int]) -> _Measured:
         for run in runs:
             output = run.output
             where = f"{run.device.label}, {run.delegate}"
+            if output is None:
+                rows.append(tables.Row(where, run.threads, 0, {}, {}, run.error))
+                continue
             if output.delegated:
                 where += f" (delegated {output.delegated})"
             figures = {
+                "init": output.init_ms,
                 "mean": output.mean_ms,
                 "min": output.min_ms,
                 "p50": output.p50_ms,
@@ -135,8 +145,6 @@ def _on_android(values: Any, threads: Sequence[int]) -> _Measured:
                 method = "benchmark_model's own profiler"
                 profiled = Profile(output.operators, output.mean_ms, method)
                 profiles.append((f"{where}, {run.threads} threads", profiled))
-    if values.out and not profiles:
-        raise UserError("--out: benchmark_model printed no times of operators")
     return rows, profiles
 
 

@@ -11,10 +11,11 @@ import shutil
 import tempfile
 from unittest import mock
 
-from absl.testing import absltest
+from absl.testing import absltest, parameterized
 
 from export.timing import android
 from export.timing.benchmark_output import parse_output
+from export.timing.benchmark_warnings import not_as_asked
 from layernas_tf.core.errors import UserError
 from tests import adb_server
 
@@ -99,6 +100,37 @@ Average inference timings in us: Warmup: 83235, Init: 38467, Inference: 79760.9
 """
 
 
+# The lines of LiteRT 2's tool that are known, in milliseconds.
+_LITERT = """
+INFO: STARTING!
+INFO: [benchmark_litert_model.h:94] Model initialization: 97.45 ms
+INFO: [benchmark_litert_model.h:88] Inference (avg):      71.45 ms (14 runs)
+INFO: [benchmark_litert_model.h:132] Peak memory:          427.64 MB
+"""
+
+# From version 2.4 on there are no percentiles yet.
+_V24 = """
+STARTING!
+Log parameter values verbosely: [0]
+Min num runs: [50]
+Graph: [model.tflite]
+Loaded model model.tflite
+The input model file size (MB): 4.56118
+Initialized session in 52.687ms.
+Running benchmark for at least 1 iterations and at least 0.5 seconds but terminate if \
+exceeding 150 seconds.
+count=35 first=19105 curr=13909 min=13585 max=19105 avg=14452.5 std=1240
+
+Running benchmark for at least 50 iterations and at least 1 seconds but terminate if \
+exceeding 150 seconds.
+count=70 first=14941 curr=14066 min=13728 max=16145 avg=14290.9 std=452
+
+Inference timings in us: Init: 52687, First inference: 19105, Warmup (avg): 14452.5, \
+Inference (avg): 14290.9
+Memory footprint delta from the start of the tool (MB): init=21.9492 overall=34.5234
+"""
+
+
 class ParseTest(absltest.TestCase):
     def test_current_format(self):
         output = parse_output(_NEW)
@@ -151,6 +183,79 @@ class ParseTest(absltest.TestCase):
         ):
             with self.assertRaisesRegex(UserError, pattern):
                 parse_output(text)
+
+
+_APPLIED = (
+    "Explicitly applied {} delegate, and the model graph will be completely executed "
+    "by the delegate."
+)
+
+
+class AsAskedTest(parameterized.TestCase):
+    """A row is an error unless the tool measured what the row says."""
+
+    @parameterized.parameters(
+        ("none", "", ""),
+        ("none", "WARN: Unconsumed cmdline flags: --report_peak_memory_footprint", ""),
+        ("none", "WARN: Unconsumed cmdline flags: --num_threads=4", "no flag --num_th"),
+        ("none", "Though XNNPACK delegate is explicitly applied, the model graph will "
+                 "not be executed by the delegate.", ""),
+        ("none", "ERROR: Failed to parse flag 'x' against argv", "failed: ERROR: Fai"),
+        ("none", "ERROR: Failed to allocate tensors!", "Failed to allocate"),
+        ("none", "Segmentation fault", "Segmentation fault"),
+        ("gpu", _APPLIED.format("GPU"), ""),
+        ("gpu", "Applied GPU delegate, and the model graph will be partially", ""),
+        ("gpu", "VERBOSE: Replacing 31 out of 31 node(s) with delegate "
+                "(TfLiteGpuDelegateV2) node, yielding 1 partitions.", ""),
+        ("gpu", "VERBOSE: Replacing 0 out of 31 node(s) with delegate "
+                "(TfLiteGpuDelegateV2) node, yielding 0 partitions.", "Replacing 0"),
+        ("gpu", _APPLIED.format("NNAPI"), "does not say .* GPU"),
+        ("gpu", _APPLIED.format("XNNPACK"), "does not say .* GPU"),
+        ("gpu", "WARN: Unconsumed cmdline flags: --x=1 --use_gpu=true", "no flag --us"),
+        ("gpu", "GPU acceleration is unsupported on this platform.", "unsupported"),
+        ("gpu", "Though GPU delegate is explicitly applied, the model graph will not "
+                "be executed by the delegate.", "not applied: Though GPU"),
+        ("gpu", "ERROR: Failed to apply GPU delegate.", "not applied: ERROR"),
+        ("gpu", _APPLIED.format("GPU") + "\nError in applying the default TensorFlow "
+                "Lite delegate indexed at 0, and all previously applied delegates are "
+                "reverted.", "reverted"),
+        ("nnapi", "INFO: NNAPI delegate created.\nINFO: Though NNAPI delegate is "
+                  "explicitly applied, the model graph will not be executed by the "
+                  "delegate.", "not applied"),
+        ("nnapi", "NNAPI acceleration is unsupported on this platform.", "unsupported"),
+        ("nnapi", _APPLIED.format("NNAPI"), ""),
+        ("nnapi", "", "does not say .* NNAPI"),
+    )  # fmt: skip
+    def test_what_the_tool_says_settles_it(self, delegate, said, expected):
+        reason = not_as_asked(f"STARTING!\n{said}\n{_OLD}", delegate)
+        self.assertNotIn("\n", reason)
+        self.assertRegex(reason, expected if expected else "^$")
+        output, error = android.measured(f"{said}\n{_OLD}", "0", delegate)
+        self.assertEqual(output is None, bool(expected))
+        self.assertEqual(error, reason)
+
+    def test_a_run_that_ends_after_its_warm_up_has_no_figures(self):
+        text = _OLD[: _OLD.index("count=50")]
+        output, error = android.measured(text, "0", "none")
+        self.assertIsNone(output)
+        self.assertIn("did not finish", error)
+        output, error = android.measured(_OLD, "139", "none")
+        self.assertIsNone(output)
+        self.assertIn("exit code 139", error)
+
+    def test_format_of_litert_2(self):
+        output = parse_output(_LITERT)
+        self.assertAlmostEqual(output.mean_ms, 71.45)
+        self.assertEqual(output.runs, 14)
+        self.assertEqual(output.init_ms, 97.45)
+        self.assertEqual(output.memory_mb, 427.64)
+
+    def test_format_of_2_4(self):
+        output = parse_output(_V24)
+        self.assertAlmostEqual(output.mean_ms, 14.2909)
+        self.assertEqual((output.runs, output.init_ms), (70, 52.687))
+        self.assertEqual(output.memory_mb, 34.5234)
+        self.assertIsNone(output.p50_ms)
 
 
 class MissingTest(absltest.TestCase):
@@ -247,7 +352,9 @@ class AdbTest(absltest.TestCase):
             f'echo "$@" > {record}; wc -c < $(dirname $0)/model.tflite >> {record}\n'
             f"cat <<'END'\n{_OLD}\nEND"
         )
-        self.time(delegates=("nnapi",), threads=(3,), runs=11, warmup=2, profile=True)
+        (run,) = self.time(
+            delegates=("nnapi",), threads=(3,), runs=11, warmup=2, profile=True
+        )
         with open(record, encoding="utf-8") as file:
             arguments, size = file.read().splitlines()
         for argument in (
@@ -259,15 +366,28 @@ class AdbTest(absltest.TestCase):
         ):
             self.assertIn(argument, arguments.split())
         self.assertEqual(int(size), 7 * 20_000)
+        # The output above says nothing of the delegate.
+        self.assertIsNone(run.output)
+        self.assertIn("does not say that it applied the NNAPI delegate", run.error)
 
     def test_nothing_is_left_after_a_failure(self):
         self.write_tool("echo ERROR: out of memory; exit 3")
-        with self.assertRaisesRegex(UserError, "tin-1: .* failed: ERROR: out of mem"):
-            self.time()
+        (run,) = self.time()
+        self.assertIsNone(run.output)
+        self.assertIn("failed (exit code 3): ERROR: out of memory", run.error)
         self.write_tool("echo STARTING!")
-        with self.assertRaisesRegex(UserError, "gave no timings: STARTING!"):
-            self.time()
+        (run,) = self.time()
+        self.assertIn("gave no timings: STARTING!", run.error)
         self.assertEqual(self.left(), [])
+
+    def test_a_setting_that_fails_does_not_end_the_others(self):
+        self.write_tool(
+            f"case $* in *use_gpu*) echo 'WARN: Unconsumed cmdline flags: "
+            f"--use_gpu=true';; esac\ncat <<'END'\n{_OLD}\nEND"
+        )
+        runs = self.time(delegates=("gpu", "none"))
+        self.assertEqual([run.output is None for run in runs], [True, False])
+        self.assertIn("no flag --use_gpu", runs[0].error)
 
     def test_no_device(self):
         self.server.states.clear()

@@ -61,6 +61,13 @@ class AndroidTimerTest(absltest.TestCase):
             )
         self.assertEmpty(list(self.server.root("tin").iterdir()))
 
+    def test_a_block_that_fails_is_named_and_no_number(self):
+        tool = _TOOL + "case $graph in *3.tflite) echo Segfault; exit 139;; esac\n"
+        files = {f"network {n}": b"x" * 1000 for n in range(5)}
+        with self.assertRaisesRegex(UserError, "network 3: .*exit code 139"):
+            self.timer(tool).networks(files)
+        self.assertEmpty(list(self.server.root("tin").iterdir()))
+
     def test_without_the_tool_it_says_where_to_get_it(self):
         with self.assertRaisesRegex(UserError, "--benchmark_model: expected .*got no"):
             AndroidTimer.connect("adb", "", "", 1, 1, "float32")

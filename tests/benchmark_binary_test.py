@@ -104,6 +104,18 @@ class BenchmarkBinaryTest(parameterized.TestCase):
             rows = [line for line in done.stdout.splitlines() if f" {name} " in line]
             self.assertLen(rows, 2)
 
+    def test_a_row_with_an_error_has_no_number(self):
+        good = benchmark_table.Row("phone, none", 1, 50, {"mean": 4.25}, {})
+        bad = benchmark_table.Row("phone, gpu", 1, 0, {}, {}, "was not applied")
+        text = io.StringIO()
+        with contextlib.redirect_stdout(text):
+            benchmark_table.print_rows("Latency", [bad, good])
+        lines = text.getvalue().splitlines()
+        (row,) = [line for line in lines if "phone, gpu  " in line]
+        self.assertNotRegex(row.replace("gpu  1", "").split("error")[1], r"\d")
+        self.assertIn("phone, gpu, 1 threads: error: was not applied", lines)
+        self.assertIn("4.25", text.getvalue())
+
     @parameterized.parameters(80, 60, 30)
     def test_a_narrow_terminal_shortens_names_and_no_number(self, columns):
         milliseconds = [1234.5678, 98.7654, 0.1234]

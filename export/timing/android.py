@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from export.timing.benchmark_output import BenchmarkOutput, parse_output
+from export.timing.benchmark_warnings import not_as_asked
 from layernas_tf.core.errors import UserError
 
 DELEGATES = {
@@ -65,13 +66,15 @@ class DeviceRun:
       device: Where.
       delegate: One of `DELEGATES`.
       threads: Threads of one inference.
-      output: The figures.
+      output: The figures; None if it was not measured as asked.
+      error: Why not, in one line; empty if it was.
     """
 
     device: Device
     delegate: str
     threads: int
-    output: BenchmarkOutput
+    output: BenchmarkOutput | None
+    error: str = ""
 
 
 class Adb:
@@ -117,17 +120,28 @@ class Adb:
         Raises:
           UserError: If it fails.
         """
-        # Old devices do not hand on the exit code.
-        printed = self.run(
-            "shell", f"{command} 2>&1; echo exit=$?", serial=serial, timeout=timeout
-        )
-        text, _, code = printed.rpartition("exit=")
-        if code.strip() != "0":
+        text, code = self.shell_code(serial, command, timeout)
+        if code != "0":
             raise UserError(
                 f"{serial}: {shlex.split(command)[0]} failed: "
                 f"{' '.join(text.split())[-200:] or 'it printed nothing'}"
             )
         return text
+
+    def shell_code(
+        self, serial: str, command: str, timeout: float = 120.0
+    ) -> tuple[str, str]:
+        """Runs a command on a device; what it prints, and its exit code as text.
+
+        Raises:
+          UserError: If the device does not answer.
+        """
+        # Old devices do not hand on the exit code.
+        printed = self.run(
+            "shell", f"{command} 2>&1; echo exit=$?", serial=serial, timeout=timeout
+        )
+        text, _, code = printed.rpartition("exit=")
+        return text, code.strip()
 
     def devices(self) -> dict[str, str]:
         """State of every connected device by serial."""
@@ -209,11 +223,11 @@ def time_on_devices(
       sleep: Pauses.
 
     Yields:
-      The figures of each setting, as soon as they are measured.
+      The figures of each setting, as soon as they are measured; an error in their
+      place if the tool failed or did not measure what was asked for.
 
     Raises:
-      UserError: If a file, the command or a device is missing or not ready, or the
-        tool fails.
+      UserError: If a file, the command or a device is missing or not ready.
     """
     for name in delegates:
         if name not in DELEGATES:
@@ -253,10 +267,39 @@ def time_on_devices(
                         f"--enable_op_profiling={str(profile).lower()} "
                         f"--report_peak_memory_footprint=true {DELEGATES[delegate]}"
                     )
-                    printed = command.shell(device.serial, line, timeout=1200)
-                    yield DeviceRun(device, delegate, count, parse_output(printed))
+                    printed, code = command.shell_code(device.serial, line, 1200)
+                    output, error = measured(printed, code, delegate)
+                    if profile and output is not None and not output.operators:
+                        error = "benchmark_model printed no times of operators"
+                        output = None
+                    yield DeviceRun(device, delegate, count, output, error)
         finally:
             _remove(command, device.serial, folder)
+
+
+def measured(
+    printed: str, code: str, delegate: str
+) -> tuple[BenchmarkOutput | None, str]:
+    """The figures of one run, or why there are none that can be trusted.
+
+    Args:
+      printed: All that the tool printed.
+      code: Its exit code, as text.
+      delegate: One of `DELEGATES`.
+
+    Returns:
+      The figures and "", or None and one line.
+    """
+    reason = not_as_asked(printed, delegate)
+    if reason:
+        return None, reason
+    if code != "0":
+        last = " ".join(printed.split())[-200:] or "it printed nothing"
+        return None, f"benchmark_model failed (exit code {code or '?'}): {last}"
+    try:
+        return parse_output(printed), ""
+    except UserError as error:
+        return None, str(error)
 
 
 def _remove(command: Adb, serial: str, folder: str) -> None:

@@ -10,8 +10,7 @@ import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
 
-from export.timing.android import WHERE, Adb, Device
-from export.timing.benchmark_output import parse_output
+from export.timing.android import WHERE, Adb, Device, measured
 from export.timing.host_timer import NOTHING, nothing
 from layernas_tf.core.errors import UserError
 
@@ -88,7 +87,7 @@ class AndroidTimer:
             loop = (
                 f"for f in {folder}/files/*; do echo '{_MARK}'$f; "
                 f"{folder}/benchmark_model --graph=$f --num_threads={self.threads} "
-                f"--use_xnnpack=true {_BRIEF} 2>&1; done"
+                f"--use_xnnpack=true {_BRIEF} 2>&1; echo exit=$?; done"
             )
             for _ in range(self.rounds):
                 printed = self.adb.shell(
@@ -96,7 +95,7 @@ class AndroidTimer:
                     loop,
                     timeout=60 + _SECONDS_PER_FILE * len(files),
                 )
-                for number, ms in _times(printed).items():
+                for number, ms in _times(printed, names).items():
                     name = names[number]
                     best[name] = min(ms, best.get(name, ms))
         missing = len(files) - len(best)
@@ -131,15 +130,22 @@ class AndroidTimer:
                 self.adb.shell(serial, f"rm -rf {folder}")
 
 
-def _times(printed: str) -> dict[str, float]:
-    """Milliseconds by the number of the file."""
+def _times(printed: str, names: Mapping[str, str]) -> dict[str, float]:
+    """Milliseconds by the number of the file.
+
+    Raises:
+      UserError: One of them was not measured; it is named.
+    """
     found = {}
     for part in printed.split(_MARK)[1:]:
         first, _, output = part.partition("\n")
         number = re.search(r"(\d+)\.tflite\s*$", first)
         if number is None:
             raise UserError(f"cannot read what the device printed: {first[:80]!r}")
-        figures = parse_output(output)
+        text, _, code = output.rpartition("exit=")
+        figures, error = measured(text, code.strip(), "none")
+        if figures is None:
+            raise UserError(f"{names[number.group(1)]}: {error}")
         ms = figures.mean_ms if figures.p50_ms is None else figures.p50_ms
         found[number.group(1)] = ms
     return found

@@ -17,7 +17,13 @@ _FIGURE = r"([-+.\deE]+)"
 _STATISTICS = re.compile(r"(?:^|[\s:\]])count=(\d+)((?: \w+=[-+.\deE]+)*)")
 _PAIR = re.compile(rf"(\w+)={_FIGURE}")
 _INITIALIZED = re.compile(rf"Init: {_FIGURE}")
-_AVERAGE = re.compile(rf"Inference(?: \(avg\))?: {_FIGURE}")
+_AVERAGE = re.compile(rf"Inference(?: \(avg\))?: {_FIGURE}(?![-+.\deE]* *ms)")
+# LiteRT 2 prints a table in milliseconds instead.
+_SESSION = re.compile(
+    rf"(?:Initialized session in|Model initialization:)\s+{_FIGURE} ?ms"
+)
+_AVERAGE_MS = re.compile(rf"Inference \(avg\):\s+{_FIGURE} ms(?: \((\d+) runs\))?")
+_PEAK_MB = re.compile(rf"Peak memory:\s+{_FIGURE} MB")
 _MEMORY = re.compile(rf"start of the tool \(MB\): init={_FIGURE} overall={_FIGURE}")
 _PEAK = re.compile(rf"peak memory footprint \(MB\).*?: {_FIGURE}")
 _DELEGATED = re.compile(
@@ -88,20 +94,29 @@ def parse_output(text: str) -> BenchmarkOutput:
         for count, rest in _STATISTICS.findall(line)
         if int(count) > 0
     ]
+    average_us, average_ms = _AVERAGE.search(text), _AVERAGE_MS.search(text)
+    if not statistics and average_ms:
+        runs = float(average_ms.group(2) or 1)
+        statistics = [{"count": runs, "avg": float(average_ms.group(1)) * 1e3}]
     if not statistics:
         raise UserError(f"benchmark_model gave no timings: {_reason(text)}")
+    if not (average_us or average_ms):
+        # Those of the warm-up are there before the tool fails.
+        raise UserError(f"benchmark_model did not finish: {_reason(text)}")
     # Warming up comes first; with profiling the same figures come once more, with the
     # profiler's own work in them, after a title.
     timed = statistics[min(1, len(statistics) - 1)]
     average = timed.get("avg", timed.get("curr"))
     if average is None:
-        match = _AVERAGE.search(text)
-        if match is None:
-            raise UserError(f"benchmark_model gave no average: {_reason(text)}")
-        average = float(match.group(1))
-    initialized, memory, peak = (
-        pattern.search(text) for pattern in (_INITIALIZED, _MEMORY, _PEAK)
+        average = (
+            float(average_us.group(1))
+            if average_us
+            else float(average_ms.group(1)) * 1e3
+        )
+    initialized, session, memory = (
+        pattern.search(text) for pattern in (_INITIALIZED, _SESSION, _MEMORY)
     )
+    peak = _PEAK.search(text) or _PEAK_MB.search(text)
     delegated = _DELEGATED.findall(text)
     megabytes = float(peak.group(1)) if peak else None
     if megabytes is None and memory:
@@ -113,7 +128,13 @@ def parse_output(text: str) -> BenchmarkOutput:
         max_ms=_milliseconds(timed.get("max")),
         p50_ms=_milliseconds(timed.get("median")),
         p95_ms=_milliseconds(timed.get("p95")),
-        init_ms=float(initialized.group(1)) / 1e3 if initialized else None,
+        init_ms=(
+            float(initialized.group(1)) / 1e3
+            if initialized
+            else float(session.group(1))
+            if session
+            else None
+        ),
         memory_mb=megabytes,
         delegated=(
             delegated[-1] if delegated else "not" if _NOT_DELEGATED in text else ""

@@ -33,6 +33,7 @@ class Row:
       runs: Inferences that were timed.
       times: Milliseconds by name; None where it is not known.
       memory: Memory by name with its unit, likewise.
+      error: Why there are no figures, in one line.
     """
 
     where: str
@@ -40,6 +41,7 @@ class Row:
     runs: int
     times: Mapping[str, float | None]
     memory: Mapping[str, float | None]
+    error: str = ""
 
 
 def print_rows(title: str, rows: Sequence[Row]) -> None:
@@ -49,17 +51,17 @@ def print_rows(title: str, rows: Sequence[Row]) -> None:
     from rich.measure import Measurement
     from rich.table import Table
 
-    times = [name for name in rows[0].times if any(row.times[name] for row in rows)]
-    memory = [name for name in rows[0].memory if any(row.memory[name] for row in rows)]
+    times = list(dict.fromkeys(n for row in rows for n, v in row.times.items() if v))
+    memory = list(dict.fromkeys(n for row in rows for n, v in row.memory.items() if v))
     table = Table(
         title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
     )
     table.add_column("on")
     columns = {
         "threads": [str(row.threads) for row in rows],
-        "runs": [str(row.runs) for row in rows],
-        **{name: [_number(row.times[name]) for row in rows] for name in times},
-        **{name: [_number(row.memory[name]) for row in rows] for name in memory},
+        "runs": ["error" if row.error else str(row.runs) for row in rows],
+        **{name: [_number(row.times.get(name)) for row in rows] for name in times},
+        **{name: [_number(row.memory.get(name)) for row in rows] for name in memory},
     }
     for name, cells in columns.items():
         _add_numbers(table, name, cells)
@@ -68,6 +70,9 @@ def print_rows(title: str, rows: Sequence[Row]) -> None:
     unlimited = Console(width=1000)
     least = Measurement.get(unlimited, unlimited.options, table).minimum
     _console(least).print(table)
+    for row in rows:
+        if row.error:
+            print(f"{row.where}, {row.threads} threads: error: {row.error}")
 
 
 def print_profile(title: str, profiled: Profile) -> None:
