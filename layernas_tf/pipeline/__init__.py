@@ -1,1 +1,1 @@
-"""One search end to end: config, task, loop, finals and results."""
+"""One search from end to end: config, task, loop, finals and results."""

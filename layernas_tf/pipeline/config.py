@@ -1,4 +1,4 @@
-"""What a search was asked to do, and `config.json`, which a resume must fit.
+"""The configuration of a search, and `config.json`, which a resumed search must match.
 
 The fields of `SearchConfig` are the arguments of `run_search` and the flags of the
 binary, by the same names.
@@ -22,18 +22,18 @@ from layernas_tf.training.class_weights import CLASS_WEIGHTS
 from layernas_tf.training.result import REWARDS
 
 _LONGEST = 1e6
-"""Seconds that a trial may have, far more than any needs."""
+"""The longest time limit of a trial in seconds, far more than any trial needs."""
 
 
 def _flag(default: Any, text: str, *, may_change: bool = False) -> Any:
-    """A field with its flag's help, and whether a resume may give another value."""
+    """A field with its flag's help; `may_change` lets a resume give another value."""
     metadata = {"help": text, "may_change": may_change}
     return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclasses.dataclass(frozen=True)
 class SearchConfig:
-    """The choices of a search; None leaves one to the data set's size.
+    """The choices of a search; for None, the size of the data set decides.
 
     Example:
       SearchConfig(space="mobilenet_v2", budget=("madds<=50%",), trials=100)
@@ -52,7 +52,7 @@ class SearchConfig:
         "",
         "A table of export.latency_table, for budgets on latency_ms; the workdir keeps "
         "a copy.",
-        may_change=True,  # the path: of its content the workdir has a copy
+        may_change=True,  # only the path: the workdir has a copy of the content
     )
     cost: tuple[str, ...] = _flag(
         (),
@@ -70,7 +70,7 @@ class SearchConfig:
         "path/to/file.py:function that gives a candidate's reward, in place of its "
         "proxy training.",
     )
-    seed: int = _flag(0, "Of everything that is random.")
+    seed: int = _flag(0, "Seed of everything that is random.")
     storage: str = _flag(
         "", "URL of a database for the study, instead of study.db in the workdir."
     )
@@ -90,7 +90,7 @@ class SearchConfig:
         "image stretched), pad (the whole image between bars) or crop (its middle).",
     )
     channels: int | None = _flag(
-        None, "1 for grey, 3 for RGB; by default as the images, of a folder 3."
+        None, "1 for grey, 3 for RGB; by default what the images have, 3 for a folder."
     )
     skip_unreadable: bool = _flag(
         False, "Leave out the files of a folder that cannot be read."
@@ -104,12 +104,16 @@ class SearchConfig:
     limit: int | None = _flag(None, "At most about this many training images.")
     epochs: int | None = _flag(None, "Epochs of a candidate's proxy training.")
     batch_size: int | None = _flag(None, "Images per step of the proxy training.")
-    optimizer: str | None = _flag(None, "Of the proxy training: sgd, rmsprop or adamw.")
+    optimizer: str | None = _flag(
+        None, "Optimizer of the proxy training: sgd, rmsprop or adamw."
+    )
     learning_rate: float | None = _flag(None, "Peak rate of the proxy training.")
-    weight_decay: float | None = _flag(None, "Decoupled, of the proxy training.")
+    weight_decay: float | None = _flag(
+        None, "Decoupled weight decay of the proxy training."
+    )
     augment: str | None = _flag(
         None,
-        "Of the proxy training: none, shift, shift_flip or crop_flip.",
+        "Augmentation of the proxy training: none, shift, shift_flip or crop_flip.",
     )
     class_weights: str = _flag(
         "none",
@@ -124,13 +128,13 @@ class SearchConfig:
     mixed_precision: bool = _flag(False, "Train in bfloat16 with float32 weights.")
     inherit_weights: bool = _flag(
         False,
-        "Candidates start from the weights of a candidate trained before, their parent "
-        "or the one most like them; kept in the workdir's weights/.",
+        "Candidates start from the weights of an earlier candidate: their parent or "
+        "the most similar one. The weights are kept in the workdir's weights/.",
     )
     trials_per_process: int = _flag(
         100,
-        "Candidates are trained in a process of their own, which is renewed after so "
-        "many; 0 trains them in the search's process.",
+        "Candidates are trained in a separate process, which is replaced after this "
+        "many trials; 0 trains them in the search's process.",
         may_change=True,
     )
     workers: int = _flag(
@@ -153,11 +157,11 @@ class SearchConfig:
         may_change=True,
     )
     trial_timeout: float | None = _flag(
-        None, "Seconds after which a trial is given up.", may_change=True
+        None, "Seconds after which a trial is stopped.", may_change=True
     )
     trial_retries: int = _flag(
         2,
-        "How often a trial is tried again whose worker was lost or whose time was up.",
+        "How often a trial is tried again after its worker was lost or timed out.",
         may_change=True,
     )
     final_epochs: int | None = _flag(
@@ -206,7 +210,7 @@ class SearchConfig:
     )
 
     def __post_init__(self):
-        # 96, "96" and "96x96" are the same search; `check` refuses what is no size.
+        # 96, "96" and "96x96" are the same search. `check` refuses anything else.
         with contextlib.suppress(UserError):
             if self.resolution is not None:
                 sides = parse_resolution(self.resolution)
@@ -291,7 +295,7 @@ class SearchConfig:
         return self.workers > 1 or bool(self.ray_address)
 
     def algorithm_options(self) -> dict[str, Any]:
-        """The `--algorithm_option`s by name; numbers and booleans as such."""
+        """The values of `--algorithm_option` by name, numbers and booleans parsed."""
         options = {}
         for text in self.algorithm_option:
             name, equals, value = text.partition("=")
@@ -306,13 +310,13 @@ class SearchConfig:
         return options
 
     def to_json(self) -> dict[str, Any]:
-        """By flag name, JSON-ready, without the storage's password."""
+        """The values by flag name, ready for JSON, without the storage's password."""
         return json.loads(
             json.dumps({**dataclasses.asdict(self), "storage": redacted(self.storage)})
         )
 
     def settings(self) -> dict[str, Any]:
-        """What all drivers of one study have in common, by flag name."""
+        """The values that all drivers of one study must share, by flag name."""
         return {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
@@ -330,8 +334,8 @@ def check_resume(config: SearchConfig, path: pathlib.Path) -> None:
     """Checks that a workdir's search is the one asked for.
 
     Args:
-      config: What is asked for.
-      path: Of `config.json`; without the file there is nothing to resume.
+      config: The configuration that the user asks for.
+      path: Path of `config.json`; if there is no such file, nothing is resumed.
 
     Raises:
       UserError: A flag that matters differs, or the file is no `config.json`.

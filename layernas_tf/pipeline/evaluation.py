@@ -1,4 +1,4 @@
-"""Where and by what a search's candidates are trained, by its configuration."""
+"""Makes the executor and the evaluator that a configuration asks for."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 def make_executor(
     task: Task, folder: pathlib.Path, say: Callable[[str], None]
 ) -> Executor:
-    """Where the candidates are trained, by the flags.
+    """Makes the executor that trains the candidates.
 
     Args:
-      task: What is searched.
+      task: The search.
       folder: The workdir.
-      say: Gets a line when a worker is lost.
+      say: Called with a line of text when a worker is lost.
     """
     config = task.config
     apart = config.uses_ray or bool(config.trials_per_process)
     if task.inputs.evaluator is not None and not apart:
         return InProcess(task.inputs.evaluator)
-    # Latency is a matter of budgets, which trainings know nothing of. The storage's
-    # password has no place among what Ray keeps of its tasks.
+    # Trainings do not need the latency table, which only budgets use. The storage's
+    # password must not be among the arguments that Ray keeps.
     trained = dataclasses.replace(
         config, latency_table="", budget=(), storage="", study=""
     )
@@ -68,7 +68,7 @@ def make_executor(
 
 
 def make_evaluator(task: Task, folder: pathlib.Path) -> Evaluator:
-    """Evaluates candidates in this process; the workdir `folder` keeps weights."""
+    """An evaluator for this process; the weights are kept in the workdir `folder`."""
     if task.config.evaluator:
         return load_evaluator(
             task.config.evaluator, space=task.space, dataset=task.dataset
@@ -88,7 +88,7 @@ def make_evaluator(task: Task, folder: pathlib.Path) -> Evaluator:
 def evaluator_of_process(
     config: SearchConfig, inputs: Inputs, folder: pathlib.Path
 ) -> Evaluator:
-    """The evaluator of a process of its own, which loads the data set itself."""
+    """An evaluator for a separate process, which loads the data set itself."""
     prepare_libraries()
     if inputs.evaluator is not None:
         return inputs.evaluator
@@ -108,8 +108,8 @@ def _check_that_it_can_be_sent(make: Callable[[], Evaluator]) -> None:
 
 
 def prepare_libraries() -> None:
-    """Before TensorFlow or JAX is imported, or at least before they compute."""
-    # Their advice on retracing does not fit networks that all differ.
+    """Configures TensorFlow and JAX; to be called before they compute anything."""
+    # TensorFlow warns about retracing, but every candidate is another network.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     # This process and those of the trainings share a GPU.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
@@ -117,7 +117,7 @@ def prepare_libraries() -> None:
 
 
 def shared_segments() -> SegmentCache | None:
-    """What the final trainings share; None on accelerators, where fit is faster."""
+    """Segments for the final trainings; None on accelerators, where fit is faster."""
     import keras
 
     devices = keras.distribution.list_devices()

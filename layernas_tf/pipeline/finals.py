@@ -1,8 +1,8 @@
 """After the search: the best few candidates are trained longer, and one of them wins.
 
-Proxy rewards are noisy, so the ranking at the top is settled by the longer training,
-on validation data. Every training leaves a file of its figures behind its weights; a
-run that was killed goes on with the first training that has none.
+Proxy rewards are noisy, so the longer training decides between the best candidates, on
+validation data. Every training writes a file with its figures after its weights. A run
+that was killed continues with the first training that has no such file.
 """
 
 from __future__ import annotations
@@ -30,10 +30,12 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Finalist:
-    """A candidate for the win.
+    """A candidate that is trained longer and may win.
+
+    Example: `Finalist((1, 0, 2), trial=34, proxy_reward=0.96)` was found by trial 34.
 
     Attributes:
-      architecture: Inside every budget.
+      architecture: An architecture inside every budget.
       trial: The trial that found it; None for a prefix that was completed inside the
         budget and never trained.
       proxy_reward: Its reward in the search, if it has one.
@@ -48,15 +50,19 @@ class Finalist:
 class Training:
     """One training with the final recipe.
 
+    Example: `Training((1, 0, 2), 0, None, None, 12.0, "out of memory")` is a training
+    that failed.
+
     Attributes:
-      architecture: What was trained.
-      seed: Of its weights and batches.
+      architecture: The architecture that was trained.
+      seed: Seed of its weights and batches.
       valid_accuracy: Share of the validation images classified correctly; None if the
         training failed.
       valid_loss: Mean cross-entropy on them.
       seconds: Duration of the training.
       reason: Why it failed, in one line.
-      test_accuracy: Of the test images; None until it is measured.
+      test_accuracy: Share of the test images classified correctly; None until it is
+        measured.
       test_loss: Mean cross-entropy on them.
       valid_balanced_accuracy: Mean over the classes of the share of their validation
         images classified correctly.
@@ -84,15 +90,19 @@ class Training:
 
 @dataclasses.dataclass(frozen=True)
 class Finals:
-    """What the final trainings gave.
+    """The results of the final trainings.
+
+    Example:
+      finals = run_finals(trainer, finalists, space.default, seed=0, seeds=3, say=print)
+      finals.winner.architecture, finals.winner_trainings[0].test_accuracy
 
     Attributes:
       finalists: Each candidate with its training.
       winner: The candidate that won.
-      winner_trainings: Of the winner, one per seed, with test figures; the first one's
-        weights are exported.
-      default_trainings: Of the space's default architecture, likewise; without those
-        that failed.
+      winner_trainings: Trainings of the winner, one per seed, with test figures. The
+        weights of the first one are exported.
+      default_trainings: Trainings of the space's default architecture, one per seed,
+        without those that failed.
       weights: The Keras file of the winner's first training.
     """
 
@@ -117,8 +127,8 @@ class Finals:
 def choose_finalists(study: Study, count: int) -> list[Finalist]:
     """The best candidates inside the budgets by reward, each architecture once.
 
-    When no trained candidate is inside, the answer that the algorithm completed inside
-    the budgets is the only finalist.
+    If no trained candidate is inside the budgets, the only finalist is the architecture
+    that the algorithm completed inside the budgets.
 
     Raises:
       UserError: No trial succeeded.
@@ -149,7 +159,12 @@ def choose_finalists(study: Study, count: int) -> list[Finalist]:
 
 
 class FinalTrainer:
-    """Trains architectures with the final recipe, each one and seed only once."""
+    """Trains architectures with the final recipe, each with each seed only once.
+
+    Example:
+      trainer = FinalTrainer(folder, space, dataset, recipe)
+      trainer.test(trainer.train(architecture, seed=0)).test_accuracy
+    """
 
     def __init__(
         self,
@@ -162,11 +177,11 @@ class FinalTrainer:
         """Makes a trainer.
 
         Args:
-          folder: For the weights and figures.
-          space: Builds the networks.
-          dataset: What they are trained and tested on.
-          recipe: How.
-          segments: Compiled pieces that the trainings share, where that is faster.
+          folder: Folder for the weights and figures.
+          space: The search space, whose builder makes the networks.
+          dataset: Images to train, validate and test on.
+          recipe: How to train.
+          segments: Compiled segments that the trainings share, where that is faster.
         """
         self._folder = folder
         self._space = space
@@ -175,7 +190,7 @@ class FinalTrainer:
         self._segments = segments
 
     def weights(self, architecture: Architecture, seed: int) -> pathlib.Path:
-        """Where the trained network is, once it is."""
+        """The path of the trained network, which exists after the training."""
         recipe = dataclasses.asdict(self._recipe)
         if recipe["class_weights"] == "none":
             del recipe["class_weights"]  # as before there were any
@@ -184,9 +199,9 @@ class FinalTrainer:
         return self._folder / f"{digest}.keras"
 
     def train(self, architecture: Architecture, seed: int) -> Training:
-        """Trains the architecture, or reads what an earlier run has left.
+        """Trains the architecture, or reads the results of an earlier run.
 
-        A training that fails (out of memory, a loss that is no number) is a `Training`
+        A training that fails (out of memory, a loss that is NaN) gives a `Training`
         without an accuracy.
         """
         path = self.weights(architecture, seed)
@@ -198,7 +213,7 @@ class FinalTrainer:
         return training
 
     def test(self, training: Training) -> Training:
-        """The training with its figures on the test set."""
+        """Adds the figures on the test set to a training."""
         if training.test_confusion is not None:
             return training
         import keras
@@ -260,12 +275,13 @@ def run_finals(
     the test set is only looked at afterwards.
 
     Args:
-      trainer: Trains.
-      finalists: At least one.
+      trainer: Trains the architectures.
+      finalists: The finalists, at least one.
       default: The space's default architecture.
-      seed: Of the finalists' training.
-      seeds: How many trainings the test figures of winner and default are from.
-      say: Gets a line for each training.
+      seed: Seed of the finalists' trainings.
+      seeds: Number of trainings of the winner and of the default architecture for the
+        test figures.
+      say: Called with a line of text for each training.
       reward: What the finalists are compared by, one of `training.result.REWARDS`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a search is given as objects, beside the texts of its configuration."""
+"""The parts of a search that are given as objects, in addition to its configuration."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Inputs:
-    """What a search is given as objects; None leaves it to the configuration.
+    """The parts of a search that are given as objects.
+
+    For None, the configuration names the part.
 
     Example:
       Inputs(registry.get_space, registry.check_name, space=my_space)
@@ -26,7 +28,7 @@ class Inputs:
         the library itself has no spaces.
       check_space: Raises `UserError` for a name that `get_space` does not know, before
         anything is loaded.
-      space: What to search.
+      space: The search space.
       dataset: Images to train on.
       budgets: What the answer may cost.
       evaluator: Gives a candidate its reward, in place of a proxy training.

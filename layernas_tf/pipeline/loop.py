@@ -1,4 +1,4 @@
-"""The search's loop: ask, evaluate, tell, and keep what the user looks at current."""
+"""The loop of a search: ask, evaluate, tell, and update what the user sees."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from layernas_tf.study.trial import Trial
 from layernas_tf.workers.executor import Executor
 
 FIRST_FAILURES = 5
-"""So many failed trials, and none that succeeded, end a search."""
+"""A search ends if its first trials, this many, all fail."""
 
 MOST_FAILURES = 10
-"""After so many trials, a search of which more than half failed ends."""
+"""From this many trials on, a search ends if more than half of them have failed."""
 
 BEAT_SECONDS = 10.0
-"""How often a driver says that it lives, where others work on the same study."""
+"""Seconds between two heartbeats of a driver that shares its study with others."""
 
 POLL_SECONDS = 1.0
-"""Between two looks at what other drivers of the study do."""
+"""Seconds between two looks at the trials of other drivers of the study."""
 
 
 def search(
@@ -43,12 +43,12 @@ def search(
     console: Console,
     callbacks: Sequence[Callable[[Trial], None]] = (),
 ) -> None:
-    """Asks, evaluates and tells until there are so many trials, or nothing is left.
+    """Asks, evaluates and tells until all trials are done or the algorithm has ended.
 
     Args:
       study: Records the trials.
       executor: Evaluates the candidates.
-      trials: How many the study is to have.
+      trials: Number of trials that the study will have in the end.
       csv: Gets a row for each finished trial.
       tensorboard: Folder of the event files.
       console: Shows the progress.
@@ -69,7 +69,7 @@ def search(
 
     with showing(console, trials, name, is_inside, done) as show, beating(study):
         failed: list[Trial] = []
-        count = 0  # of the trials that this process has finished
+        count = 0  # how many trials this process has finished
         while True:
             while executor.free > 0:
                 candidate = study.ask(trials)
@@ -85,7 +85,7 @@ def search(
                 failed += [trial for trial in finished if trial.state == "failed"]
             elif study.others_running:
                 busy = True
-                time.sleep(POLL_SECONDS)  # until they are done, or dead
+                time.sleep(POLL_SECONDS)  # the other drivers still run trials
             for trial in (*finished, *study.news()):
                 csv.append(trial)
                 _log(tensorboard, study.space, trial)
@@ -99,12 +99,12 @@ def search(
 
 @contextlib.contextmanager
 def beating(study: Study) -> Iterator[None]:
-    """Lets the other drivers of a study know that this one lives, all the while."""
+    """Sends heartbeats in the body, by which other drivers know that this one lives."""
     stop = threading.Event()
 
     def beat() -> None:
         while not stop.wait(BEAT_SECONDS):
-            with contextlib.suppress(UserError):  # the next may reach the database
+            with contextlib.suppress(UserError):  # the next one may succeed
                 study.beat()
 
     thread = threading.Thread(target=beat, daemon=True)
@@ -119,14 +119,14 @@ def beating(study: Study) -> Iterator[None]:
 
 
 def check_failures(failed: Sequence[Trial], count: int) -> None:
-    """Ends a search that cannot go well, with the most common reason.
+    """Ends a search in which most trials fail, with the most common reason.
 
     Args:
-      failed: The failed ones of the trials that this process has finished.
-      count: How many it has finished.
+      failed: The trials of this process that failed.
+      count: Number of trials that this process has finished.
 
     Raises:
-      UserError: The first ones all failed, or most did.
+      UserError: All of the first trials failed, or more than half of all trials.
     """
     all_failed = count >= FIRST_FAILURES and len(failed) == count
     if all_failed or (count >= MOST_FAILURES and len(failed) > count / 2):

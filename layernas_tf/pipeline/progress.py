@@ -1,4 +1,4 @@
-"""What a running search shows: a live bar in a terminal, plain lines elsewhere."""
+"""The progress of a running search: a live bar in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -16,13 +16,23 @@ from layernas_tf.space.budget import format_cost
 from layernas_tf.study.trial import Trial
 
 LINE_SECONDS = 5.0
-"""Least time between two plain lines, so that a log of many trials stays readable."""
+"""Seconds between two plain lines at least, so that long logs stay readable."""
 
 _LOOK_BACK = 10
 
 
 class TimeLeft:
-    """Estimates the rest from the pace of the latest trials."""
+    """Estimates the remaining time from the pace of the latest trials.
+
+    Example:
+      >>> seconds = iter([0.0, 60.0])
+      >>> left = TimeLeft(clock=lambda: next(seconds))
+      >>> left.text(3)
+      '?'
+      >>> left.step()
+      >>> left.text(3)
+      '3 min 0 s'
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self._clock = clock
@@ -30,13 +40,13 @@ class TimeLeft:
         self._steps: collections.deque[float] = collections.deque(maxlen=_LOOK_BACK)
 
     def step(self) -> None:
-        """Notes that a trial ended."""
+        """Records that a trial has ended."""
         now = self._clock()
         self._steps.append(now - self._last)
         self._last = now
 
     def text(self, trials: int) -> str:
-        """How long so many trials will take."""
+        """How long this number of trials will take, or `?` if that is not known yet."""
         if not self._steps:
             return "?"
         return seconds_text(statistics.mean(self._steps) * trials)
@@ -53,12 +63,12 @@ def showing(
     """Shows a search while it runs.
 
     Args:
-      console: Where.
-      total: Number of trials that it goes for.
+      console: Where the progress is shown.
+      total: Number of trials that the search will have in the end.
       metric: The cost that is shown with the best candidate.
       is_inside: Whether a trial is inside every budget.
-      earlier: Trials that an earlier session finished: they are counted, but neither
-        printed nor a measure of the pace.
+      earlier: Trials that an earlier run finished. They are counted, but they are not
+        printed and do not count for the pace.
 
     Yields:
       `show(trial)`, to be called with every trial that finishes.

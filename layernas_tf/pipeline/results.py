@@ -1,4 +1,4 @@
-"""What a finished search hands back: metrics.json, the report, the last table."""
+"""The results of a finished search: metrics.json, the report, the tables at the end."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 def notes_about(study: Study, finals: Finals) -> list[str]:
-    """What the reader of the results must not miss."""
+    """Warnings that the reader of the results must not miss."""
     notes = []
     if finals.winner.trial is None:
         notes.append(
@@ -66,7 +66,7 @@ def latency_notes(
     files: Sequence[ExportedFile],
     table: LatencyTable | None,
 ) -> list[str]:
-    """What the winner takes here beside what the latency table says."""
+    """Compares the winner's latency on this machine with the latency table's."""
     if table is None:
         return []
     expected = study.space.costs(finals.winner.architecture)[LATENCY]
@@ -80,10 +80,10 @@ def latency_notes(
 def memory_notes(
     study: Study, finals: Finals, files: Sequence[ExportedFile]
 ) -> list[str]:
-    """What the winner's activations take beside what the search counted with.
+    """Compares the memory of the winner's activations with what the search counted.
 
-    Only under a budget on them: TFLite's planner may leave gaps that no sum or maximum
-    along the chain knows.
+    Only for a budget on this memory: TFLite's planner may leave gaps, which no sum or
+    maximum along the chain can take into account.
     """
     for budget in study.budgets:
         for file in files:
@@ -280,7 +280,7 @@ def _trained(study: Study, finals: Finals) -> tuple[TrainedNetwork, ...]:
 
 
 def memorial(study: Study) -> MemorialSnapshot | None:
-    """LayerNAS' memorial table; of other algorithms, the one that their trials fill."""
+    """LayerNAS' memorial table, for other algorithms filled with their trials."""
     space, algorithm = study.space, study.algorithm
     if isinstance(algorithm, LayerNAS):
         table = algorithm.table
@@ -306,7 +306,7 @@ def memorial(study: Study) -> MemorialSnapshot | None:
 
 
 def effects(study: Study) -> tuple[LayerEffects, ...]:
-    """What `layernas_bayes` has learned about every option; else empty."""
+    """The effects of every option that `layernas_bayes` learned; empty for others."""
     algorithm = study.algorithm
     if not isinstance(algorithm, LayerNASBayes):
         return ()
@@ -323,7 +323,7 @@ def effects(study: Study) -> tuple[LayerEffects, ...]:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of what trained, searched and converted."""
+    """Versions of Python and of the packages that trained, searched and converted."""
     found = {"python": platform.python_version()}
     for name in ("tensorflow", "keras", "optuna", "numpy", "tflite-runtime"):
         try:
@@ -334,7 +334,7 @@ def versions() -> dict[str, str]:
 
 
 def network_table(study: Study, finals: Finals) -> Table:
-    """The winner beside the default architecture, trained alike."""
+    """The winner beside the default architecture, both trained with the same recipe."""
     metrics = [budget.metric for budget in study.budgets]
     own = set(study.space.chain.metrics) - {metric.name for metric in NETWORK_METRICS}
     shown = {*metrics, "params", "model_bytes", *own}

@@ -62,15 +62,19 @@ their figures."""
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FinishedSearch:
-    """What a search leaves.
+    """Everything that a finished search has produced.
+
+    Example:
+      finished = run(config, "runs/digits", Console(), inputs, export_winner)
+      print(finished.finals.winner.architecture, finished.seconds)
 
     Attributes:
       folder: The workdir.
-      task: What was searched.
+      task: The data set, the space, the budgets and the recipes.
       study: Every trial.
       finals: The final trainings; None if nothing was trained.
-      files: What was exported.
-      notes: What the reader of the results must not miss.
+      files: The exported files.
+      notes: Warnings that the reader of the results must not miss.
       seconds: Duration by phase.
     """
 
@@ -91,13 +95,13 @@ def run(
     exporter: Exporter,
     callbacks: Sequence[Callable[[Trial], None]] = (),
 ) -> FinishedSearch:
-    """The whole job: search, final trainings, export, report.
+    """Runs the whole search: trials, final trainings, export and report.
 
     Args:
-      config: What is asked for.
-      workdir: Where everything is written; a search that was begun there goes on.
+      config: The configuration.
+      workdir: Folder for all files; a search that was begun there is resumed.
       console: Shows the progress and the results.
-      inputs: What is given as objects.
+      inputs: The parts of the search that are given as objects.
       exporter: Writes the .tflite files, as `export.exporter.export_winner` does.
       callbacks: Called with each finished trial.
 
@@ -166,7 +170,7 @@ def open_study_of(task: Task, folder: pathlib.Path) -> Study:
         task.space,
         task.budgets,
         task.make_algorithm,
-        # The same after a restart: what this workdir was at is its own again.
+        # After a restart, the name is the same, and the driver resumes its own trials.
         driver=f"{socket.gethostname()}:{folder.resolve()}",
         settings=config.settings(),
         objective=objective,
@@ -180,7 +184,7 @@ def search_candidates(
     console: Console,
     callbacks: Sequence[Callable[[Trial], None]] = (),
 ) -> None:
-    """Evaluates candidates until the study has the configuration's trials."""
+    """Evaluates candidates until the study has as many trials as configured."""
     say = functools.partial(
         console.print, soft_wrap=True, markup=False, highlight=False
     )
@@ -224,10 +228,10 @@ def export_finals(
 ) -> tuple[list[ExportedFile], float]:
     """Writes winner/: the Keras model, the TFLite files, and the architecture.
 
-    What an earlier run has exported of the same weights is not made again.
+    Files that an earlier run exported from the same weights are not made again.
 
     Args:
-      task: What was searched.
+      task: The search.
       finals: The winner and its weights.
       folder: The workdir.
       exporter: Writes the .tflite files, checks and times them.
@@ -379,7 +383,7 @@ def _description(task: Task, study: Study) -> list[str]:
 
 
 def _device() -> str:
-    """What Keras computes on; a GPU that its library does not find is not used."""
+    """The devices that Keras computes on; a GPU that it does not find is not listed."""
     import keras
 
     devices = keras.distribution.list_devices()

@@ -1,4 +1,4 @@
-"""What a search is about: the data set, the space, budgets and recipes."""
+"""The task of a search: the data set, the space, the budgets and the recipes."""
 
 from __future__ import annotations
 
@@ -26,13 +26,17 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Task:
-    """What is searched, checked and loaded.
+    """The parts of a search, checked and loaded.
+
+    Example:
+      task = load_task(SearchConfig(budget=("madds<=3M",)), inputs)
+      task.space.costs(task.space.default)["madds"]
 
     Attributes:
-      config: What was asked for.
-      inputs: What was given as objects.
-      dataset: Images; None where an evaluator of the user's own needs none.
-      space: With the images' resolution, classes and channels.
+      config: The configuration.
+      inputs: The parts of the search that are given as objects.
+      dataset: Images; None where the user's own evaluator needs none.
+      space: The search space for the images' resolution, classes and channels.
       latency: The latency table, if a budget needs one.
       budgets: What the answer may cost.
       proxy_recipe: How candidates are trained; None without images.
@@ -67,14 +71,15 @@ def load_task(
     kept_check: str = "",
     progress: Callable[[int, int], None] | None = None,
 ) -> Task:
-    """Loads what the configuration names, cheap things first.
+    """Loads what the configuration names, cheap parts first.
 
     Args:
-      config: What was asked for. Without a `dataset`, and with an evaluator, the
-        search trains nothing.
-      inputs: What was given as objects.
-      kept_check: As in `datasets.load_dataset`, likewise `progress`.
-      progress: Gets the number of files that were looked at, and of all.
+      config: The configuration. With an evaluator and without a `dataset`, the search
+        trains nothing.
+      inputs: The parts of the search that are given as objects.
+      kept_check: See `datasets.load_dataset`.
+      progress: Called with the number of files that were checked and the number of all
+        files.
 
     Raises:
       UserError: Something is unknown, unusable, or does not fit the rest.
@@ -173,7 +178,7 @@ def _check_images(space: SearchSpace, dataset: Dataset) -> None:
 
 
 def check_chain(space: SearchSpace) -> None:
-    """Raises `UserError` if a transition of the space, which may be a user's, fails."""
+    """Raises `UserError` if a transition of the space fails; users may write spaces."""
     try:
         len(space.chain)  # compiled when first used
     except UserError:
@@ -188,7 +193,7 @@ _RECIPE_FIELDS = ("batch_size", "optimizer", "learning_rate", "weight_decay", "a
 
 
 def recipe(config: SearchConfig, dataset: Dataset, *, proxy: bool) -> Recipe:
-    """The data set's default recipe, with what the configuration says instead."""
+    """The data set's default recipe, changed where the configuration sets a value."""
     from layernas_tf.training.recipe import default_recipe, with_epochs
 
     chosen = default_recipe(dataset, proxy=proxy)

@@ -1,8 +1,8 @@
 """TensorBoard logs of a search: scalars and hyperparameters of every trial.
 
-Events are written with TensorBoard's own record writer, so TensorFlow is not needed. A
-trial's file is written whole and closed again: nothing stays open between trials, and
-a trial that is logged again replaces its log.
+Events are written with TensorBoard's own record writer, so TensorFlow is not needed.
+Each trial has its own file, which is written in one step: no file stays open between
+trials, and logging a trial again replaces its file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ def log_experiment(directory: str | os.PathLike[str], space: SearchSpace) -> Non
 
     Args:
       directory: The log directory; made where it is missing.
-      space: Its layers with a choice become the hyperparameters.
+      space: The search space. Its layers with more than one option become the
+        hyperparameters.
     """
     from tensorboard.plugins.hparams import summary_v2 as hp
 
@@ -32,7 +33,7 @@ def log_experiment(directory: str | os.PathLike[str], space: SearchSpace) -> Non
     hparams = [
         hp.HParam(layer.name, hp.Discrete([option.label for option in layer.options]))
         for layer in layers
-        # An option's label may stand for two options (attributes that it rounds).
+        # Two options may have the same label, where it rounds their attributes.
         if len({option.label for option in layer.options}) == len(layer.options)
     ]
     metrics = [hp.Metric(REWARD, display_name=REWARD)]
@@ -57,10 +58,10 @@ def log_trial(
     Args:
       directory: The log directory; made where it is missing.
       number: The trial's number.
-      options: By layer name, the option chosen: its label, or an attribute's value.
+      options: The chosen options by layer name, as a label or an attribute's value.
       reward: The reward; None for a failed trial, which is marked as failed.
-      costs: By metric name.
-      curves: By name (`train/loss`), one value per epoch.
+      costs: Costs by metric name.
+      curves: Curves by name, such as `train/loss`, with one value per epoch.
     """
     from tensorboard.plugins.hparams import summary_v2 as hp
 
@@ -85,7 +86,7 @@ def _scalar(tag: str, value: float):
 
 
 def _end(failed: bool):
-    """The record that closes a session of the HParams page."""
+    """The record that ends a trial on the HParams page."""
     from tensorboard.compat.proto import summary_pb2
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 

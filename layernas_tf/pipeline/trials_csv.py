@@ -1,7 +1,7 @@
 """trials.csv: one line per finished trial, for spreadsheets and plots.
 
-The study is the truth; this file is made again from it when a search is opened and
-then only grows by a line per trial, so it stays cheap however long it gets.
+The study is the source. When a search is opened, the file is written again from the
+study; then each trial only adds a line, so the cost per trial does not grow.
 """
 
 from __future__ import annotations
@@ -24,9 +24,15 @@ if TYPE_CHECKING:
 class TrialsCsv:
     """The file and its columns.
 
-    `number,state,reward`, the space's metrics, `inside` (of every budget: 1 or 0),
-    `architecture` (option indices), `layer` (that LayerNAS chose), `seconds`, `reason`
-    (of a failed trial), then the options by label, one column per searched layer.
+    The columns are `number`, `state`, `reward`, the space's metrics, `inside` (1 if the
+    trial is inside every budget, else 0), `architecture` (option indices), `layer` (the
+    layer whose option LayerNAS chose), `seconds`, `reason` (of a failed trial), and one
+    column per searched layer with the label of its option.
+
+    Example:
+      csv = TrialsCsv(folder / "trials.csv", space, budgets)
+      csv.rewrite(study.trials)
+      csv.append(trial)
     """
 
     def __init__(
