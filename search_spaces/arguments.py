@@ -23,7 +23,7 @@ def check_arguments(
     stem_stride: Any,
     width: Any,
     dropout: Any,
-) -> dict[str, int | float | str]:
+) -> dict[str, Any]:
     """Checks a space's arguments and fills in the stem's stride.
 
     Returns:

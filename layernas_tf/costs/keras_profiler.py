@@ -7,6 +7,7 @@ the two agreeing on an architecture says something about both.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from layernas_tf.core.errors import UserError
@@ -55,7 +56,7 @@ def _model_madds(model: Any) -> int:
     return total
 
 
-def _nodes(model: Any):
+def _nodes(model: Any) -> Iterator[tuple[Any, Any]]:
     """Yields every layer with each of its uses in the model's graph."""
     # A sequential model keeps its graph in a functional one (in Keras 3).
     graph = getattr(model, "_functional", None) or model

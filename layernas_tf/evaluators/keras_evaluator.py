@@ -8,6 +8,7 @@ import pathlib
 import random
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from layernas_tf.training.inherit import descend, weights_of
 from layernas_tf.training.recipe import Recipe
 from layernas_tf.training.train import precision, train_model
 from layernas_tf.training.weight_store import keep
+
+if TYPE_CHECKING:
+    from layernas_tf.training.segments import SegmentCache
 
 _KERNELS_KEPT = 10
 """Number of trials after which TensorFlow's kernels are made again."""
@@ -81,7 +85,7 @@ class KerasEvaluator:
         self._seed = seed
         self._weights = weights
         self._reward = reward
-        self._segments = None
+        self._segments: SegmentCache | None = None
         self._trained = 0
 
     def __call__(self, candidate: Candidate) -> Evaluation:
@@ -125,7 +129,7 @@ class KerasEvaluator:
         self._trained += 1
         with precision(self._recipe):
             model = self._space.build(candidate.architecture)
-        descent = {}
+        descent: dict[str, float] = {}
         if self._weights:
             descent |= descend(model, candidate, self._space, self._weights)
         built = time.perf_counter()
@@ -142,7 +146,7 @@ class KerasEvaluator:
                 candidate.number,
                 candidate.architecture,
                 result.valid_accuracy,
-                descent["lineage"],
+                int(descent["lineage"]),
                 weights_of(model),
             )
         further = {}

@@ -35,6 +35,13 @@ class ReportTrial:
     reason: str = ""
     seconds: float | None = None
 
+    @property
+    def score(self) -> float:
+        """The reward of a complete trial; a `ValueError` for any other."""
+        if self.reward is None:
+            raise ValueError(f"trial {self.number} has no reward")
+        return self.reward
+
 
 @dataclasses.dataclass(frozen=True)
 class MemorialCell:

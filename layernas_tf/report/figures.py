@@ -5,7 +5,8 @@ A figure is a Plotly figure in plain dictionaries.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from layernas_tf.report.data import ReportData, ReportTrial
 from layernas_tf.report.style import (
@@ -39,7 +40,7 @@ def improvements(data: ReportData) -> list[ReportTrial]:
     best: list[ReportTrial] = []
     for trial in completed(data):
         if inside(data.budgets, trial.costs) and (
-            not best or trial.reward > best[-1].reward
+            not best or trial.score > best[-1].score
         ):
             best.append(trial)
     return best
@@ -48,8 +49,8 @@ def improvements(data: ReportData) -> list[ReportTrial]:
 def pareto_front(trials: Sequence[ReportTrial], metric: str) -> list[ReportTrial]:
     """The trials with a better reward than all cheaper ones, sorted by cost."""
     front: list[ReportTrial] = []
-    for trial in sorted(trials, key=lambda t: (t.costs[metric], -t.reward)):
-        if not front or trial.reward > front[-1].reward:
+    for trial in sorted(trials, key=lambda t: (t.costs[metric], -t.score)):
+        if not front or trial.score > front[-1].score:
             front.append(trial)
     return front
 
@@ -69,7 +70,7 @@ def sample(
 
 
 def _hover(trial: ReportTrial, data: ReportData) -> str:
-    lines = [reward_text(trial.reward, data)]
+    lines = [reward_text(trial.score, data)]
     lines += [
         cost_text(trial.costs[metric.name], metric)
         for metric in data.space.metrics
@@ -79,20 +80,30 @@ def _hover(trial: ReportTrial, data: ReportData) -> str:
     return "<br>".join([f"<b>trial {trial.number}</b>", *map(tame, lines)])
 
 
-def _points(trials, x, data: ReportData, name: str, marker: dict) -> Figure:
+def _points(
+    trials: Sequence[ReportTrial],
+    x: Callable[[ReportTrial], float],
+    data: ReportData,
+    name: str,
+    marker: Mapping[str, Any],
+) -> Figure:
     return {
         "type": "scatter",
         "mode": "markers",
         "name": name,
         "x": [x(trial) for trial in trials],
-        "y": [scaled(trial.reward, data) for trial in trials],
+        "y": [scaled(trial.score, data) for trial in trials],
         "text": [_hover(trial, data) for trial in trials],
         "hovertemplate": "%{text}<extra></extra>",
         "marker": marker,
     }
 
 
-def _trial_points(trials, x, data: ReportData) -> list[Figure]:
+def _trial_points(
+    trials: Sequence[ReportTrial],
+    x: Callable[[ReportTrial], float],
+    data: ReportData,
+) -> list[Figure]:
     """Points outside the budget, then those inside, on top."""
     size = 7 if len(trials) <= 300 else 5 if len(trials) <= 1200 else 4
     groups = (
@@ -108,7 +119,7 @@ def _trial_points(trials, x, data: ReportData) -> list[Figure]:
     return traces
 
 
-def _marks(data: ReportData, x) -> list[Figure]:
+def _marks(data: ReportData, x: Callable[[ReportTrial], float]) -> list[Figure]:
     """The default network and the winner, where they were trials."""
     by_architecture = {trial.architecture: trial for trial in reversed(completed(data))}
     marks = []
@@ -116,7 +127,7 @@ def _marks(data: ReportData, x) -> list[Figure]:
         ("default network", data.space.default, {"symbol": "diamond", "color": PURPLE}),
         ("winner", data.winner, {"symbol": "star", "color": ORANGE}),
     ):
-        trial = by_architecture.get(architecture)
+        trial = None if architecture is None else by_architecture.get(architecture)
         if trial is not None:
             size = {"size": 15 if name == "winner" else 11}
             line = {"line": {"width": 1.2, "color": "#222222"}}
@@ -141,7 +152,7 @@ def trials_figure(data: ReportData) -> Figure:
                 "mode": "lines",
                 "name": "best so far inside" if data.budgets else "best so far",
                 "x": [trial.number for trial in best] + [last],
-                "y": [scaled(t.reward, data) for t in [*best, best[-1]]],
+                "y": [scaled(t.score, data) for t in [*best, best[-1]]],
                 "line": {"shape": "hv", "color": ORANGE, "width": 2.5},
                 "hovertemplate": "best so far %{y:.5g}<extra></extra>",
             }
@@ -200,7 +211,7 @@ def cost_figure(data: ReportData, name: str) -> Figure:
                 "mode": "lines",
                 "name": "Pareto front",
                 "x": [cost(trial) for trial in front],
-                "y": [scaled(trial.reward, data) for trial in front],
+                "y": [scaled(trial.score, data) for trial in front],
                 "line": {"shape": "hv", "color": GREEN, "width": 2},
                 "hoverinfo": "skip",
             }
@@ -212,7 +223,7 @@ def cost_figure(data: ReportData, name: str) -> Figure:
     if default is not None:
         costs.append(default)
     limits = _padded(costs, 0.05, 0.05)
-    reach = _padded([scaled(trial.reward, data) for trial in drawn], 0.06, 0.08)
+    reach = _padded([scaled(trial.score, data) for trial in drawn], 0.06, 0.08)
     for budget in budgets:
         traces.append(_budget_line(budget, reach, data))
     marks = _marks(data, cost)
@@ -258,7 +269,9 @@ def _budget_line(budget: Budget, reach: Sequence[float], data: ReportData) -> Fi
     return _upright(f"budget {label}", ends, reach, line)
 
 
-def _upright(name: str, places: Sequence[float], reach, line: Figure) -> Figure:
+def _upright(
+    name: str, places: Sequence[float], reach: Sequence[float], line: Figure
+) -> Figure:
     """Vertical lines, drawn as a trace so that the legend names them."""
     return {
         "type": "scatter",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 
-from layernas_tf.report.data import ReportData, TrainedNetwork
+from layernas_tf.report.data import ReportData, ReportTrial, TrainedNetwork
 from layernas_tf.report.wording import (
     budget_text,
     change_text,
@@ -88,13 +88,19 @@ def _costs(data: ReportData) -> tuple[float | None, float | None]:
     name = lead_metric(data).name
     found: list[float | None] = []
     for architecture in (data.winner, data.space.default):
+        if architecture is None:
+            found.append(None)
+            continue
+        all_networks: tuple[TrainedNetwork | ReportTrial, ...] = (
+            *data.trained,
+            *data.trials,
+        )
         known = [
             each.costs[name]
-            for each in (*data.trained, *data.trials)
+            for each in all_networks
             if each.architecture == architecture and name in each.costs
         ]
-        known += [data.space.costs(architecture).get(name)]
-        found.append(known[0])
+        found.append(known[0] if known else data.space.costs(architecture).get(name))
     return found[0], found[1]
 
 
@@ -142,11 +148,12 @@ def tiles(data: ReportData) -> str:
         parts.append(_cost_tile(data))
     failed = sum(trial.state == "failed" for trial in data.trials)
     running = sum(trial.state == "running" for trial in data.trials)
-    more = [f"{failed:,} failed"] + ([f"{running:,} still running"] if running else [])
+    counts = [f"{failed:,} failed"]
+    counts += [f"{running:,} still running"] if running else []
     of = f"of {data.space.size:,.0f} architectures"
     if data.space.size >= 10**7:
         of = f"of {_power_text(data.space.size)} architectures"
-    parts.append(_tile("trials", f"{len(data.trials):,}", f"{', '.join(more)}, {of}"))
+    parts.append(_tile("trials", f"{len(data.trials):,}", f"{', '.join(counts)}, {of}"))
     quick = [file for file in data.files if file.latency_ms is not None]
     if quick:
         file = min(quick, key=lambda each: each.bytes)
@@ -171,7 +178,7 @@ def _cost_tile(data: ReportData) -> str:
     cost, default = _costs(data)
     against = (
         f"; {change_text(cost, default)} than the default network"
-        if None not in (cost, default) and cost != default
+        if cost is not None and default is not None and cost != default
         else ""
     )
     value = cost_text(cost, metric, unit=False)

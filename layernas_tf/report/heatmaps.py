@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from layernas_tf.report.data import MemorialSnapshot, ReportData
+from layernas_tf.report.data import MemorialCell, MemorialSnapshot, ReportData
 from layernas_tf.report.style import ORANGE, Figure, layout, reward_title, scaled, tame
 from layernas_tf.report.wording import (
     axis_title,
@@ -13,16 +14,17 @@ from layernas_tf.report.wording import (
     options_text,
     reward_text,
 )
+from layernas_tf.space.types import Metric
 
 MOST_COLUMNS = 60
 """In tables with more columns than this, empty columns are left out."""
 
-_DIVERGING = [
-    [0, "#b35806"],
-    [0.25, "#f1a340"],
-    [0.5, "#f7f7f7"],
-    [0.75, "#998ec3"],
-    [1, "#542788"],
+_DIVERGING: list[tuple[float, str]] = [
+    (0, "#b35806"),
+    (0.25, "#f1a340"),
+    (0.5, "#f7f7f7"),
+    (0.75, "#998ec3"),
+    (1, "#542788"),
 ]
 
 GRADIENT = f"linear-gradient(90deg,{','.join(colour for _, colour in _DIVERGING)})"
@@ -113,7 +115,7 @@ def _stars(places: list[tuple[int, str]]) -> Figure:
     }
 
 
-def _cell_text(cell, metric, data: ReportData) -> str:
+def _cell_text(cell: MemorialCell, metric: Metric, data: ReportData) -> str:
     low, high = (cost_text(end, metric, unit=False) for end in (cell.low, cell.high))
     lines = [
         f"{reward_text(cell.reward, data)}, {low} to {cost_text(cell.high, metric)}"
@@ -122,7 +124,9 @@ def _cell_text(cell, metric, data: ReportData) -> str:
     return "<br>".join(map(tame, lines))
 
 
-def _bucket_ticks(table: MemorialSnapshot, columns, metric) -> list[str]:
+def _bucket_ticks(
+    table: MemorialSnapshot, columns: Sequence[int], metric: Metric
+) -> list[str]:
     """The lower costs of the buckets; empty unless all layers share one grid."""
     cells = [(b, cell) for row in table.rows.values() for b, cell in row.items()]
     first, origin = cells[0]
@@ -135,7 +139,13 @@ def _bucket_ticks(table: MemorialSnapshot, columns, metric) -> list[str]:
     return [cost_text(low, metric, unit=False) for low in lows]
 
 
-def effects_figure(layers, values, effects, reach: float, title: str) -> Figure:
+def effects_figure(
+    layers: Sequence[str],
+    values: Sequence[Sequence[str]],
+    effects: Sequence[Sequence[float]],
+    reach: float,
+    title: str,
+) -> Figure:
     """One attribute's learned effects: a row per layer, a column per value.
 
     Args:

@@ -57,7 +57,7 @@ def plot_trials(
         if budget.metric == metric.name and np.isfinite(budget.upper):
             right.axvline(budget.upper, color="black", linestyle=":", linewidth=1)
     # A notebook shows what has this method, whatever its matplotlib backend is.
-    figure._repr_png_ = functools.partial(_png, figure)
+    setattr(figure, "_repr_png_", functools.partial(_png, figure))  # noqa: B010
     return figure
 
 

@@ -7,7 +7,8 @@ gives the cheapest and the most expensive completion of any prefix.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -93,7 +94,7 @@ class Chain:
     def __len__(self) -> int:
         return len(self.next_state)
 
-    def _bounds(self, metric: str, pick) -> list[np.ndarray]:
+    def _bounds(self, metric: str, pick: Callable[..., np.ndarray]) -> list[np.ndarray]:
         """For each layer `i`, and for the end, the bound of the rest, `(S_i,)`."""
         bounds = [np.zeros(len(self.states[-1]))]
         for i in reversed(range(len(self))):
@@ -103,7 +104,7 @@ class Chain:
             )
         return bounds
 
-    def _join(self, metric: str, left, right):
+    def _join(self, metric: str, left: Any, right: Any) -> Any:
         return left + right if self.kinds[metric] == "sum" else np.maximum(left, right)
 
     def costs(self, architectures: np.ndarray) -> dict[str, np.ndarray]:
@@ -154,7 +155,12 @@ class Chain:
         """The total cost of the most expensive completion of the prefix."""
         return self._completed(prefix, metric, self._dearest)
 
-    def _completed(self, prefix, metric, bounds) -> float:
+    def _completed(
+        self,
+        prefix: Sequence[int],
+        metric: str,
+        bounds: Mapping[str, Sequence[np.ndarray]],
+    ) -> float:
         state, spent = self.walk(prefix)
         return float(
             self._join(metric, spent[metric], bounds[metric][len(prefix)][state])

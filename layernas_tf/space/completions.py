@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -115,7 +116,7 @@ class BudgetedChain:
         return self._counted[1]
 
     @functools.cached_property
-    def _counted(self):
+    def _counted(self) -> Any:
         exact = exact_tables(
             self.chain, self.allowed, self._surplus, self._slack, self._exact_entries
         )
@@ -154,7 +155,7 @@ class BudgetedChain:
         )
         return np.maximum(surplus, 0)
 
-    def _cheapest_from(self, layer: int, state) -> np.ndarray:
+    def _cheapest_from(self, layer: int, state: Any) -> np.ndarray:
         if not self._metrics:
             return np.zeros(1)
         return np.stack(
@@ -174,7 +175,9 @@ class BudgetedChain:
             state = self.chain.next_state[i][state, option]
         return int(state), spent
 
-    def _window(self, layer: int, state, spent) -> tuple[np.ndarray, np.ndarray]:
+    def _window(
+        self, layer: int, state: Any, spent: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The surplus, in units, that what follows may have: low and high end."""
         floor = spent + self._cheapest_from(layer, state)
         high = self._high - floor
@@ -211,7 +214,9 @@ class BudgetedChain:
         state, spent = walked
         return self._completion_counts(i, state, *self._window(i, state, spent))
 
-    def _completion_counts(self, i: int, state: int, low, high) -> np.ndarray:
+    def _completion_counts(
+        self, i: int, state: int, low: np.ndarray, high: np.ndarray
+    ) -> np.ndarray:
         surplus = (self._surplus if self.exact else self._rounded)[i][state]
         following = self.chain.next_state[i][state]
         counts = np.zeros(len(surplus))

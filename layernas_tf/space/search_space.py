@@ -79,7 +79,7 @@ class SearchSpace:
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     published: Published | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         names = [layer.name for layer in self.layers]
         if not names:
             raise UserError(

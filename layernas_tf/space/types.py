@@ -68,7 +68,7 @@ class Option:
         """Makes an option: `Option.of(kernel=3, expansion=6, se=True)`."""
         return cls(tuple(attributes.items()))
 
-    def __getitem__(self, name: str) -> AttributeValue:
+    def __getitem__(self, name: str) -> Any:
         for key, value in self.attributes:
             if key == name:
                 return value

@@ -71,7 +71,7 @@ def labels(layer: Layer) -> tuple[str, ...]:
 
 def distributions(
     space: SearchSpace,
-) -> dict[str, optuna.distributions.BaseDistribution]:
+) -> dict[str, optuna.distributions.CategoricalDistribution]:
     """One categorical parameter per searched layer, by the layer's name."""
     import optuna
 
@@ -152,7 +152,7 @@ def template(
     return optuna.trial.create_trial(
         state=optuna.trial.TrialState.RUNNING,
         params=to_params(space, trial.architecture),
-        distributions=distributions,
+        distributions=dict(distributions),
         user_attrs={**attributes, **further},
         constraints=constraints(budgets, trial.costs),
     )
@@ -168,13 +168,16 @@ def read_trial(
       stored: The trial in Optuna's storage.
       sign: 1 for a study that is maximized, -1 for one that is minimized.
     """
+    reward = None
+    if stored.state.name == "COMPLETE" and stored.value is not None:
+        reward = sign * stored.value
     return _trial(
         space,
         from_params(space, stored.params),
         stored.number,
         stored.state.name,
         stored.user_attrs,
-        sign * stored.value if stored.state.name == "COMPLETE" else None,
+        reward,
     )
 
 

@@ -89,7 +89,7 @@ class Replay:
           asked: The new ones among them.
           ended: Those that have ended since the last call.
         """
-        ended = sorted(ended, key=lambda trial: trial.told)
+        ended = sorted(ended, key=_place)
         if len(asked) < len(trials):
             places = list(range(self.told, self.told + len(ended)))
             if not self.exact:
@@ -98,8 +98,7 @@ class Replay:
             if [trial.told for trial in ended] == places and self._do(asked, ended):
                 return
             ended = sorted(
-                (trial for trial in trials if trial.told is not None),
-                key=lambda trial: trial.told,
+                (trial for trial in trials if trial.told is not None), key=_place
             )
         self._begin(exact=True)
         if not self._do(trials, ended, check_last=True):
@@ -141,3 +140,8 @@ class Replay:
         if not check and self.algorithm.pure_proposals:
             return self.algorithm.recall(trial.architecture, number)
         return self.algorithm.ask(number)
+
+
+def _place(trial: Trial) -> int:
+    """The place of an ended trial among the tells."""
+    return -1 if trial.told is None else trial.told

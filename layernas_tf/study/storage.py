@@ -102,7 +102,9 @@ class Storage:
             "datetime_start": _utc_now(),
         }
         inserted = connection.execute(self._tables.trials.insert().values(row))
-        trial = inserted.inserted_primary_key[0]
+        key = inserted.inserted_primary_key
+        assert key is not None  # one row was inserted
+        trial = key[0]
         params = [
             {
                 "trial_id": trial,
@@ -203,6 +205,7 @@ class Storage:
             .where(trials.c.study_id == self._study)
             .where(trials.c.state == TrialState.RUNNING)
         ).all()
+        assert now is not None  # the database's clock always answers
         latest = now.replace(tzinfo=None) - datetime.timedelta(seconds=seconds)
         return {row.trial_id for row in rows if not _since(row.heartbeat, latest)}
 

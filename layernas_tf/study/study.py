@@ -108,16 +108,16 @@ class Study:
                     return candidate
             if most is not None and len(self.trials) >= most:
                 return None
-            candidate = self._propose()
-            if candidate is None:
+            proposed = self._propose()
+            if proposed is None:
                 return None
             trial = Trial(
-                number=candidate.number,
-                architecture=candidate.architecture,
-                costs=self.space.costs(candidate.architecture),
+                number=proposed.number,
+                architecture=proposed.architecture,
+                costs=self.space.costs(proposed.architecture),
                 asked_after=self._replay.told,
                 idle_after=tuple(self._replay.idle),
-                layer=candidate.layer,
+                layer=proposed.layer,
             )
             driver = {"driver": self._driver} if self._storage.shared else {}
             row = template(self.space, self._distributions, self.budgets, trial, driver)
@@ -126,7 +126,7 @@ class Study:
         self._mine.add(trial.number)
         self._ids.append(self._newest)
         self.trials.append(trial)
-        return candidate
+        return proposed
 
     def tell(self, outcome: Outcome) -> Trial | None:
         """Records the outcome of a candidate and tells the algorithm.
@@ -247,7 +247,7 @@ class Study:
         dead = set(self._others)
         if dead and self._storage.shared:
             stale = self._storage.stale(connection, STALE_SECONDS)
-            drivers = self._decoder.drivers
+            drivers = self._decoder.drivers if self._decoder is not None else {}
             dead = {
                 number
                 for number in dead

@@ -8,7 +8,6 @@ process, the memory is released when the child ends, and a crash costs one trial
 
 from __future__ import annotations
 
-import itertools
 import multiprocessing
 import os
 import signal
@@ -49,8 +48,7 @@ class ChildProcess:
         self._make_evaluator = make_evaluator
         self._trials = trials
         self._attempts = attempts
-        self._process: BaseProcess | None = None
-        self._connection: Connection | None = None
+        self._child: tuple[BaseProcess, Connection] | None = None
         self._done = 0
 
     def __call__(self, candidate: Candidate) -> Evaluation:
@@ -60,7 +58,10 @@ class ChildProcess:
           TrialFailure: The evaluator cannot be made or raised an exception, or every
             attempt ended with a crash or at the time limit. The message is the reason.
         """
-        for attempt in itertools.count(1):
+        attempt = 0
+        while True:
+            attempt += 1
+            answer: Evaluation | str | None
             try:
                 answer = self._evaluate(candidate)
             except _Lost as lost:
@@ -73,49 +74,54 @@ class ChildProcess:
 
     def close(self) -> None:
         """Ends the child, even in the middle of an evaluation."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.join()
-            self._connection.close()
-        self._process = self._connection = None
+        if self._child is not None:
+            process, connection = self._child
+            process.kill()
+            process.join()
+            connection.close()
+        self._child = None
 
     def _evaluate(self, candidate: Candidate) -> Evaluation | str:
         """The child's answer: an evaluation, or why there is none."""
         if self._done >= self._trials:
             self.close()
-        if self._process is None:
-            self._start()
-            failed = self._receive(None)
+        if self._child is None:
+            self._child = self._start()
+            failed = self._receive(*self._child, None)
             if failed:
                 self.close()
                 return failed
+        process, connection = self._child
         try:
-            self._connection.send(candidate)
+            connection.send(candidate)
         except OSError:
             pass  # It has died since; receiving finds out why.
-        answer = self._receive(self._attempts.timeout)
+        answer = self._receive(process, connection, self._attempts.timeout)
         self._done += 1
         return answer
 
-    def _receive(self, timeout: float | None) -> Evaluation | str:
+    def _receive(
+        self, process: BaseProcess, connection: Connection, timeout: float | None
+    ) -> Evaluation | str:
         try:
-            if not self._connection.poll(timeout):
+            if not connection.poll(timeout):
                 raise _Lost(self._attempts.too_late)
-            return self._connection.recv()
+            return connection.recv()
         except (EOFError, OSError):
-            self._process.join()
-            raise _Lost(_cause(self._process.exitcode)) from None
+            process.join()
+            raise _Lost(_cause(process.exitcode or 0)) from None
 
-    def _start(self) -> None:
+    def _start(self) -> tuple[BaseProcess, Connection]:
         # Not forked: TensorFlow's threads do not survive a fork.
         context = multiprocessing.get_context("spawn")
-        self._connection, end = context.Pipe()
-        self._process = context.Process(
+        connection, end = context.Pipe()
+        process = context.Process(
             target=_serve, args=(end, self._make_evaluator), daemon=True
         )
-        self._process.start()
+        process.start()
         end.close()
         self._done = 0
+        return process, connection
 
 
 def end_with_parent() -> None:
@@ -125,7 +131,9 @@ def end_with_parent() -> None:
     """
 
     def watch() -> None:
-        wait([multiprocessing.parent_process().sentinel])
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            wait([parent.sentinel])
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -146,6 +154,7 @@ def _serve(connection: Connection, make_evaluator: Callable[[], Evaluator]) -> N
             candidate = connection.recv()
         except EOFError:
             return
+        answer: Evaluation | str
         try:
             answer = evaluator(candidate)
         except Exception as error:  # One candidate must not end the search.

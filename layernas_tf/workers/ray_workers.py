@@ -111,7 +111,7 @@ class RayWorkers:
         try:
             cpus, gpus = shares(ray.cluster_resources(), resources, local=not address)
             self._arguments = (make_evaluator, cpus, gpus)
-            self._process = ray.remote(_Process).options(
+            self._process: Any = ray.remote(_Process).options(
                 num_cpus=cpus, num_gpus=gpus, max_restarts=0
             )
             self._workers = [self._start() for _ in range(resources.workers)]
@@ -245,6 +245,7 @@ class RayWorkers:
         """Replaces a worker and tries its candidate again, or returns its failure."""
         worker = self._workers[place]
         candidate, seconds = worker.candidate, time.monotonic() - worker.since
+        assert candidate is not None  # a worker that loads is restarted, not lost
         self._renew(place)
         self._failures[candidate.number] += 1
         failed = self._attempts.failed(

@@ -12,7 +12,7 @@ from typing import Any
 from layernas_tf.costs.operators import costs, elements
 from layernas_tf.space.published import Published
 from layernas_tf.space.search_space import SearchSpace
-from layernas_tf.space.types import Architecture, Layer, Option, State
+from layernas_tf.space.types import Architecture, Layer, Option, State, Transition
 from search_spaces.blocks.blocks import Block
 
 
@@ -71,7 +71,9 @@ def block_space(
         for layer, index in zip(block_layers, architecture, strict=True):
             yield layer.name, layer.block(layer.options[index])
 
-    def builder(architecture: Architecture, keras_module: ModuleType | None = None):
+    def builder(
+        architecture: Architecture, keras_module: ModuleType | None = None
+    ) -> Any:
         return build_network(name, image, blocks(architecture), keras_module)
 
     return SearchSpace(
@@ -93,7 +95,7 @@ def block_space(
     )
 
 
-def _transition(layer: BlockLayer, image_elements: int):
+def _transition(layer: BlockLayer, image_elements: int) -> Transition:
     # Cached: tables and samplers ask for the same few
     # hundred pairs again and again.
     @functools.cache
@@ -123,7 +125,9 @@ def build_network(
       probabilities `(batch, classes)`, with fresh weights.
     """
     if keras_module is None:
-        import keras as keras_module
+        import keras
+
+        keras_module = keras
     with _activations(keras_module):
         images = keras_module.Input(
             (image.height, image.width, image.channels), name="images"
@@ -150,10 +154,10 @@ def _activations(keras_module: ModuleType) -> Iterator[None]:
         return
     import tensorflow as tf
 
-    def hard_sigmoid(x):
+    def hard_sigmoid(x: Any) -> Any:
         return tf.nn.relu6(x + 3.0) / 6.0
 
-    def hard_swish(x):
+    def hard_swish(x: Any) -> Any:
         return x * hard_sigmoid(x)
 
     with keras_module.utils.custom_object_scope(

@@ -149,7 +149,9 @@ _DENSE_INITIALIZERS = {
 }
 
 
-def _chain(blocks: tuple[Block, ...], state: State):
+def _chain(
+    blocks: tuple[Block, ...], state: State
+) -> tuple[State, tuple[Operator, ...]]:
     listed: tuple[Operator, ...] = ()
     for block in blocks:
         state, operators = block.operators(state)

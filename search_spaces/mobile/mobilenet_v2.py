@@ -71,7 +71,15 @@ def mobilenet_v2_1_4(
     )
 
 
-def _space(name, resolution, classes, channels, stem_stride, width, dropout):
+def _space(
+    name: str,
+    resolution: int | str,
+    classes: int,
+    channels: int,
+    stem_stride: int | None,
+    width: float,
+    dropout: float,
+) -> SearchSpace:
     arguments = check_arguments(
         name,
         resolution=resolution,

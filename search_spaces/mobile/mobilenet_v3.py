@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 from layernas_tf.space.published import Published
 from layernas_tf.space.search_space import SearchSpace
@@ -102,7 +103,9 @@ def mobilenet_v3_large(
     )
 
 
-def _space(name: str, published: Sequence[Stage], widest: int, **given) -> SearchSpace:
+def _space(
+    name: str, published: Sequence[Stage], widest: int, **given: Any
+) -> SearchSpace:
     arguments = check_arguments(name, **given)
     width = arguments["width"]
     stages = [

@@ -287,7 +287,9 @@ def _build(
     keras_module: ModuleType | None = None,
 ) -> Any:
     if keras_module is None:
-        import keras as keras_module
+        import keras
+
+        keras_module = keras
     chosen = [choices[index] for choices, index in zip(options, architecture)]
     if name == "nas_bench_macro":
         operations = [(option["expansion"], option["kernel"]) for option in chosen]

@@ -166,7 +166,9 @@ def _build(
     keras_module: ModuleType | None = None,
 ) -> Any:
     if keras_module is None:
-        import keras as keras_module
+        import keras
+
+        keras_module = keras
     filters = [WIDTHS[index] for index in architecture]
     return network(keras_module, filters, image, classes)
 
