@@ -1,1 +1,1 @@
-"""One network to weights: recipes, segments, checkpoints, devices, inheritance."""
+"""Training one network: recipes, segments, checkpoints, devices, inheritance."""

@@ -36,11 +36,15 @@ _PASSING = (
 class Site:
     """A layer with weights.
 
+    Example: `Site("stem_conv", "conv", source=0, target=1)` reads the channels of group
+    0 and makes those of group 1.
+
     Attributes:
-      name: The layer's.
-      kind: `conv` (a dense layer too), `depthwise`, `norm`, or `other`.
+      name: The layer's name.
+      kind: `conv` (also a dense layer), `depthwise`, `norm`, or `other`.
       source: Group of the channels that it reads.
-      target: Group of the channels that it makes; of `depthwise` and `norm` the same.
+      target: Group of the channels that it makes; for `depthwise` and `norm`, this is
+        `source`.
       gates: Convolutions whose gates its input was multiplied by since the last
         convolution made it.
     """
@@ -54,7 +58,10 @@ class Site:
 
 @dataclasses.dataclass(frozen=True)
 class Gate:
-    """The end of a squeeze-and-excite: what a sum of weighted inputs becomes.
+    """The end of a squeeze-and-excite: the gates that multiply the channels.
+
+    Example: `Gate("block1_se_expand", 0.5, np.full(16, 0.5))` is a sigmoid without a
+    bias, for 16 channels.
 
     Attributes:
       conv: The last convolution before the multiplication.
@@ -73,8 +80,8 @@ class ChannelGroups:
 
     Attributes:
       sites: Layers with weights by name, in the order of the computation.
-      sizes: Channels of each group.
-      gates: By the name of the convolution.
+      sizes: Number of channels of each group.
+      gates: Gates by the name of their convolution.
       residual_norms: Batch normalizations that end a branch of a residual sum.
       output: Group of the network's outputs.
 
@@ -92,7 +99,7 @@ class ChannelGroups:
 
 @dataclasses.dataclass(frozen=True)
 class _Tensor:
-    """What is known of a tensor: its group, and what it has come through."""
+    """What is known about a tensor: its group and the layers it has passed through."""
 
     group: int
     gates: tuple[str, ...] = ()
@@ -102,7 +109,7 @@ class _Tensor:
 
 
 class _Groups:
-    """Groups that may turn out to be one (union-find)."""
+    """Groups that can be joined when they turn out to be the same (union-find)."""
 
     def __init__(self) -> None:
         self._parents: list[int] = []
@@ -134,8 +141,8 @@ class _Groups:
 def channel_groups(model: keras.Model) -> ChannelGroups:
     """Finds the groups of a functional network.
 
-    Layers that are none of the kinds that mobile networks are made of begin a group of
-    their own: their channels keep their order.
+    A layer of a kind that mobile networks do not have begins a new group, and its
+    channels keep their order.
     """
     groups = _Groups()
     sites: dict[str, Site] = {}

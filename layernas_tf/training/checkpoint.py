@@ -1,4 +1,4 @@
-"""Where a training stands after an epoch, in one file: whole, or as it was before."""
+"""The state of a training after an epoch, in one file that is always complete."""
 
 from __future__ import annotations
 
@@ -25,9 +25,15 @@ Epoch = Mapping[str, float]
 class Checkpoint:
     """The file that holds the state of one training.
 
+    Example:
+      checkpoint = Checkpoint(folder / "checkpoint.npz", {"epochs": 10, "seed": 0})
+      history = checkpoint.load(variables)
+      checkpoint.save([*history, {"loss": 0.5}], variables)
+
     Attributes:
       path: The file, `.npz`.
-      about: What is trained, and how, JSON-ready; only the same training goes on.
+      about: What is trained, and how, ready for JSON. A training with other values
+        cannot be resumed from the file.
     """
 
     path: pathlib.Path
@@ -40,7 +46,7 @@ class Checkpoint:
 
         Args:
           history: An entry for each finished epoch.
-          variables: Weights, statistics, seeds, and the optimizer's slots.
+          variables: Weights, statistics, seeds, and the optimizer's variables.
         """
         import keras
 
@@ -57,9 +63,9 @@ class Checkpoint:
             )
 
     def load(self, variables: Sequence[keras.Variable]) -> list[Epoch]:
-        """Sets the variables to what was saved; returns the finished epochs' figures.
+        """Restores the variables and returns the figures of the finished epochs.
 
-        Without a file nothing is changed, and no epoch is finished.
+        Without a file, nothing is changed, and the result is empty.
 
         Raises:
           UserError: The file is of another training, or no checkpoint.

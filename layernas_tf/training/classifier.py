@@ -1,9 +1,9 @@
-"""The last layer of a network, fitted while all others stay as they are.
+"""Fitting the last layer of a network while all other layers stay as they are.
 
-A fresh classifier's first gradients spoil what pretrained features know; one that is
-fitted first does not (Kumar et al., arXiv 2202.10054, "linear probing then fine
-tuning"). The fit takes a second, and its accuracy is a candidate's reward without any
-training.
+The first gradients of a fresh classifier damage pretrained features. This is avoided if
+the classifier is fitted first (Kumar et al., arXiv 2202.10054, "linear probing then
+fine tuning"). The fit takes a second, and its accuracy can be a candidate's reward
+without any training.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from layernas_tf.training.graph_walk import features
 
 MOST_IMAGES = 5_000
-"""More images would make the fit no better for its time."""
+"""The fit uses at most this many images; more would cost time and hardly improve it."""
 
 _PENALTY = 0.1
 """Strength of the L2 penalty on standardized features, for each class and image."""
@@ -28,11 +28,11 @@ def fit_classifier(
     """Fits the last layer with weights to labelled images by logistic regression.
 
     Args:
-      model: Ends with a dense layer or 1x1 convolution and a softmax; the layer gets
-        new weights.
-      images: (N, H, W, C) in [0, 255], of which the first `MOST_IMAGES` are used.
+      model: A network that ends with a dense layer or a 1x1 convolution and a softmax.
+        This layer gets new weights.
+      images: (N, H, W, C) in [0, 255]; the first `MOST_IMAGES` are used.
       labels: (N,) integers below `classes`, each of which occurs.
-      classes: Outputs of the network.
+      classes: Number of outputs of the network.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -48,7 +48,7 @@ def fit_classifier(
     )
     mean, deviation = known.mean(axis=0), known.std(axis=0) + 1e-3
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it stopped before its last digit
+        warnings.simplefilter("ignore")  # it may stop before it has fully converged
         fit = LogisticRegression(C=_PENALTY / np.sqrt(len(labels)), max_iter=60).fit(
             (known - mean) / deviation, labels
         )
@@ -57,7 +57,7 @@ def fit_classifier(
         slopes, offsets = np.stack([-slopes[0], slopes[0]]) / 2, np.array([-0.5, 0.5])
         offsets = offsets * fit.intercept_[0]
     kernel = np.zeros((known.shape[1], classes))
-    # A class without an image here gets no probability to speak of.
+    # A class without an image here gets a probability close to zero.
     bias = np.full(classes, offsets.min() - 5.0)
     kernel[:, present] = (slopes / deviation).T
     bias[present] = offsets - slopes @ (mean / deviation)

@@ -1,7 +1,7 @@
-"""Training on every accelerator that is visible: copies of the network, shared batches.
+"""Training on all visible accelerators: copies of the network share each batch.
 
-There is no flag for GPUs: CUDA_VISIBLE_DEVICES says which are used, and who gives a
-training several wants them all to work. A recipe's batch size is that of all together.
+There is no flag for GPUs: all GPUs that CUDA_VISIBLE_DEVICES shows are used. The batch
+size of a recipe is the total over all devices.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def all_devices(tpu: str = "") -> Iterator[int]:
-    """Within it, networks are built for and trained on all devices of the best kind.
+    """In the body, networks are built and trained on all devices of the best kind.
 
-    With TensorFlow by `tf.distribute` (Keras' distribution API leaves it to that),
-    with JAX by `keras.distribution.DataParallel`.
+    TensorFlow uses `tf.distribute`, because Keras' distribution API does not support
+    TensorFlow. JAX uses `keras.distribution.DataParallel`.
 
     Args:
-      tpu: Name or address of a TPU, TensorFlow only; `local` on its own machine.
+      tpu: Name or address of a TPU, for TensorFlow only; `local` on a TPU's own
+        machine.
 
     Yields:
-      How many devices work.
+      The number of devices.
 
     Raises:
       UserError: The TPU cannot be reached.
@@ -60,8 +61,9 @@ def all_devices(tpu: str = "") -> Iterator[int]:
 def compiled_by_xla() -> bool:
     """Whether a network's steps are compiled by XLA.
 
-    It pays on accelerators; on CPU it only makes compilation longer. TensorFlow's
-    copies on several devices talk to each other, which XLA's programs cannot.
+    XLA is worth its time on accelerators only; on CPUs it just makes compilation
+    longer. TensorFlow's copies on several devices exchange values, which programs
+    compiled by XLA cannot do.
     """
     import keras
 
@@ -75,10 +77,10 @@ def compiled_by_xla() -> bool:
 
 
 def agree_on_statistics(model: keras.Model) -> None:
-    """Gives all devices the mean of what each has averaged of its own batches.
+    """Sets the statistics on every device to their mean over all devices.
 
-    The mean is also what a file of the network gets; without this, a training that
-    goes on from a file would go on from something else.
+    A file of the network contains this mean. Without this step, a training that resumes
+    from the file would start from other values than those on the devices.
     """
     import keras
 
@@ -108,7 +110,7 @@ def _tpu_strategy(tpu: str):
         tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
         return tf.distribute.TPUStrategy(resolver)
-    except Exception as error:  # of gRPC, of the cloud's API, or of the TPU itself
+    except Exception as error:  # from gRPC, the cloud's API, or the TPU itself
         raise UserError(
             f"`tpu`={tpu}: no TPU can be reached there: {describe(error)}"
         ) from None

@@ -1,4 +1,4 @@
-"""The full training of one architecture: weights, figures, a folder to resume from."""
+"""The full training of one architecture, in a folder from which it can be resumed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class TrainedArchitecture:
-    """An architecture trained to the end.
+    """An architecture after its full training.
 
     Example:
       trained = train_architecture("architecture.json", train=(x, y), test=(xt, yt))
@@ -29,9 +29,9 @@ class TrainedArchitecture:
     Attributes:
       path: The Keras file.
       valid_accuracy: Share of the validation images classified correctly.
-      test_accuracy: Share of the test images.
-      test_images: How many there are.
-      metrics: What `metrics.json` says.
+      test_accuracy: Share of the test images classified correctly.
+      test_images: Number of test images.
+      metrics: The content of `metrics.json`.
     """
 
     path: pathlib.Path
@@ -58,15 +58,15 @@ def train_fully(
     seed: int = 0,
     facts: Mapping[str, Any] | None = None,
 ) -> TrainedArchitecture:
-    """Trains an architecture, after the last epoch that `workdir` has finished.
+    """Trains an architecture, or resumes its training in `workdir`.
 
     Args:
-      space: The architecture's.
+      space: The search space of the architecture.
       architecture: One option index per layer.
       dataset: Images of the size that the space takes.
       recipe: How to train.
       workdir: Gets `model.keras`, `metrics.json` and TensorBoard's files.
-      seed: Of weights, batches and augmentation.
+      seed: Seed of the weights, the batches and the augmentation.
       facts: Further entries of `metrics.json`.
 
     Raises:

@@ -14,13 +14,13 @@ def walk(
     images: Any,
     call: Callable[[keras.layers.Layer, Any], Any],
 ) -> Any:
-    """Computes a network's output; compiling would take longer than a batch.
+    """Computes a network's output without compiling it, which is faster for one batch.
 
     Args:
-      model: Functional, with one input and one output.
+      model: A functional model with one input and one output.
       images: (N, H, W, C), float32 in [0, 255].
-      call: Gets each layer and its input (a list where there are several), in the order
-        of the computation, and gives the layer's output.
+      call: Called with each layer and its input (a list if there are several), in the
+        order of the computation; returns the layer's output.
 
     Returns:
       The output, a tensor.
@@ -49,14 +49,14 @@ def walk(
 
 
 def infer(layer: keras.layers.Layer, inputs: Any) -> Any:
-    """A layer's output as in use, not in training."""
+    """A layer's output in inference."""
     if isinstance(layer, (keras.layers.BatchNormalization, keras.layers.Dropout)):
         return layer(inputs, training=False)
     return layer(inputs)
 
 
 def features(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """What the last layer with weights reads: (N, features)."""
+    """The input of the last layer with weights: (N, features)."""
     last = [layer for layer in model.layers if layer.weights][-1]
     seen = {}
 

@@ -2,14 +2,14 @@
 
 | criterion | a channel's importance | source |
 |---|---|---|
-| `leading` | its place | none; what is measured against |
+| `leading` | its place in the layer | none; the baseline |
 | `l1` | L1 norm of the filters that make it | Li et al., arXiv 1608.08710 |
 | `l2` | L2 norm of all weights that touch it | Fang et al., arXiv 2301.12900 |
 | `bn_scale` | scale of its batch normalizations | Liu et al., arXiv 1708.06519 |
 | `taylor` | squared first-order change of the loss without it | Molchanov, 1906.10771 |
 
-The weights of a layer are divided by their mean first, so that layers of a group count
-alike.
+The weights of each layer are divided by their mean first, so that all layers of a group
+have the same influence.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ def channel_importance(
     """The importance of every channel.
 
     Args:
-      groups: Of the network.
-      weights: Of each layer, by the weight's name.
+      groups: Channel groups of the network.
+      weights: Weights of each layer, by the weight's name.
       criterion: One of `CRITERIA`.
       taylor: For each batch normalization, the squared change of the loss by channel
-        (`observe.observe`); needed by that criterion.
+        (`observe.observe`); needed by the criterion of this name.
 
     Returns:
-      For each group (channels,), the more the better.
+      For each group, an array (channels,); higher values are more important.
 
     Raises:
-      UserError: There is no such criterion, or it lacks what it needs.
+      UserError: There is no such criterion, or `taylor` is missing for it.
     """
     if criterion not in CRITERIA:
         raise UserError(

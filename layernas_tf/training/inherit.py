@@ -1,14 +1,14 @@
-"""Weights that a candidate takes over from one trained before (`--inherit_weights`).
+"""Weights that a candidate inherits from an earlier candidate (`--inherit_weights`).
 
 A child of LayerNAS differs from its parent in one layer, so nearly all of its weights
 have been trained already. Layers correspond by their name, weights by their path in the
-network. Where the shapes agree a weight is taken over whole, where they differ the part
-that both have (`overlap`); what the other network has not keeps its fresh
-initialization. The changed layer, the layers behind a change of channels and dropped
-blocks need no rules of their own.
+network. A weight of the same shape is inherited as a whole. Where the shapes differ,
+only the part that both have is inherited (`overlap`), and the rest keeps its fresh
+initialization. With these rules, the changed layer, the layers after a change of
+channels and dropped blocks need no special treatment.
 
 The idea is that of Net2Net (arXiv 1511.05641) and of weight inheritance in evolution
-(Real et al., arXiv 1703.01041, section 3.4), without preserving the function.
+(Real et al., arXiv 1703.01041, section 3.4), but the function is not preserved.
 """
 
 from __future__ import annotations
@@ -36,21 +36,23 @@ _WORD_START = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<!^)(?=[A-Z][a-z])")
 def descend(
     model: keras.Model, candidate: Candidate, space: SearchSpace, folder: pathlib.Path
 ) -> dict[str, float]:
-    """Gives a candidate's fresh network the weights of a trial before it.
+    """Gives a candidate's fresh network the weights of an earlier trial.
 
     Args:
       model: The candidate's network.
-      candidate: Whose number says which trials were before it.
-      space: That it is from.
-      folder: Of kept weights; where none can be read the network stays fresh.
+      candidate: The candidate; only trials with lower numbers are considered.
+      space: Its search space.
+      folder: The folder of kept weights. If none of them can be read, the network stays
+        fresh.
 
     Returns:
-      Figures of the trial: `lineage`, the trainings that lead to its weights, its own
-      among them; `inherited_share` of the weights, 0..1; `inherited_from`, the number
-      of the trial before it in the lineage, if it has one.
+      Figures of the trial: `lineage`, the number of trainings that lead to its weights,
+      including its own; `inherited_share`, the share of its weights that were
+      inherited, 0..1; and, if it inherited, `inherited_from`, the number of the earlier
+      trial.
 
     Raises:
-      UserError: As `check_names`.
+      UserError: See `check_names`.
     """
     check_names(model)
     kept = kept_before(folder, space, candidate.number)
@@ -66,18 +68,18 @@ def descend(
 
 
 def overlap(fresh: np.ndarray, trained: np.ndarray, spatial: int = 0) -> np.ndarray:
-    """A fresh weight with what a trained one of any other size has for it.
+    """Copies the part of a trained weight that fits into a fresh one of another size.
 
     Args:
       fresh: The freshly initialized weight.
       trained: The weight of the same path in the other network.
-      spatial: So many leading axes are the height and width of a kernel, whose centres
-        are laid on each other. On all other axes (channels, units) the leading entries
+      spatial: Number of leading axes that are the height and width of a kernel; there,
+        the centres correspond. On all other axes (channels, units), the leading entries
         correspond.
 
     Returns:
-      An array of the fresh weight's shape; `fresh` where the two have not the same
-      number of axes.
+      An array of the fresh weight's shape; `fresh` itself if the numbers of axes
+      differ.
     """
     merged = fresh.copy()
     if fresh.ndim != trained.ndim:
@@ -97,11 +99,12 @@ def inherit(model: keras.Model, trained: Mapping[str, np.ndarray]) -> float:
     """Gives a fresh network the weights of a trained one, as far as they overlap.
 
     Args:
-      model: Ends with them; running statistics of batch normalization included.
-      trained: Weights by path, as `weights_of` gives them.
+      model: The fresh network; its weights are replaced, including the running
+        statistics of batch normalization.
+      trained: Weights by path, as returned by `weights_of`.
 
     Returns:
-      The share of the network's weights that were taken over, 0..1.
+      The share of the network's weights that were inherited, 0..1.
     """
     spatial = _spatial_axes(model)
     taken = total = 0
@@ -134,13 +137,13 @@ def _spatial_axes(model: keras.Model) -> dict[str, int]:
 
 
 def check_names(model: keras.Model) -> None:
-    """Checks that layers with weights were named by whoever built them.
+    """Checks that the builder has named all layers with weights.
 
-    The names that Keras invents count the layers made so far: in another architecture
-    they would stand for other layers.
+    Names made by Keras contain a count of the layers so far, so the same name would
+    stand for another layer in another architecture.
 
     Raises:
-      UserError: A layer has an invented name.
+      UserError: A layer has a name made by Keras.
     """
     for layer in model.layers:
         invented = _WORD_START.sub("_", type(layer).__name__).lower()
@@ -155,8 +158,8 @@ def check_names(model: keras.Model) -> None:
 def shared_layers(space: SearchSpace, one: Architecture, other: Architecture) -> int:
     """How many layers have the same option on the same incoming shape in both.
 
-    Those are the layers whose weights carry over whole: behind a change of channels an
-    equal option is another layer.
+    The weights of these layers are inherited as a whole. After a change of channels,
+    the same option gives a layer of another shape.
     """
     return sum(
         a.option == b.option and a.before == b.before
@@ -167,14 +170,14 @@ def shared_layers(space: SearchSpace, one: Architecture, other: Architecture) ->
 def nearest_first(
     space: SearchSpace, candidate: Candidate, kept: Sequence[KeptWeights]
 ) -> list[KeptWeights]:
-    """Whom a candidate inherits from: the first of these whose weights can be read.
+    """The trials that a candidate may inherit from, in order of preference.
 
-    First its parent, if the algorithm named one and its weights are kept. Then, and for
-    all candidates of algorithms that know no parents, the trained architecture with
-    most layers in common: that is what makes LayerNAS' parent a good one, and the
-    candidates of any algorithm that has found a good region resemble each other. Among
-    equals the better one, then the earlier one, so that a resumed search chooses the
-    same.
+    The candidate inherits from the first one whose weights can be read. Its parent
+    comes first, if the algorithm named one and its weights are kept. Then come the
+    trained architectures with most layers in common: this is also why LayerNAS' parents
+    are good sources, and once an algorithm has found a good region, its candidates are
+    similar. Among equals, the higher reward comes first, then the lower number, so that
+    a resumed search makes the same choice.
     """
     return sorted(
         kept,

@@ -1,4 +1,4 @@
-"""What a network does with the user's images: which channels the loss depends on."""
+"""Observing a network on the user's images: which channels the loss depends on."""
 
 from __future__ import annotations
 
@@ -20,12 +20,16 @@ _BATCHES = 8
 class Observations:
     """Figures of a network on some images.
 
+    Example:
+      seen = observe(model, images, labels)
+      seen.taylor["stem_bn"], seen.gates
+
     Attributes:
-      taylor: For each batch normalization (channels,): the mean over batches of the
-        squared change of the loss, to first order, when the channel becomes zero
+      taylor: For each batch normalization an array (channels,): the mean over batches
+        of the squared change of the loss, to first order, when the channel becomes zero
         (Molchanov et al., arXiv 1906.10771, section 3.1).
-      gates: (channels,) For the last convolution of each squeeze-and-excite, its mean
-        gate.
+      gates: For the last convolution of each squeeze-and-excite, its mean gates
+        (channels,).
     """
 
     taylor: Mapping[str, np.ndarray]
@@ -36,7 +40,7 @@ def observe(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> Obser
     """Runs the network on images and differentiates its loss (TensorFlow only).
 
     Args:
-      model: Gives probabilities; its classifier is a fitted one.
+      model: A network that gives probabilities and whose classifier has been fitted.
       images: (N, H, W, C) in [0, 255], shuffled; the first 512 are used.
       labels: (N,) integers.
 

@@ -1,4 +1,4 @@
-"""The optimizer of a recipe, and how long its averages look back."""
+"""The optimizer of a recipe, and the momentum of running statistics."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 def averaging_momentum(steps: int) -> float:
-    """Momentum of running statistics that look back over a tenth of the steps."""
+    """Momentum with which running statistics average over a tenth of the steps."""
     return math.exp(-1 / max(1.0, 0.1 * steps))
 
 
 def make_optimizer(
     model: keras.Model, recipe: Recipe, steps: int
 ) -> keras.optimizers.Optimizer:
-    """The recipe's optimizer for a training of so many steps."""
+    """The recipe's optimizer for a training of this number of steps."""
     import keras
 
     warmup = recipe.warmup_steps(steps)

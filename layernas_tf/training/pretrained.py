@@ -26,15 +26,16 @@ class Pretrained:
     """A trained network of the space, ready for surgery.
 
     Attributes:
-      source: Where the weights are from, as it was given.
-      architecture: Which network they are of: the published one or an earlier winner.
-      model: That network with its weights. Its classifier is the file's where the
-        classes are as many, and fresh elsewhere.
+      source: The source of the weights, as the user gave it.
+      architecture: The architecture that the weights belong to: the published network
+        or an earlier winner.
+      model: This network with its weights. Its classifier comes from the file if the
+        number of classes is the same; otherwise it is fresh.
       matched: Layers whose weights were in the source.
-      fresh: Layers with weights that the source does not have for this space.
-      scale: What the network multiplies pixels in [0, 255] by, one number a channel or
-        one for all: the preprocessing that the weights were trained with.
-      offset: What it adds after that.
+      fresh: Layers whose weights were not in the source.
+      scale: Factor for pixels in [0, 255], one per channel or one for all channels: the
+        preprocessing with which the weights were trained.
+      offset: What is added to the pixels after that.
 
     Example:
       pretrained = load_pretrained(space, "mobilenetv2.h5")
@@ -56,10 +57,10 @@ class Pretrained:
 
 
 def check_source(source: str) -> None:
-    """Checks what needs neither the space nor the file's content.
+    """Checks the name of a source without reading it.
 
     Raises:
-      UserError: It is neither `imagenet` nor a file of a known kind.
+      UserError: The source is neither `imagenet` nor a file of a known kind.
     """
     if source != IMAGENET and not source.endswith(_ENDINGS):
         raise UserError(
@@ -74,12 +75,12 @@ def load_pretrained(space: SearchSpace, source: str) -> Pretrained:
     """Reads the weights and puts them into a network of the space.
 
     Args:
-      space: Made with the user's classes, resolution and channels, which may differ
-        from those of the weights. For images of one channel the first convolution is
-        summed over the colours: it sees grey images.
-      source: `imagenet`, or a file: `.keras`, `.h5`, `.weights.h5` of the published
-        network, whoever trained it; `.keras` of an earlier winner, beside its
-        `architecture.json`; `.npz` where the space reads one.
+      space: The search space for the user's classes, resolution and channels, which may
+        differ from those of the weights. For images of one channel, the first
+        convolution is summed over the colours.
+      source: `imagenet` or a file: `.keras`, `.h5` or `.weights.h5` of the published
+        network, trained by anybody; `.keras` of an earlier winner, beside its
+        `architecture.json`; or `.npz` where the space can read one.
 
     Raises:
       UserError: The source cannot be read or is of another network.
@@ -185,7 +186,7 @@ def _read_npz(
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: np.asarray(file[name]) for name in file.files}
-    except Exception as error:  # There is no end to what a damaged file may raise.
+    except Exception as error:  # A damaged file may raise any exception.
         raise UserError(
             f"pretrained weights {str(path)!r} cannot be read as .npz: {error}"
         ) from None
@@ -223,7 +224,7 @@ def _pairs(
     stored: list[StoredLayer],
     published: Published,
 ) -> dict[str, StoredLayer]:
-    """The stored layer of each of ours: by our name, the published one, or by order."""
+    """The stored layer of each of ours, by our name, the published name, or order."""
     found = {}
     for names in ({}, published.layers):
         for layer in layers:
@@ -239,7 +240,7 @@ def _pairs(
 def _by_order(
     layers: list[keras.layers.Layer], stored: list[StoredLayer]
 ) -> dict[str, StoredLayer]:
-    # Layers of a class are counted in the order of the computation, which is the same.
+    # Both count the layers of a class in the order of the computation.
     ours: dict[str, list[str]] = defaultdict(list)
     theirs: dict[str, list[StoredLayer]] = defaultdict(list)
     for layer in layers:

@@ -1,8 +1,9 @@
 """Running statistics of batch normalization after a change of weights.
 
-Statistics belong to the channels that they were averaged over. After surgery, and on
-images of another kind or size, they are measured anew (Yu and Huang, arXiv 1903.05134,
-section 3.3): without it a cut network is no better than chance.
+Statistics are only right for the network and the images on which they were averaged.
+After surgery, or for images of another kind or size, they must be measured again (Yu
+and Huang, arXiv 1903.05134, section 3.3): otherwise a cut network is no better than
+chance.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import numpy as np
 from layernas_tf.training.graph_walk import infer, walk
 
 IMAGES = 256
-"""So many images are enough: the smallest maps of a network still give thousands of
-pixels a channel."""
+"""Number of images. It is enough, because even the smallest feature maps of a network
+give thousands of values per channel."""
 
 
 def recalibrate(
@@ -25,14 +26,13 @@ def recalibrate(
 ) -> None:
     """Sets every batch normalization's statistics to those of the images.
 
-    Each layer reads what the layers before it give with their new statistics.
+    Each layer is measured after the layers before it have got their new statistics.
 
     Args:
-      model: Ends with the statistics.
-      images: (N, H, W, C) in [0, 255], of which the first `IMAGES` are used; in the
-        order of a shuffled training set.
-      identities: Names of batch normalizations that are to compute nothing: scale and
-        offset follow their statistics.
+      model: The network, whose statistics are replaced.
+      images: (N, H, W, C) in [0, 255], shuffled; the first `IMAGES` are used.
+      identities: Names of batch normalizations that must not change their input: their
+        scale and offset are set to match the new statistics.
 
     Example:
       recalibrate(model, dataset.train.images)

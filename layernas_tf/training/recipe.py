@@ -29,17 +29,18 @@ class Recipe:
       batch_size: Images per step.
       optimizer: `sgd` (Nesterov momentum 0.9), `rmsprop` (momentum 0.9, as MobileNets
         were trained) or `adamw`.
-      learning_rate: At the peak of the schedule.
-      weight_decay: Decoupled, on kernels only: per step the share
-        `learning_rate * weight_decay` of a weight goes.
-      schedule: `cosine` falls to zero, `constant` stays, both after a linear warm-up.
+      learning_rate: Learning rate at the peak of the schedule.
+      weight_decay: Decoupled weight decay, on kernels only: each step removes the share
+        `learning_rate * weight_decay` of a weight.
+      schedule: `cosine` falls to zero, `constant` stays the same; both begin with a
+        linear warm-up.
       warmup_epochs: Length of the warm-up; a fraction is allowed.
       label_smoothing: Share of the label's weight that is spread over all classes.
       augment: One of `datasets.augment.AUGMENTATIONS`.
       randaugment: Magnitude of RandAugment, 0 (none) to 10.
       mixup: Alpha of mixup; 0 is none.
-      ema: Momentum of the moving average of the weights, which is what a training ends
-        with; 0 is none. The average looks back over a tenth of the steps at most.
+      ema: Momentum of the moving average of the weights, with which a training ends; 0
+        is none. It averages over a tenth of the steps at most.
       mixed_precision: Whether to compute in bfloat16, with float32 weights.
       class_weights: `none`, or `balanced`: the classes count alike in the loss,
         however many images each has (`training.class_weights`).
@@ -90,11 +91,11 @@ class Recipe:
                 )
 
     def steps_per_epoch(self, images: int) -> int:
-        """Whole batches in a round; one where there are fewer images than that."""
+        """Number of whole batches in an epoch, at least one."""
         return max(1, images // self.batch_size)
 
     def warmup_steps(self, steps: int) -> int:
-        """Steps of the warm-up in a training of so many steps."""
+        """Steps of the warm-up in a training of this number of steps."""
         return round(self.warmup_epochs / self.epochs * steps)
 
     def first_rate(self, steps: int) -> float:
@@ -114,10 +115,10 @@ class Recipe:
 
 
 def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
-    """The recipe for other epochs, with the warm-up at the same share of them.
+    """The recipe with another number of epochs; the warm-up keeps its share of them.
 
     Raises:
-      UserError: The epochs are fewer than one.
+      UserError: There is less than one epoch.
     """
     if epochs < 1:
         raise UserError(f"recipe: epochs must be at least 1, got {epochs}")
@@ -129,14 +130,16 @@ def default_recipe(dataset: Dataset, *, proxy: bool) -> Recipe:
     """A recipe that suits the size of a data set.
 
     Args:
-      dataset: Its number of training images settles epochs and batch size.
-      proxy: Whether to train briefly, to tell candidates apart, or to the end.
+      dataset: The data set; its number of training images decides about epochs and
+        batch size.
+      proxy: Whether the recipe is for the short training of candidates or for the final
+        training.
     """
     size = dataset.train.size
     if size >= _MANY_IMAGES and dataset.mirrors and dataset.shape[0] >= _PHOTO_SIDE:
         return _imagenet_recipe(proxy)
     batch_size = 16 if size < 500 else 64 if size < 20_000 else 128
-    # Small data sets need a number of steps, large ones have it in a single epoch.
+    # Small data sets need many epochs for enough steps, large ones only one.
     steps = 18 if proxy else 120
     epochs = math.ceil(steps / max(1, size // batch_size) - 0.25)
     if proxy:
@@ -154,19 +157,19 @@ def default_recipe(dataset: Dataset, *, proxy: bool) -> Recipe:
 
 _MANY_IMAGES = 200_000
 _PHOTO_SIDE = 96
-"""Pixels: smaller images are hurt by random crops and long trainings."""
+"""Side in pixels; random crops and long trainings do harm on smaller images."""
 
 
 def _imagenet_recipe(proxy: bool) -> Recipe:
-    """As EfficientNet was trained on ImageNet, but for RandAugment and the schedule.
+    """The recipe of EfficientNet on ImageNet, with RandAugment and another schedule.
 
     Source: M. Tan, Q. V. Le: EfficientNet, arXiv 1905.11946, section 5.2, and its code
     (github.com/tensorflow/tpu, models/official/efficientnet): RMSProp of momentum 0.9
     and a rate of 0.016 per 256 images, that is 0.064 per 1024, 350 epochs, 5 of them
-    warm-up, label smoothing 0.1, average of weights 0.9999. There the rate falls by
-    steps.
+    warm-up, label smoothing 0.1, moving average of weights 0.9999. In the paper, the
+    learning rate falls in steps.
 
-    The published weight decay of 1e-5 is a part of the loss. Here it is decoupled, and
+    The published weight decay of 1e-5 is a part of the loss. Here it is decoupled and
     about as strong: RMSProp divides small gradients by the root of its epsilon, 0.03,
     and momentum adds up ten of them.
     """

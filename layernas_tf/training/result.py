@@ -1,4 +1,4 @@
-"""What a training hands back."""
+"""The result of a training."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ correctly, or the mean over the classes of that share."""
 
 @dataclasses.dataclass(frozen=True)
 class TrainingResult:
-    """What came of a training.
+    """The figures of a finished training.
+
+    Example:
+      >>> TrainingResult(0.9, 0.4, 0.3, 12.0, (), 0.8).reward("balanced_accuracy")
+      0.8
 
     Attributes:
       valid_accuracy: Share of the validation images classified correctly.
       valid_loss: Mean cross-entropy on them, without label smoothing.
       train_loss: Mean loss of the last epoch.
-      train_seconds: Wall time, compilation and validation included.
-      history: For each epoch, figures by name.
+      train_seconds: Wall time, including compilation and validation.
+      history: Figures by name, for each epoch.
       valid_balanced_accuracy: Mean over the classes of the share of their validation
         images classified correctly.
     """

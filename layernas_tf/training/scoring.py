@@ -18,9 +18,13 @@ if TYPE_CHECKING:
 class Scores:
     """How good a network is on a split.
 
+    Example:
+      >>> Scores(np.array([[8, 2], [0, 10]]), loss=0.4).accuracy
+      0.9
+
     Attributes:
       confusion: (classes, classes) numbers of images: rows are the true classes,
-        columns what the network says.
+        columns the predicted ones.
       loss: Mean cross-entropy.
     """
 
@@ -109,8 +113,8 @@ def compile_for_use(
 ) -> None:
     """Compiles a network for `evaluate` on integer labels.
 
-    That throws the slots of the optimizer away, which would make a saved file two or
-    three times as large.
+    This removes the optimizer's variables, which would make a saved file two or three
+    times as large.
 
     Args:
       model: The network.

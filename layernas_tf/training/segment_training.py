@@ -28,7 +28,7 @@ from layernas_tf.training.segments import (
 
 @dataclasses.dataclass(eq=False)
 class _Network:
-    """A network as segments, with its weights outside of it."""
+    """A network as segments, with its weights held apart from them."""
 
     pieces: tuple[Piece, ...]
     segments: list[Segment]
@@ -70,7 +70,7 @@ def train_segments(
     seed: int,
     cache: SegmentCache,
 ) -> TrainingResult | None:
-    """As `training.train_model`; None where the network is no chain of segments."""
+    """Like `train.train_model`; None if the network is not a chain of segments."""
     started = time.perf_counter()
     network = _open(model, cache)
     if network is None:
@@ -133,7 +133,7 @@ def train_segments(
 def predict_segments(
     model: keras.Model, split: Split, cache: SegmentCache, batch_size: int
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Outputs and labels of a split; None where the network is no chain of segments."""
+    """Outputs and labels of a split; None if the network is not a chain of segments."""
     network = _open(model, cache)
     return (None, None) if network is None else _predict(network, split, batch_size)
 
@@ -160,7 +160,7 @@ def _backpropagate(
     loss_of: tf.types.experimental.ConcreteFunction,
     momenta: list[tf.Tensor],
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """One pass forth and back; averages the statistics on its way."""
+    """One forward and backward pass, which also updates the running statistics."""
     parts = tf.split(network.weights, network.sizes)
     x, batch_statistics = images, []
     with tf.GradientTape(watch_accessed_variables=False) as tape:

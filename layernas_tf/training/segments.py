@@ -1,10 +1,11 @@
 """Compiled pieces of networks, kept between trials.
 
-Most of a short trial on a small data set is not training: TensorFlow spends seconds on
-tracing and optimizing the graph of each new network. But a candidate differs from
-others in a few blocks. So a network is cut where a single tensor is alive, each piece
-is compiled once, with its weights as arguments, and pieces that are equal but for their
-weights are shared by all candidates. TensorFlow only; elsewhere train with Keras' fit.
+A short trial on a small data set spends most of its time not on training: TensorFlow
+needs seconds to trace and optimize the graph of each new network. But a candidate
+differs from others in a few blocks only. So a network is cut at places where a single
+tensor is alive, and each piece is compiled once, with its weights as arguments. All
+candidates share the compiled pieces that are equal except for their weights. This works
+with TensorFlow only; with other backends, train with Keras' fit.
 """
 
 from __future__ import annotations
@@ -28,13 +29,17 @@ _LONG_PIECE = 16
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Piece:
-    """A part of a network with one tensor going in and one coming out.
+    """A part of a network with one input tensor and one output tensor.
+
+    Example:
+      pieces = cut(space.build(space.default))
+      [layer.name for layer in pieces[0].layers]
 
     Attributes:
       layers: The layers in the order of the computation.
       inputs: For each layer, which tensors it takes: 0 is the piece's input, i the
         output of layer i - 1.
-      start: The Keras tensor that goes in.
+      start: The Keras tensor that is the piece's input.
     """
 
     layers: tuple[keras.layers.Layer, ...]
@@ -67,15 +72,15 @@ class Piece:
 
     @property
     def others(self) -> list[keras.Variable]:
-        """What else the piece reads and writes, such as the seeds of dropout."""
+        """Other variables of the piece, such as the seeds of dropout."""
         return _others(self.layers)
 
 
 def cut(model: keras.Model) -> tuple[Piece, ...] | None:
-    """Cuts a network into pieces; None where it is no chain of pieces.
+    """Cuts a network into pieces; None if it is not a chain of pieces.
 
-    Cuts lie where one tensor is alive, after a batch normalization or a residual sum
-    that a convolution follows: between the blocks of a MobileNet.
+    The network is cut where a single tensor is alive, between a batch normalization or
+    a residual sum and a convolution after it. In a MobileNet, this is between blocks.
     """
     if len(model.inputs) != 1 or len(model.outputs) != 1 or model.losses:
         return None
@@ -124,6 +129,10 @@ def _is_border(layers: list, following: Any) -> bool:
 class Segment:
     """The compiled form of a piece.
 
+    Example:
+      segment = SegmentCache().get(piece)
+      y, statistics, others = segment.train(x, flatten(piece.trainable), others)
+
     Attributes:
       train: (x, trainable, others) -> (y, batch statistics, others); `trainable` and
         the statistics are flat float32 vectors.
@@ -135,10 +144,15 @@ class Segment:
 
 
 class SegmentCache:
-    """The segments of the networks seen last.
+    """The compiled segments that were used last.
+
+    Example:
+      segments = SegmentCache()
+      train_model(model, dataset, recipe, seed=0, segments=segments)
 
     Args:
-      size: How many segments are kept; the ones used longest ago go first.
+      size: Number of segments that are kept; the least recently used one is removed
+        first.
     """
 
     def __init__(self, size: int = 32):
@@ -152,7 +166,7 @@ class SegmentCache:
         self.misses = 0
 
     def get(self, piece: Piece) -> Segment:
-        """The segment of a piece, compiled when it is not kept."""
+        """The segment of a piece, compiled if it is not in the cache."""
         if piece.key in self._segments:
             self.hits += 1
             self._segments.move_to_end(piece.key)
@@ -167,7 +181,7 @@ class SegmentCache:
 class _FusedBatchNormalization(keras.layers.BatchNormalization):
     """Keras' layer with TensorFlow's fused kernel: 2.5 times as fast on CPU.
 
-    While training, the moving statistics are set to those of the batch; whoever trains
+    In training, the moving statistics are set to those of the batch; the caller
     averages them.
     """
 
@@ -183,7 +197,7 @@ class _FusedBatchNormalization(keras.layers.BatchNormalization):
             tf.convert_to_tensor(beta),
             epsilon=self.epsilon,
         )
-        # The kernel gives the unbiased variance, Keras keeps the biased one.
+        # The kernel gives the unbiased variance, but Keras averages the biased one.
         count = tf.cast(tf.reduce_prod(tf.shape(inputs)[:-1]), tf.float32)
         self.moving_mean.assign(mean)
         self.moving_variance.assign(variance * (count - 1) / count)
@@ -199,7 +213,7 @@ def _copy(layer: keras.layers.Layer) -> keras.layers.Layer:
 
 
 def _compile(piece: Piece) -> Segment:
-    # Copies, since the layers of the piece hold on to the whole network they are in.
+    # Copies, because the piece's own layers keep their whole network in memory.
     layers = [_copy(layer) for layer in piece.layers]
     for layer in layers:
         if type(layer) is keras.layers.BatchNormalization:

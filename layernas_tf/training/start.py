@@ -1,4 +1,4 @@
-"""Where candidates and finalists start from: the published network, cut to them."""
+"""Pretrained weights for candidates and finalists, cut from the published network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from layernas_tf.training.pretrained import Pretrained
 
 CRITERION = "taylor"
-"""Of the channels' importance; `benchmarks/pretrained.py` compares them."""
+"""The criterion of channel importance; `benchmarks/pretrained.py` compares them."""
 
 
 class Start:
@@ -35,8 +35,9 @@ class Start:
         """Observes the pretrained network on the user's data.
 
         Args:
-          pretrained: Its model gets a classifier for the data and their statistics.
-          dataset: Whose training images are used.
+          pretrained: The network; its model gets a classifier for the user's data and
+            their statistics.
+          dataset: The user's data, of which the training images are used.
           criterion: See `importance`.
         """
         self._images, self._labels = _sample(dataset)

@@ -1,23 +1,26 @@
-"""A network from the weights of another one of the same space.
+"""Fills a network with the weights of another network of the same space.
 
-Layers correspond by name. What a layer keeps follows from the channel groups:
+Layers correspond by name. The channel groups decide which weights a layer takes:
 
 - Fewer channels: the most important ones of the group, the same in every layer that
   makes, passes on or reads them.
-- More channels: all, and the most important ones twice. Whoever reads a doubled channel
-  splits its weights between the two at random, so that the sum stays and training tells
-  them apart (Net2WiderNet: Chen et al., arXiv 1511.05641, section 3.1).
-- Smaller kernels are cut from the centre, larger ones have zeros around it.
-- A block that the other network does not have begins as its residual: the scale of its
-  last batch normalization is zero. A dropped one leaves its residual by itself.
+- More channels: all, and the most important ones twice. A layer that reads a doubled
+  channel splits its weights between the two copies at random, so that the sum stays the
+  same and training can make the copies different (Net2WiderNet: Chen et al., arXiv
+  1511.05641, section 3.1).
+- Smaller kernels are cut from the centre, larger ones are padded with zeros.
+- A block that the other network does not have begins as the identity, by its residual:
+  the scale of its last batch normalization is zero. Where a block was dropped, only its
+  residual remains.
 - An expanding convolution that the other network does not have begins as the identity.
 - A new squeeze-and-excite begins as a constant, by which the next convolution is
-  divided; a dropped one leaves its mean in the next convolution.
+  divided. For a dropped one, the next convolution is multiplied by its mean gate.
 
-So equal options give equal outputs, and larger ones give them up to rounding. They do
-so only about where the activation of a new expansion changes its input (that of
-MobileNetV3's first block is below zero in part), and where other filters end
-or begin a residual (the first block of MobileNetV3-Large).
+So equal options give equal outputs, and larger options give the same outputs up to
+rounding. There are two exceptions, where the outputs are only similar: the activation
+of a new expansion changes its input (in MobileNetV3's first block, a part of it is
+below zero), or a residual begins or ends with another number of filters (the first
+block of MobileNetV3-Large).
 """
 
 from __future__ import annotations
@@ -33,18 +36,19 @@ from layernas_tf.training.channel_groups import ChannelGroups, Site, channel_gro
 from layernas_tf.training.importance import channel_importance
 
 Weights = Mapping[str, Mapping[str, np.ndarray]]
-"""Of each layer, by the name of the weight (`kernel`, `gamma`, ...)."""
+"""Weights of each layer, by the name of the weight (`kernel`, `gamma`, ...)."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Donor:
-    """The network whose weights others take over.
+    """The network whose weights are transplanted into others.
 
     Attributes:
-      groups: Its channels.
+      groups: Its channel groups.
       weights: Its weights.
       order: For each group its channels, the most important first.
-      gates: (channels,) For the last convolution of a squeeze-and-excite, its mean.
+      gates: For the last convolution of each squeeze-and-excite, its mean gates
+        (channels,).
 
     Example:
       donor = make_donor(trained, "l2")
@@ -59,13 +63,17 @@ class Donor:
 
 @dataclasses.dataclass(frozen=True)
 class Transplant:
-    """What became of a network.
+    """The outcome of a transplant into one network.
+
+    Example:
+      done = transplant(donor, model)
+      recalibrate(model, images, done.identities)
 
     Attributes:
-      share: Of its weights that came from the donor, 0..1.
+      share: Share of its weights that came from the donor, 0..1.
       fresh: Layers that the donor does not have.
-      identities: Batch normalizations that compute nothing yet, which
-        `recalibrate.recalibrate` must know of.
+      identities: Batch normalizations that do not change their input yet; pass them to
+        `recalibrate.recalibrate`.
     """
 
     share: float
@@ -74,7 +82,7 @@ class Transplant:
 
 
 def layer_weights(model: keras.Model) -> dict[str, dict[str, np.ndarray]]:
-    """The weights of every layer that has some."""
+    """The weights of every layer that has weights."""
     return {
         layer.name: {v.name: np.asarray(v.numpy()) for v in layer.weights}
         for layer in model.layers
@@ -92,7 +100,7 @@ def make_donor(
     """Sorts the channels of a trained network.
 
     Args:
-      model: Functional; nothing of it is kept but arrays.
+      model: A functional model; only its arrays are kept.
       criterion: See `importance`.
       taylor: As in `importance.channel_importance`.
       gates: Mean gates as measured (`observe.observe`); by default those of an input
@@ -112,15 +120,15 @@ def transplant(donor: Donor, model: keras.Model) -> Transplant:
     """Gives a fresh network the donor's weights.
 
     Args:
-      donor: Trained, of the same space.
-      model: Ends with them. What the donor does not have stays as it is, but for the
-        rules above.
+      donor: A trained network of the same space.
+      model: The fresh network, whose weights are replaced. Weights that the donor does
+        not have stay as they are, except for the rules at the top of this module.
     """
     return _Surgeon(donor, model).operate()
 
 
 def _chosen(order: np.ndarray, size: int) -> np.ndarray:
-    """Which of the donor's channels a group of that size has, doubled ones last."""
+    """The donor's channels for a group of this size; doubled ones come last."""
     if size <= len(order):
         return np.sort(order[:size])
     return np.concatenate([np.arange(len(order)), np.resize(order, size - len(order))])
@@ -221,7 +229,7 @@ class _Surgeon:
         return kernel.astype(np.float32)
 
     def _begin(self, layer: keras.layers.Layer, site: Site) -> bool:
-        """A layer that the donor does not have; True if it is to compute nothing."""
+        """Begins a layer that the donor does not have; True if as an identity."""
         if site.kind == "norm":
             if site.name in self._groups.residual_norms:
                 layer.gamma.assign(np.zeros(layer.gamma.shape))

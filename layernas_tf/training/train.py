@@ -1,6 +1,6 @@
 """Training and evaluating one network.
 
-Keras is imported when a function is called, so that recipes are cheap to handle.
+Keras is imported when a function is called, so importing this module is cheap.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ __all__ = [
 
 @contextlib.contextmanager
 def precision(recipe: Recipe) -> Iterator[None]:
-    """Within it, networks are built for the recipe's precision."""
+    """In the body, networks are built for the recipe's precision."""
     import keras
 
     before = keras.config.dtype_policy()
@@ -74,23 +74,23 @@ def train_model(
     """Trains a network on `dataset.train` and validates it on `dataset.valid`.
 
     Running statistics of batch normalization are averaged over the last tenth of the
-    steps, or as long as the layer says where that is less: the momentum of 0.999 that
-    MobileNetV3 is published with needs thousands of steps.
+    steps, or over fewer steps if the layer's momentum says so. The published momentum
+    of MobileNetV3, 0.999, would need thousands of steps.
 
     Args:
       model: Takes float32 images in [0, 255], gives logits or probabilities. It ends
         with the trained weights.
       dataset: What to train on.
-      recipe: How.
-      seed: Of the order of the images and their augmentation; set Keras' own seed
+      recipe: How to train.
+      seed: Seed of the order of the images and their augmentation; set Keras' own seed
         before the model is built.
-      callbacks: For Keras' fit.
+      callbacks: Callbacks for Keras' fit.
       segments: Compiled pieces from other trainings: with it and without callbacks a
         short training takes a fraction of the time (TensorFlow only); a long one
         is left to Keras' fit, and so is one with a moving average of weights, mixup
         or a checkpoint.
-      checkpoint: Where the state is kept after every epoch. If there is one already,
-        the training goes on from it, and ends as if nothing had come in between.
+      checkpoint: Where the state is saved after every epoch. If there is one already,
+        the training resumes from it and ends as if it had not been interrupted.
 
     Raises:
       FloatingPointError: The loss became NaN or infinite.
@@ -139,7 +139,7 @@ def _fit(
     per_epoch = recipe.steps_per_epoch(dataset.train.size)
     steps = per_epoch * recipe.epochs
     optimizer = make_optimizer(model, recipe, steps)
-    # Slots made inside the first step would make TensorFlow trace it twice.
+    # If the first step made the optimizer's variables, it would be traced twice.
     optimizer.build(model.trainable_variables)
     state = [*model.variables, *optimizer.variables]
     rows = checkpoint.load(state) if checkpoint else []
@@ -155,7 +155,7 @@ def _fit(
     def finish_epoch(epoch, logs):
         agree_on_statistics(model)
         rows.append({k.replace("val_", "valid_"): float(v) for k, v in logs.items()})
-        # Nobody should go on from weights that are no numbers.
+        # No training should resume from weights that are NaN.
         if checkpoint and math.isfinite(logs["loss"]):
             checkpoint.save(rows, state)
 
@@ -164,7 +164,7 @@ def _fit(
         keras.callbacks.LambdaCallback(on_epoch_end=finish_epoch),
     ]
     if recipe.ema:
-        added.append(keras.callbacks.SwapEMAWeights())  # while it is validated
+        added.append(keras.callbacks.SwapEMAWeights())  # during validation
     with _statistics_momentum(model, averaging_momentum(steps)):
         model.fit(
             training_batches(dataset, recipe, seed, start=len(rows) * per_epoch),
@@ -222,7 +222,7 @@ def training_batches(
 
 
 def save_model(model: keras.Model, path: str | os.PathLike[str]) -> None:
-    """Writes `.keras`, whole or not at all, without the optimizer's state."""
+    """Writes a `.keras` file, whole or not at all, without the optimizer's state."""
     with writing(path) as temporary:
         model.save(temporary)
 

@@ -1,9 +1,9 @@
-"""Weights out of files that Keras wrote, read as arrays: nothing in them is run.
+"""Reads weights from files of Keras as arrays; no code in the files is run.
 
-- `.h5` of Keras 2 and 3 (whole models and weights, nested models too): a folder a
-  layer, in it the weights by name.
-- `.weights.h5` of Keras 3, alone or inside a `.keras` archive: layers counted by class,
-  with their names where the Keras version wrote them.
+- `.h5` of Keras 2 and 3 (whole models or weights, also nested models): one folder per
+  layer, which contains the weights by name.
+- `.weights.h5` of Keras 3, alone or inside a `.keras` archive: the layers of each class
+  are numbered, and their names are there if the version of Keras wrote them.
 """
 
 from __future__ import annotations
@@ -28,12 +28,18 @@ _MOST_BYTES = 4 * 2**30
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StoredLayer:
-    """One layer with weights, as a file has it.
+    """One layer with weights, as it is stored in a file.
+
+    Example:
+      for layer in read_layers(pathlib.Path("mobilenetv2.h5")):
+          print(layer.path[-1], {name: a.shape for name, a in layer.arrays.items()})
 
     Attributes:
-      path: Folders in the file, the layer's name last.
-      kind: Class of the layer such as `conv2d`, where the file counts by class.
-      number: Of the layer among its class, likewise; 0 elsewhere.
+      path: Folders in the file; the last one is the layer's name.
+      kind: Class of the layer, such as `conv2d`, where the file numbers the layers of
+        each class.
+      number: Number of the layer among those of its class, where the file has one; else
+        0.
       arrays: Weights by name, or by `0`, `1`, ... in the order that the layer has them.
     """
 
@@ -44,12 +50,12 @@ class StoredLayer:
 
     @property
     def names(self) -> set[str]:
-        """What the layer may be called: ends of its path in one spelling."""
+        """Possible names of the layer: the ends of its path in a common spelling."""
         return {plain("_".join(self.path[start:])) for start in range(len(self.path))}
 
 
 def plain(name: str) -> str:
-    """One spelling for the names of Keras 2 and 3."""
+    """A common spelling for the names of Keras 2 and 3."""
     return name.replace("/", "_").lower().replace("batchnorm", "bn")
 
 
@@ -72,7 +78,7 @@ def read_layers(path: pathlib.Path) -> list[StoredLayer]:
                 found = _layers(file)
     except UserError:
         raise
-    # There is no end to what a damaged file may raise.
+    # A damaged file may raise any exception.
     except Exception as error:
         reason = " ".join(str(error).split())[:120]
         raise UserError(
@@ -128,10 +134,10 @@ def _stored(file: h5py.File, folder: str, arrays: dict[str, np.ndarray]) -> Stor
 
 
 def find_layer(layers: Sequence[StoredLayer], name: str) -> StoredLayer | None:
-    """The layer of that name; of several the one that lies least deep.
+    """The layer of that name; if there are several, the least deeply nested one.
 
     Raises:
-      UserError: Two lie equally deep.
+      UserError: Two of them are equally deeply nested.
     """
     wanted = plain(name)
     found = sorted(

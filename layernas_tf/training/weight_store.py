@@ -1,14 +1,15 @@
 """The weights of the best trials so far: `weights/` in a search's workdir.
 
-One npz file a trial, at most `MOST` of them and the one of the last trial. A file of
-MobileNetV3-Small with 10 classes takes 6 MB (0.13 GB in all), the largest architecture
-of the largest space (MobileNetV3-Large, 1,000 classes) 46 MB (1 GB in all).
+There is one npz file per trial, at most `MOST` of them and the one of the last trial. A
+file of MobileNetV3-Small with 10 classes takes 6 MB (0.13 GB in all), the largest
+architecture of the largest space (MobileNetV3-Large, 1,000 classes) 46 MB (1 GB in
+all).
 
-What a trial finds is a function of the trials before it alone, so that an interrupted
-search goes on as an uninterrupted one. Hence a trial looks at those with lower numbers
-only, and removes what is not among the best of *them* before it trains. What it writes
-itself removes nothing: if the search is killed before its reward is on record, it is
-repeated among the same files.
+An interrupted search must continue like an uninterrupted one, so the weights that a
+trial finds depend only on the trials before it. Therefore a trial looks only at trials
+with lower numbers, and before it trains, it removes those that are not among the best
+of them. Writing its own weights removes nothing: if the search is killed before the
+reward is recorded, the trial is repeated with the same files.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture
 
 MOST = 20
-"""So many trials' weights are kept, the best by reward."""
+"""Number of trials whose weights are kept: those with the highest rewards."""
 
 _NAME = re.compile(r"trial_(\d+)\.npz")
 _ABOUT = ("architecture", "reward", "lineage")
@@ -35,14 +36,18 @@ _ABOUT = ("architecture", "reward", "lineage")
 
 @dataclasses.dataclass(frozen=True)
 class KeptWeights:
-    """A file of weights.
+    """A file with the weights of one trial.
+
+    Example:
+      for kept in kept_before(folder, space, number=12):
+          print(kept.number, kept.reward, read_weights(kept).keys())
 
     Attributes:
-      path: Where it is.
-      number: The trial's.
-      architecture: That the weights are of.
-      reward: The trial's.
-      lineage: How many trainings led to the weights: 1 if they started fresh.
+      path: Path of the file.
+      number: The trial's number.
+      architecture: The architecture that was trained.
+      reward: The trial's reward.
+      lineage: Number of trainings that led to the weights: 1 if they started fresh.
     """
 
     path: pathlib.Path
@@ -63,16 +68,16 @@ def keep(
     """Writes a trial's weights, whole or not at all.
 
     Args:
-      folder: Made if it is missing.
-      number: See `KeptWeights`, here and below.
-      architecture: The trial's.
-      reward: The trial's.
-      lineage: The trial's.
-      weights: By path in the network.
+      folder: The folder of kept weights; made if it is missing.
+      number: The trial's number.
+      architecture: The architecture that was trained.
+      reward: The trial's reward.
+      lineage: See `KeptWeights`.
+      weights: Weights by path in the network.
 
     Returns:
-      False if they could not be written. A trial is worth more than its weights: it
-      counts, and nobody inherits from it.
+      False if the weights could not be written. The trial counts nevertheless, but no
+      candidate inherits from it.
     """
     try:
         with writing(folder / f"trial_{number:05d}.npz") as temporary:
@@ -93,7 +98,7 @@ def kept_before(
 ) -> list[KeptWeights]:
     """The best trials with lower numbers, best first; removes the files of the others.
 
-    A file that cannot be read, or is of another space, is passed over.
+    Files that cannot be read or belong to another space are skipped.
     """
     found = []
     for path in sorted(folder.glob("trial_*.npz")):
@@ -114,7 +119,7 @@ def read_weights(kept: KeptWeights) -> dict[str, np.ndarray] | None:
     try:
         with np.load(kept.path, allow_pickle=False) as file:
             weights = {name: file[name] for name in file.files if name not in _ABOUT}
-    except Exception:  # There is no end to what a damaged file may raise.
+    except Exception:  # A damaged file may raise any exception.
         return None
     floats = all(weight.dtype.kind == "f" for weight in weights.values())
     return weights if floats else None
@@ -127,7 +132,7 @@ def _read_about(
         with np.load(path, allow_pickle=False) as file:
             architecture = space.check(tuple(file["architecture"].tolist()))
             reward, lineage = float(file["reward"]), int(file["lineage"])
-    except Exception:  # As above.
+    except Exception:  # A damaged file may raise any exception here, too.
         return None
     if not np.isfinite(reward):
         return None
