@@ -14,10 +14,12 @@ from layernas_tf.core.errors import UserError
 class Labels:
     """Labels of all parts of a data set.
 
+    Example: `Labels({"y_train": np.array([1, 0], np.int32)}, ("cat", "dog"))`.
+
     Attributes:
-      labels: By the array's name: (N,), int32, 0 <= label < number of classes.
+      labels: Labels by the array's name: (N,), int32, 0 <= label < number of classes.
       class_names: One name per class.
-      notes: What had to be read other than as it lay there, in sentences.
+      notes: Sentences about labels that were converted or interpreted.
     """
 
     labels: Mapping[str, np.ndarray]

@@ -1,7 +1,7 @@
 """Augmentation by a key: the same key gives the same result.
 
-So a training that is resumed sees what an uninterrupted one would have seen, however
-many threads prepare the images.
+So a resumed training sees the same images as an uninterrupted one, however many threads
+prepare them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ also mirrors it in half of the cases; `crop_flip` resizes a random part of it to
 whole, and mirrors: what networks for ImageNet are trained with."""
 
 SMALLEST_CROP = 0.08
-"""Least share of an image's area that `crop_flip` cuts out."""
+"""The smallest share of an image's area that `crop_flip` cuts out."""
 
 ASPECT_RATIOS = (3 / 4, 4 / 3)
 """Width over height of what `crop_flip` cuts out."""
@@ -62,7 +62,7 @@ def augment_images(
 
 
 def crop_box(height: tf.Tensor, width: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
-    """A random part of an image, by area and aspect ratio; of some the whole.
+    """A random part of an image, by area and aspect ratio; the whole if none fits.
 
     Source: C. Szegedy et al., Going Deeper with Convolutions, arXiv 1409.4842, section
     6; with the aspect ratios that are common since.
@@ -101,11 +101,11 @@ def mirror(image: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
 def mixup(
     images: tf.Tensor, labels: tf.Tensor, key: tf.Tensor, alpha: float
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Adds to each image of a batch, and to its label, a share of another's.
+    """Mixes each image of a batch, and its label, with another image and its label.
 
     Source: H. Zhang et al., mixup: Beyond Empirical Risk Minimization, arXiv
-    1710.09412; one share per batch as there. The other image is the one as far from the
-    batch's end: batches are shuffled.
+    1710.09412; as there, one share per batch. The partners are the images of the batch
+    in reverse order; batches are shuffled before.
 
     Args:
       images: (B, H, W, C) float32.
@@ -114,7 +114,7 @@ def mixup(
       alpha: The share is drawn from Beta(alpha, alpha), alpha > 0.
 
     Returns:
-      Images and labels; what the batch sums up to stays.
+      Images and labels; the sum over the batch does not change.
     """
     import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""Binary: what is right and wrong with a data set, before anything is trained.
+"""Binary: checks a data set before anything is trained.
 
     python -m layernas_tf.datasets.check --dataset=folder:DIR
 

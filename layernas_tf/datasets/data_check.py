@@ -17,18 +17,22 @@ UNBALANCED = 3
 """Classes whose sizes differ by more than this factor are named."""
 
 _LISTED = 20
-"""Lines about single files or classes that a summary has at most."""
+"""The largest number of files or classes that a summary lists."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassSize:
-    """Pictures of a class.
+    """The number of pictures of a class.
+
+    Example:
+      >>> ClassSize("cat", train=80, test=20).total
+      100
 
     Attributes:
-      name: Of the class.
-      train: Pictures to train on, with those held out of them; likewise the others.
-      valid: In the user's own validation set; 0 where there is none.
-      test: In the user's own test set; 0 where there is none.
+      name: Name of the class.
+      train: Training pictures, including those that will be held out from them.
+      valid: Pictures in the user's own validation set; 0 if there is none.
+      test: Pictures in the user's own test set; 0 if there is none.
     """
 
     name: str
@@ -44,7 +48,10 @@ class ClassSize:
 
 @dataclasses.dataclass(frozen=True)
 class Unreadable:
-    """A file that cannot be used, with the reason in one line."""
+    """A file that cannot be used, with the reason in one line.
+
+    Example: `Unreadable("cat/3.jpg", "the file is empty")`.
+    """
 
     file: str
     reason: str
@@ -54,17 +61,23 @@ class Unreadable:
 class DataCheck:
     """The result of a check.
 
+    Example:
+      >>> sizes = (ClassSize("cat", 900), ClassSize("dog", 100))
+      >>> DataCheck("folder:pets", "", sizes).lines()[-1]
+      "Note: the classes are unbalanced: 900 training pictures of 'cat', 100 of 'dog'"
+
     Attributes:
-      name: What the data set was called.
-      stamp: Tells states of the data apart; empty where that is not known.
-      classes: Sizes, in order of the labels, of what can be read.
+      name: The text that named the data set.
+      stamp: A text that changes when the data change; empty if that is not known.
+      classes: Sizes of the classes in the order of the labels; only readable pictures
+        are counted.
       unreadable: Every file that cannot be read.
       left_out: Kind and number of files that were not taken for pictures.
       kinds: Kind and number of the pictures, such as `("JPEG RGB", 100)`.
       frame: Height and width for the network's input, chosen from all pictures.
-      repeated: Pictures whose very bytes occurred before in the same split.
-      across_splits: Pictures of which another split has the very bytes.
-      contradicting: Pictures whose very bytes are in another class too.
+      repeated: Pictures that repeat another one of their split, byte for byte.
+      across_splits: Pictures that are in another split too, byte for byte.
+      contradicting: Pictures that are in another class too, byte for byte.
       problem: Why nothing can be trained on these data, or empty.
       notes: Further lines for the user.
     """
@@ -83,7 +96,7 @@ class DataCheck:
     notes: tuple[str, ...] = ()
 
     def raise_problems(self, *, skip_unreadable: bool) -> None:
-        """Raises `UserError` for what forbids a training, every damaged file in it."""
+        """Raises `UserError` if nothing can be trained; it names the damaged files."""
         if self.unreadable and not skip_unreadable:
             listed = "; ".join(
                 f"{bad.file} ({bad.reason})" for bad in self.unreadable[:_LISTED]
@@ -118,7 +131,7 @@ class DataCheck:
         return said + [f"Note: {note}" for note in self.all_notes()]
 
     def all_notes(self) -> list[str]:
-        """The notes, with those that follow from the numbers."""
+        """The notes, and further ones that follow from the numbers."""
         notes = list(self.notes)
         sizes = [size.train for size in self.classes if size.train]
         if sizes and max(sizes) > UNBALANCED * min(sizes):
@@ -139,7 +152,7 @@ class DataCheck:
         return notes
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """The check as data that is ready for JSON."""
         return dataclasses.asdict(self)
 
     def _classes_line(self) -> str:

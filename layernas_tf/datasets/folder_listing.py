@@ -24,9 +24,11 @@ from layernas_tf.datasets.split_names import split_of
 class Files:
     """The pictures of one split.
 
+    Example: `Files(("pets/cat/1.jpg", "pets/dog/1.jpg"), (0, 1))`.
+
     Attributes:
-      paths: In order of class, then of name.
-      labels: Of each, an index into the class names.
+      paths: Paths in the order of the classes, then of the names.
+      labels: For each path, an index into the class names.
     """
 
     paths: tuple[str, ...]
@@ -37,15 +39,19 @@ class Files:
 class FolderListing:
     """The pictures of a folder by split and class.
 
+    Example:
+      listing = list_folder("folder:pets", "pets")
+      print(listing.class_names, len(listing.train.paths))
+
     Attributes:
       root: The folder.
-      class_names: In order of the labels, in Unicode's composed form.
-      train: Pictures to train on; without a split of their own those for validation
-        and for the test are still among them.
+      class_names: Names in the order of the labels, in Unicode's composed form.
+      train: Training pictures. If there is no validation or test split, the pictures
+        that will be held out for it are among them.
       valid: The user's own validation set, or None.
       test: The user's own test set, or None.
-      left_out: Kind and number of what is not read, such as `(".txt", 3)`.
-      notes: Lines about what was made of the folders' names.
+      left_out: Kind and number of the files that are not read, such as `(".txt", 3)`.
+      notes: Lines about how the folders' names were interpreted.
     """
 
     root: str
@@ -82,10 +88,10 @@ def list_folder(name: str, path: str) -> FolderListing:
 
     Folders inside a class are read too. Splits are told by their usual names in any
     case (`training`, `val`, `dev`, `testing`, ...); names are compared in Unicode's
-    composed form. Hidden files and those of systems are passed over.
+    composed form. Hidden files and those of operating systems are skipped.
 
     Args:
-      name: What the data set was called, for messages.
+      name: The text that named the data set, for messages.
       path: The folder; `~` is the user's home.
 
     Raises:

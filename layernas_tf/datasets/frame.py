@@ -19,10 +19,10 @@ DEFAULT_FIT = "squash"
 """The whole picture, in every pixel; docs/pictures.md has the trainings behind it."""
 
 BAR_COLOUR = 128
-"""Of the bars beside a padded picture, each channel: where networks have their zero."""
+"""The value of the bars beside a padded picture, which networks map to about zero."""
 
 BACKGROUND = 255
-"""Of each channel of what lies behind transparent pixels: white."""
+"""The value behind transparent pixels: white."""
 
 SMALLEST_SIDE = 32
 """A frame is at least this high and wide unless a resolution is asked for, pixels."""
@@ -31,7 +31,7 @@ LARGEST_SIDE = 224
 """A frame is at most this high and wide unless a resolution is asked for, pixels."""
 
 MOST_STRETCHED = 1.25
-"""Proportions of a picture count as a square's up to here."""
+"""Pictures count as square up to this ratio of their sides."""
 
 
 @dataclasses.dataclass(frozen=True)

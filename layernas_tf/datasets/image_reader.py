@@ -1,8 +1,8 @@
-"""The one reader of encoded pictures, for data in memory and streamed alike.
+"""The one reader of encoded pictures, both for data in memory and for streamed data.
 
-A picture comes out as a viewer shows it: upright by its EXIF tag, transparent parts on
-white, 16 bits scaled to 8, of an animation the first frame. What a file is called does
-not matter. Pillow decodes; of a large JPEG no more pixels than are needed.
+A picture is read as a viewer shows it: upright by its EXIF tag, with transparent parts
+on white, with 16 bits scaled to 8, and the first frame of an animation. The name of the
+file does not matter. Pillow decodes the pictures, large JPEGs at a reduced size.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from layernas_tf.datasets.frame import BACKGROUND, BAR_COLOUR, Frame
 from layernas_tf.datasets.placing import Placing, place_picture
 
 FORMATS = tuple("JPEG PNG WEBP BMP DIB TIFF GIF PPM JPEG2000 AVIF".split())
-"""Pillow's names of what is read. Not formats that run programs, such as PostScript."""
+"""Pillow's names of the formats that are read; none of them can run programs."""
 
 MOST_PIXELS = 178_956_970
-"""A picture of more is refused unread: a small file can claim to be of any size."""
+"""A picture with more pixels is refused: a small file can claim to be of any size."""
 
 _OVERSAMPLED = 2
-"""A JPEG is decoded to at least so many times the shown pixels, each way."""
+"""A JPEG is decoded to at least this many times the height and width that is needed."""
 
 _PARTLY = ("JPEG", "MPO")
 """Formats of which Pillow can decode a smaller version at less cost."""
@@ -46,22 +46,29 @@ _UPRIGHT = {
 for _plugin in "Avif Bmp Gif Jpeg Jpeg2K Mpo Png Ppm Tiff WebP".split():
     importlib.import_module(f"PIL.{_plugin}ImagePlugin")  # makes its format known
 
-# What can be read is read with nothing said: large pictures, and damaged tags.
+# Pillow warns about large pictures and damaged tags, but it can read them.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class ImageError(ValueError):
-    """A picture cannot be read; the text is the reason, in one line."""
+    """A picture cannot be read; the text is the reason, in one line.
+
+    Example: `raise ImageError("the file is empty")`.
+    """
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageFacts:
-    """What a picture turned out to be.
+    """Facts about a decoded picture.
+
+    Example:
+      facts = inspect_image(pathlib.Path("cat.jpg").read_bytes())
+      print(facts.height, facts.width, facts.kind)
 
     Attributes:
-      height: Of the upright picture, in pixels.
-      width: Likewise.
+      height: Height of the upright picture, in pixels.
+      width: Width of the upright picture, in pixels.
       kind: Format and Pillow's mode, such as `PNG I;16`.
       grey: Whether it shows no colour.
       bits: Of a channel, 8 or 16.
@@ -230,7 +237,7 @@ def _orientation(image: Image.Image) -> int:
     try:
         value = image.getexif().get(_ORIENTATION, 1)
         return int(value) if isinstance(value, (int, float)) else 1
-    # As viewers do: damaged tags leave the picture as it lies.
+    # Like in viewers, a picture with damaged tags is not turned.
     except Exception:
         return 1
 

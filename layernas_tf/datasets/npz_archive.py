@@ -26,11 +26,14 @@ EXPECTED = "x_train, y_train, x_test, y_test (or train_images, train_labels, ...
 class Archive:
     """The arrays of a data set.
 
+    Example: `Archive({"train": ("x", images)}, {"train": ("y", labels)})`.
+
     Attributes:
-      images: By split, `train` and perhaps `valid` and `test`: name and array.
-      labels: Likewise, for the same splits.
-      class_names: Texts, or None.
-      notes: What of the archive is read in which way, or not at all.
+      images: Name and array of the images by split: `train`, perhaps `valid` and
+        `test`.
+      labels: Name and array of the labels, for the same splits.
+      class_names: An array of texts, or None.
+      notes: Sentences about arrays that were interpreted or not used.
     """
 
     images: dict[str, tuple[str, np.ndarray]]

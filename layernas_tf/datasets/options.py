@@ -1,4 +1,4 @@
-"""What a user may ask of a data set."""
+"""The options of a data set."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from layernas_tf.datasets.frame import DEFAULT_FIT
 class Options:
     """How a data set is brought into the form that training needs.
 
+    Example: `Options((96, 96), valid_fraction=0.2, seed=0, limit=None)`.
+
     Attributes:
       resolution: Height and width of the images; None: see `frame.frame_for`.
       valid_fraction: Share of the training images held out for validation.
-      seed: Draws the held-out images and the subset of `limit`.
+      seed: Seed of the choice of held-out images and of the subset of `limit`.
       limit: At most about this many training (with validation) and test images.
       fit: How images come into the frame, one of `frame.FITS`.
-      channels: 1 or 3; None keeps what the images have, of a folder 3.
-      skip_unreadable: Whether damaged files are left out, where there are files.
+      channels: 1 or 3; None keeps the channels of the images, or takes 3 for a folder.
+      skip_unreadable: Whether damaged files of a folder are left out.
       kept_check: Path of the JSON of an earlier `DataCheck`, or empty.
-      progress: Gets the number of files that were looked at, and of all.
+      progress: Called with the number of checked files and the number of all files.
     """
 
     resolution: tuple[int, int] | None

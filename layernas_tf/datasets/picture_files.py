@@ -1,4 +1,4 @@
-"""The picture files below a folder: what is one, what is hidden or a system's."""
+"""Finds the picture files in a folder; hidden and system files are left out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SUFFIXES = frozenset(
 """Files so named are taken to be pictures, whichever of the formats they hold."""
 
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
-"""How a file begins that is a picture under another name."""
+"""First bytes of pictures, to find those whose names do not end like a picture's."""
 
 _NEVER_PICTURES = frozenset(
     ".txt .csv .tsv .json .xml .yaml .yml .md .html .htm .py .ipynb .db .ini .log .lnk "
@@ -25,14 +25,15 @@ _NEVER_PICTURES = frozenset(
     ".heic .heif .cr2 .cr3 .nef .arw .dng .orf .raf .rw2 .psd .ai .eps .exr "
     ".hdr .tmp .part .crdownload".split()
 )
-"""Not looked into: among them what begins like a picture and is more than one."""
+"""Files with these suffixes are never read, even if they begin like a picture."""
 
 _SYSTEM = frozenset(
     "__macosx @eadir @tmp @recycle @recently-snapshot #recycle #snapshot $recycle.bin "
     "recycler lost+found __pycache__ thumbs.db ehthumbs.db ehthumbs_vista.db "
     "desktop.ini icon\r".split()
 ) | {"system volume information", "network trash folder", "temporary items"}
-"""What systems put beside pictures, in lower case; and all that begins with a dot."""
+"""Names in lower case of files and folders that operating systems put beside
+pictures."""
 
 
 def shown(path: str) -> str:

@@ -1,8 +1,9 @@
 """Decoded images of any layout and scale, as (N, H, W, 1 or 3) with pixels in 0..255.
 
-What an array means is read from its shape and its values, and only where that is
-certain: a scale is taken for what its values say when they reach its upper half. What
-is not what Keras' own data sets have is said in a note; the rest is one line of error.
+The meaning of an array is taken from its shape and values, and only where it is
+certain: a scale is accepted if the values reach its upper half. A note tells the user
+about any form that Keras' own data sets do not have. Everything else is an error of one
+line.
 """
 
 from __future__ import annotations

@@ -13,7 +13,10 @@ from layernas_tf.datasets.frame import Frame
 
 @dataclasses.dataclass(frozen=True)
 class Placing:
-    """A part of the upright picture, and where it goes in the frame, in pixels.
+    """A part of the upright picture, and its place in the frame, in pixels.
+
+    Example: `Placing((0, 0, 200, 100), (0, 24), (96, 48))` shows a picture of 200x100
+    pixels between two bars in a frame of 96x96.
 
     Attributes:
       source: Left, top, right and bottom of the part.

@@ -19,7 +19,7 @@ LARGEST_MAGNITUDE = 10.0
 
 _OPERATIONS = 2
 _GRAY = 128.0
-"""Of what rotated, sheared and moved images uncover."""
+"""The value of the areas that rotated, sheared and moved images leave empty."""
 
 
 def rand_augment(image: tf.Tensor, key: tf.Tensor, magnitude: float) -> tf.Tensor:

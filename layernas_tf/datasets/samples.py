@@ -16,9 +16,9 @@ def sample_images(
     """Training images by class name.
 
     Args:
-      dataset: Its training images are drawn from; always the same ones.
-      per_class: Images of a class at most.
-      classes: So many classes at most, the first ones.
+      dataset: The data set; the same training images are drawn each time.
+      per_class: The largest number of images per class.
+      classes: The largest number of classes; the first ones are taken.
 
     Returns:
       For each class uint8 images of the data set's shape; of a class that streamed

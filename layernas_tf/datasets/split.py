@@ -1,4 +1,4 @@
-"""Splits of labelled images, and what is done to every data set before training."""
+"""Splits of labelled images, and how images are held out from them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 class Split(Protocol):
     """Labelled images that arrive in batches.
 
-    `ArraySplit` holds them in memory, `stream.StreamSplit` reads them in every round.
+    `ArraySplit` holds them in memory, `stream.StreamSplit` reads them in every epoch.
+
+    Example:
+      for images, labels in dataset.valid.batches(64):
+          print(images.shape, labels.shape)
     """
 
     @property
@@ -42,6 +46,11 @@ class Split(Protocol):
 @dataclasses.dataclass(frozen=True, eq=False)
 class ArraySplit:
     """A split in memory.
+
+    Example:
+      >>> split = ArraySplit(np.zeros((5, 8, 8, 1), np.uint8), np.zeros(5, np.int32))
+      >>> split.take(np.array([0, 2])).size
+      2
 
     Attributes:
       images: (N, H, W, C), uint8 or float32, pixels in [0, 255].
@@ -74,10 +83,10 @@ class ArraySplit:
           augment: See `layernas_tf.datasets.augment`; needs a seed.
           randaugment: Magnitude of `layernas_tf.datasets.randaugment`, 0 for none;
             needs a seed.
-          repeat: Whether to go on for ever, with whole batches only. (A remainder of
+          repeat: Whether to repeat without end, with whole batches only. (A batch of
             one or two images would spoil the batch statistics.)
-          start: Batches to leave out at the beginning: a training that is resumed goes
-            on with what it would have got.
+          start: Number of batches to skip, so that a resumed training gets the batches
+            that it would have got next.
 
         Returns:
           Float32 images (B, H, W, C) in [0, 255] and int32 labels (B,).
@@ -126,8 +135,12 @@ class ArraySplit:
 class Dataset:
     """Images to train, validate and test on.
 
-    The search sees `train` and `valid` only; `valid` is held out of the training
+    The search sees `train` and `valid` only; `valid` is held out from the training
     images, and `test` is for the final figures.
+
+    Example:
+      dataset = load_dataset("digits")
+      print(dataset.shape, dataset.train.size, dataset.class_names)
 
     Attributes:
       name: The text that it was loaded from.
@@ -140,7 +153,7 @@ class Dataset:
       mirrors: Whether a mirrored image still shows its class (not so for digits).
       frame: What every image was brought into; None where that is not known.
       check: What a check found before anything was read, or None.
-      notes: What was read other than as it lay there, or held out, in sentences.
+      notes: Sentences about data that were interpreted, converted or held out.
     """
 
     name: str
@@ -159,7 +172,7 @@ class Dataset:
 def hold_out(
     labels: np.ndarray, fraction: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Parts indices in two, each class in the same proportion.
+    """Splits indices into two parts, each class in the same proportion.
 
     Args:
       labels: (N,) integers.

@@ -1,4 +1,4 @@
-"""Splits that are read from their files in every round, for data beyond memory."""
+"""Splits that are read from files in every epoch, for data that exceed the memory."""
 
 from __future__ import annotations
 
@@ -30,9 +30,13 @@ pixels, as networks for ImageNet are evaluated."""
 class StreamSplit:
     """A split that is decoded while it is used, by `image_reader.read_image`.
 
+    Example:
+      split = StreamSplit(size, frame, records, parse)
+      images, labels = next(iter(split.batches(64)))
+
     Attributes:
       size: The number of images.
-      frame: What the images are brought into.
+      frame: The frame that the images are brought into.
       records: The records of one round: in their order for None, else shuffled by an
         int64 key of shape (2,).
       parse: From a record to the encoded image, its label and a name for messages.

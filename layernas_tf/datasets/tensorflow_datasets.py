@@ -28,14 +28,14 @@ def load_tfds(name: str, builder_name: str, options: Options) -> Dataset:
     """Loads a TFDS image-classification data set; downloads it where TFDS does.
 
     The image is the one feature that is an image, the class the one `ClassLabel`,
-    whatever they are called. A labelled split `validation` beside a labelled `test` is
-    the validation set; alone it is the test set (as for ImageNet). Without either a
-    part of the training images becomes the test set.
+    whatever their names are. A labelled split `validation` is the validation set if
+    there is a labelled `test` too; alone, it is the test set (as for ImageNet). Without
+    either, a part of the training images becomes the test set.
 
-    ImageNet, and what would take more than `HELD_BYTES`, is read anew in every round.
-    What is held out of its training images are then the first of them, for validation
-    a share of `valid_fraction` but at most `tfds_stream.MOST_HELD_OUT`,
-    whatever the seed: TFDS has shuffled them when it was prepared.
+    ImageNet, and data sets that would take more than `HELD_BYTES`, are read again in
+    every epoch. Then the first training images are held out, whatever the seed, as TFDS
+    has shuffled them; for validation a share of `valid_fraction`, but at most
+    `tfds_stream.MOST_HELD_OUT`.
     """
     source = open_source(name, builder_name)
     if _is_large(source, options):

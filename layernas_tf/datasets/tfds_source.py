@@ -1,4 +1,4 @@
-"""What of a prepared TFDS data set is used: features and splits, by what they are."""
+"""Finds the features and splits of a prepared TFDS data set that are used."""
 
 from __future__ import annotations
 
@@ -13,16 +13,20 @@ from layernas_tf.datasets.split_names import split_of
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TfdsSource:
-    """A prepared data set and what of it is used.
+    """A prepared data set, and which of its features and splits are used.
+
+    Example:
+      source = open_source("tfds:mnist", "mnist")
+      print(source.image, source.label, source.splits)
 
     Attributes:
-      name: What the user called it.
-      builder: Of TFDS.
+      name: The text that named the data set.
+      builder: The builder of TFDS.
       image: Name of the feature that is the image.
       label: Name of the feature that is the class.
-      class_names: Of the label.
-      splits: By part, `train` and perhaps `valid` and `test`, the split's name.
-      notes: What of it is not used, or read otherwise, in sentences.
+      class_names: Names of the classes.
+      splits: Names of the splits by part: `train`, perhaps `valid` and `test`.
+      notes: Sentences about parts that are not used or were interpreted.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""TFDS data sets beyond memory: read from their files in every round."""
+"""TFDS data sets that exceed the memory: read from their files in every epoch."""
 
 from __future__ import annotations
 
