@@ -1,4 +1,4 @@
-"""Shows how many of a data set's files have been looked at."""
+"""Shows how many files of a data set have been checked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 def file_progress(
     console: Console | None,
 ) -> Iterator[Callable[[int, int], None] | None]:
-    """Yields what `load_dataset` takes as `progress`; the bar goes at the end.
+    """Yields the `progress` function of `load_dataset`; removes the bar at the end.
 
     Args:
       console: None, or one that is no terminal, shows nothing.

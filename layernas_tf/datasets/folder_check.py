@@ -18,12 +18,12 @@ from layernas_tf.datasets.image_reader import ImageError, ImageFacts, inspect_im
 from layernas_tf.datasets.picture_files import shown
 
 _AT_A_TIME = 256
-"""Files between two reports of progress."""
+"""Number of files between two reports of progress."""
 
 GREY_NOTE = "all pictures are grey: a network of one channel would do (channels=1)"
 
 Progress = Callable[[int, int], None]
-"""Gets the number of files that are done, and of all."""
+"""Called with the number of checked files and the number of all files."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +43,7 @@ def check_folder(
     fit: str = DEFAULT_FIT,
     progress: Progress | None = None,
 ) -> DataCheck:
-    """Reads every picture and tells what a training should know of them.
+    """Reads every picture and reports what matters for a training.
 
     Example:
       ```
@@ -109,7 +109,7 @@ def check_folder(
 def stamp_of(
     listing: FolderListing, resolution: tuple[int, int] | None, fit: str
 ) -> str:
-    """By what `check_folder` tells whether an earlier check still holds."""
+    """A text by which `check_folder` knows whether an earlier check is still valid."""
     return f"{listing.stamp()} {resolution} {fit}"
 
 
@@ -183,7 +183,7 @@ def _too_few(listing: FolderListing, classes: Sequence[ClassSize]) -> str:
 
 
 def _wrong_scale(facts: Sequence[ImageFacts]) -> str:
-    """Pictures that cannot be of the scale that their format says."""
+    """Says so if the pictures' values do not use the scale of their format."""
     eight = [fact for fact in facts if fact.bits == 8]
     if eight and len(eight) == len(facts) and max(fact.high for fact in facts) <= 1:
         return (

@@ -61,7 +61,7 @@ class Frame:
         return self.height, self.width, self.channels
 
     def recipe(self) -> dict[str, Any]:
-        """What an app must do to a picture to feed it, JSON-ready, in order."""
+        """The steps by which an app prepares a picture, in order, ready for JSON."""
         return {
             "orientation": "upright, as the picture's EXIF tag says",
             "transparency": f"composited on {[BACKGROUND] * 3}",
@@ -126,7 +126,7 @@ def frame_for(
 
 
 def proportions_note(sizes: np.ndarray, frame: Frame) -> str:
-    """A line about pictures that are mostly of another shape than the frame, or ""."""
+    """A line saying that most pictures have other proportions than the frame, or ""."""
     ratios = sizes[:, 1] / sizes[:, 0]
     median = float(np.median(ratios))
     alike = np.abs(np.log(ratios / median)) < math.log(MOST_STRETCHED) / 2

@@ -1,4 +1,4 @@
-"""Data sets that a program holds: arrays and `tf.data.Dataset`s."""
+"""Data sets that a program passes in: arrays and `tf.data.Dataset`s."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ def given_dataset(
     options: Options,
     class_names: tuple[str, ...] = (),
 ) -> Dataset:
-    """Makes a data set of what a program holds.
+    """Makes a data set from arrays or `tf.data.Dataset`s.
 
     Args:
       train: `(images, labels)`, arrays as of `keras.datasets`, or a finite
         `tf.data.Dataset` of such pairs, batched or not, which is read into memory.
-      test: Likewise; None holds a test set out of `train`.
-      valid: Likewise; None holds a validation set out of `train`.
-      options: Resolution, limits, how much is held out.
-      class_names: One per class; by default their numbers.
+      test: Test data in the same form; None holds out a test set from `train`.
+      valid: Validation data in the same form; None holds out a validation set from
+        `train`.
+      options: Resolution, limits, and how much is held out.
+      class_names: One name per class; by default the numbers of the classes.
 
     Returns:
-      The data set. Its name tells different data apart.
+      The data set. Different data give it different names.
 
     Raises:
-      UserError: The shapes, types or values are none of images and labels.
+      UserError: The shapes, types or values are not those of images and labels.
     """
     images, labels = {}, {}
     for part, given in (("train", train), ("valid", valid), ("test", test)):

@@ -33,7 +33,7 @@ def load_dataset(
     kept_check: str = "",
     progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
-    """Loads a data set and holds validation images out of its training images.
+    """Loads a data set and holds out validation images from its training images.
 
     Args:
       text: `digits`, `npz:FILE`, `folder:DIR` or `tfds:NAME`.
@@ -42,16 +42,18 @@ def load_dataset(
         most 224 a side.
       valid_fraction: Share of the training images of each class that is held out. The
         test set is never touched.
-      seed: Draws the held-out images.
+      seed: Seed of the choice of held-out images.
       limit: At most about this many training images (validation included) and test
         images, each class in proportion; None takes all.
-      fit: How an image of other proportions comes into the frame: `squash`, `pad`
+      fit: How an image of other proportions is brought into the frame: `squash`, `pad`
         or `crop` (`datasets.frame.FITS`).
-      channels: 1 for grey, 3 for RGB; None keeps what the images have, of a folder 3.
-      skip_unreadable: Whether damaged files of a folder are left out, not refused.
+      channels: 1 for grey, 3 for RGB; None keeps the channels of the images, or takes 3
+        for a folder.
+      skip_unreadable: Whether damaged files of a folder are left out instead of
+        refused.
       kept_check: Path of an earlier check of the folder (`data_check.json`), which is
-        not made again while the files are the same.
-      progress: Gets the number of files that were looked at, and of all.
+        used as long as the files are the same.
+      progress: Called with the number of checked files and the number of all files.
 
     Returns:
       The data set; images are float32 in [0, 255] when they come in batches.

@@ -19,12 +19,12 @@ def load_npz(name: str, path: str, options: Options) -> Dataset:
     """A NumPy archive with `x_train`, `y_train` and perhaps `x_test`, `y_test`.
 
     `npz_archive` says which names count, `pixels` which images are read, and
-    `array_labels` which labels. A validation set is used as such; without a test set a
-    fifth of each class becomes one. The data set's notes say what was read other than
-    as in Keras' own archives.
+    `array_labels` which labels. A validation set is used as such. Without a test set, a
+    fifth of each class becomes the test set. The data set's notes say what differs from
+    Keras' own archives.
 
     Raises:
-      UserError: The file, its shapes, scales or labels are none that are read.
+      UserError: The file, its shapes, scales or labels cannot be read.
     """
     try:
         archive = read_archive(path)

@@ -1,4 +1,4 @@
-"""NumPy archives: which array is which, by the names that people give them."""
+"""NumPy archives: finds the arrays of images and labels by their usual names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How people call the parts of a data set."""
+"""The usual names of the splits of a data set."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _AROUND = re.compile(
 
 
 def split_of(name: str) -> str | None:
-    """Which part of a data set a folder's or array's name stands for, in any case.
+    """The split that the name of a folder or an array stands for, in any letter case.
 
-    `eval` is what some call the validation and others the test images.
+    Some people call the validation images `eval`, others the test images.
 
     Example: `split_of("Validation")` is `"valid"`, `split_of("train_set")` is
     `"train"`, `split_of("cat")` is None.
