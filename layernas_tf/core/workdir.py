@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import pathlib
@@ -68,7 +69,13 @@ def lock_workdir(folder: pathlib.Path) -> Iterator[None]:
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise UserError(
+                    f"workdir {str(folder)!r} is on a file system without locks "
+                    f"({reason_of(error)}): expected one with them, as two searches in "
+                    "one folder would spoil each other"
+                ) from None
             raise UserError(
                 f"workdir {str(folder)!r} is in use by another search or training; "
                 "expected one at a time, or another `workdir`"

@@ -111,6 +111,8 @@ def prepare_libraries() -> None:
     """Configures TensorFlow and JAX; to be called before they compute anything."""
     # TensorFlow warns about retracing, but every candidate is another network.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    # TensorFlow's start-up lines, unless the user wants them; the binaries do the same.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # This process and those of the trainings share a GPU.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

@@ -31,6 +31,7 @@ from layernas_tf.pipeline.finals import (
     choose_finalists,
     run_finals,
 )
+from layernas_tf.pipeline.fingerprint import fingerprint
 from layernas_tf.pipeline.inputs import Inputs
 from layernas_tf.pipeline.loop import search
 from layernas_tf.pipeline.results import (
@@ -163,6 +164,8 @@ def open_study_of(task: Task, folder: pathlib.Path) -> Study:
             task.budgets,
             task.make_algorithm,
             objective=objective,
+            fingerprint=fingerprint(task),
+            accept_changes=config.accept_changes,
         )
     return open_study(
         config.storage,
@@ -174,6 +177,8 @@ def open_study_of(task: Task, folder: pathlib.Path) -> Study:
         driver=f"{socket.gethostname()}:{folder.resolve()}",
         settings=config.settings(),
         objective=objective,
+        fingerprint=fingerprint(task),
+        accept_changes=config.accept_changes,
     )
 
 

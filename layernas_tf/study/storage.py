@@ -88,6 +88,33 @@ class Storage:
                 connection.execute(table.insert(), missing)
         return {**settings, **noted}
 
+    def revise(self, settings: Mapping[str, Any]) -> None:
+        """Stores settings of the study in place of those of the same names."""
+        table = self._tables.study_attributes
+        rows = [
+            {"study_id": self._study, "key": key, "value_json": json.dumps(value)}
+            for key, value in settings.items()
+        ]
+        with self.transaction() as connection:
+            connection.execute(
+                table.delete().where(
+                    (table.c.study_id == self._study) & table.c.key.in_(list(settings))
+                )
+            )
+            connection.execute(table.insert(), rows)
+
+    def trial_count(self) -> int:
+        """The number of trials of the study."""
+        import sqlalchemy
+
+        trials = self._tables.trials
+        with self.transaction() as connection:
+            return connection.execute(
+                sqlalchemy.select(sqlalchemy.func.count())
+                .select_from(trials)
+                .where(trials.c.study_id == self._study)
+            ).scalar_one()
+
     def insert(
         self,
         connection: sqlalchemy.Connection,

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 STALE_SECONDS = 60.0
 """Seconds of silence of a driver after which others take over its trials."""
 
+NOT_BELIEVED = "on record, but not believed: the search was another one"
+"""The reason of trials that were evaluated before an accepted change."""
+
 _KEYS = ("asked_after", "idle_after", "layer", "told", "result", "driver")
 """The attributes that are read; all others are for human readers."""
 
@@ -56,6 +59,7 @@ class Study:
         budgets: Sequence[Budget],
         make_algorithm: Callable[[], Algorithm],
         driver: str = "",
+        believed_from: int = 0,
     ):
         self.space = space
         self.budgets = tuple(budgets)
@@ -64,6 +68,7 @@ class Study:
         self._storage = storage
         self._replay = Replay(make_algorithm)
         self._driver = driver
+        self._believed_from = believed_from  # trials before are only on record
         self._distributions = distributions(space)
         self._decoder: Decoder | None = None
         self._ids: list[int] = []  # in the database, by number
@@ -220,8 +225,14 @@ class Study:
         asked, ended = [], []
         for entry in storage.stored.read(connection, self._newest, _KEYS, running):
             trial = self._decoder.trial(entry)
+            believed = trial.number >= self._believed_from
+            if not believed:
+                trial = dataclasses.replace(
+                    trial, state="failed", reward=None, told=None, reason=NOT_BELIEVED
+                )
             if trial.number == len(self.trials):
-                asked.append(trial)
+                if believed:
+                    asked.append(trial)
                 self.trials.append(trial)
                 self._ids.append(entry.id)
             elif trial.number < len(self.trials):
@@ -237,10 +248,11 @@ class Study:
             else:
                 self._others.discard(trial.number)
                 self._mine.discard(trial.number)
-                ended.append(trial)
+                if believed:
+                    ended.append(trial)
         if asked or ended:
             self._news += ended
-            self._replay.follow(self.trials, asked, ended)
+            self._replay.follow(self.trials[self._believed_from :], asked, ended)
 
     def _adopt(self, connection: sqlalchemy.Connection) -> None:
         """Takes over running trials: of silent drivers, and its own after a restart."""
@@ -273,6 +285,8 @@ def open_study(
     driver: str = "",
     settings: Mapping[str, Any] | None = None,
     objective: str = OBJECTIVE,
+    fingerprint: Mapping[str, str] | None = None,
+    accept_changes: bool = False,
 ) -> Study:
     """Loads a study and rebuilds its algorithm, or makes the study.
 
@@ -286,6 +300,10 @@ def open_study(
         driver, which stays the same when it is started again.
       settings: By flag name, the settings that all drivers must agree on.
       objective: The name of the rewards, shown by dashboards.
+      fingerprint: Digests of what the rewards depend on, by its name. A study of
+        before such digests takes the present ones for its own.
+      accept_changes: Whether to go on where a digest differs: the trials so far stay
+        on record, but neither the algorithm nor the finals believe them.
 
     Raises:
       UserError: The storage cannot be reached, read or written, or is of another
@@ -305,4 +323,31 @@ def open_study(
             f"study {name!r} is another search: {'; '.join(different)}. Give the same "
             "flags to join it, or another `study`"
         )
-    return Study(storage, space, budgets, make_algorithm, driver)
+    believed_from = _believed_from(
+        storage, name, dict(fingerprint or {}), accept_changes
+    )
+    return Study(storage, space, budgets, make_algorithm, driver, believed_from)
+
+
+def _believed_from(
+    storage: Storage, name: str, present: dict[str, str], accept_changes: bool
+) -> int:
+    """The first trial whose reward is of the present search."""
+    noted = storage.settle({"fingerprint": present, "believed_from": 0})
+    changed = [
+        part
+        for part, digest in present.items()
+        if noted["fingerprint"].get(part, digest) != digest
+    ]
+    if not changed:
+        return noted["believed_from"]
+    if not accept_changes:
+        raise UserError(
+            f"study {name!r}: {' and '.join(changed)} changed since its trials were "
+            "evaluated, so their rewards are of another search. Undo the change to "
+            "resume, give `accept_changes` to go on without believing them, or start "
+            "again in another `workdir`"
+        )
+    count = storage.trial_count()
+    storage.revise({"fingerprint": present, "believed_from": count})
+    return count

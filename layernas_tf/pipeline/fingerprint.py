@@ -1,0 +1,94 @@
+"""What a search is of, in digests: a resumed search must be the same search.
+
+Names and costs do not tell everything. A space file whose activation was edited keeps
+both, and its networks are others; a folder may have got new pictures.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from layernas_tf.datasets.split import ArraySplit
+from layernas_tf.pipeline.task import Task
+from layernas_tf.space.search_space import SearchSpace
+
+if TYPE_CHECKING:
+    from layernas_tf.datasets import Dataset
+
+SPACE, DATA, RECIPE = "the search space", "the data", "the proxy recipe"
+
+
+def fingerprint(task: Task) -> dict[str, str]:
+    """Digests of the space with its networks, of the data, and of the proxy recipe.
+
+    Example: `fingerprint(task)["the data"]` is a text of 16 hexadecimal digits.
+    """
+    parts = {SPACE: _digest(_space(task.space))}
+    if task.dataset is not None:
+        parts[DATA] = _digest(_data(task.dataset))
+        recipe = dataclasses.asdict(task.proxy_recipe) if task.proxy_recipe else {}
+        parts[RECIPE] = _digest([_json(recipe)])
+    return parts
+
+
+def _space(space: SearchSpace) -> Iterator[bytes]:
+    """Structure, costs and, where there are networks, three of them."""
+    chain = space.chain
+    for depth, layer in enumerate(space.layers):
+        options = [option.attributes for option in layer.options]
+        yield _json([layer.name, options, layer.default])
+        yield chain.next_state[depth].tobytes()
+        for metric in chain.metrics:
+            yield metric.encode()
+            yield chain.cost[metric][depth].tobytes()
+    if space.builder is None:
+        return
+    first = tuple(0 for _ in space.layers)
+    last = tuple(len(layer.options) - 1 for layer in space.layers)
+    for architecture in dict.fromkeys((space.default, first, last)):
+        yield _json(_without_names(space.build(architecture).get_config()))
+
+
+def _without_names(config: Any, known: dict[str, int] | None = None) -> Any:
+    """A Keras configuration with the layers' names, which count up, as numbers."""
+    known = {} if known is None else known
+    if isinstance(config, Mapping):
+        if isinstance(config.get("name"), str):
+            known.setdefault(config["name"], len(known))
+        return {key: _without_names(value, known) for key, value in config.items()}
+    if isinstance(config, (list, tuple)):
+        return [_without_names(value, known) for value in config]
+    if isinstance(config, str) and config in known:
+        return known[config]
+    return config
+
+
+def _data(dataset: Dataset) -> Iterator[bytes]:
+    yield _json([dataset.classes, dataset.class_names, dataset.shape])
+    for split in (dataset.train, dataset.valid, dataset.test):
+        yield _json(split.size)
+        if isinstance(split, ArraySplit):
+            yield np.ascontiguousarray(split.images).tobytes()
+            yield np.ascontiguousarray(split.labels).tobytes()
+    if dataset.check is not None:
+        # Not its stamp: files that were merely copied have other times.
+        check = dataset.check.to_json()
+        yield _json({key: value for key, value in check.items() if key != "stamp"})
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, default=str).encode()
+
+
+def _digest(parts: Any) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.hexdigest()[:16]
