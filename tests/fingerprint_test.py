@@ -127,10 +127,22 @@ class ResumeTest(absltest.TestCase):
         result = self.search(folder, other, 9, accept_changes=True)
         rewards = list(result.trials["reward"].notna())
         self.assertEqual(rewards, [False] * 5 + [True] * 4)
+        self.assertTrue(pathlib.Path(folder, "before_1", "trials.csv").exists())
         self.assertGreaterEqual(result.winner.trial, 5)
         # The change was accepted once; from then on, this is the search.
         again = self.search(folder, other, 12)
         self.assertEqual(list(again.trials["reward"].notna()), [False] * 5 + [True] * 7)
+
+    def test_a_search_that_never_began_leaves_nothing(self):
+        folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))
+        with self.assertRaises(UserError):
+            self.search(
+                str(folder / "a" / "b"),
+                burger(),
+                3,
+                storage="postgresql://x@127.0.0.1:1/y",
+            )
+        self.assertEmpty(list(folder.iterdir()))
 
     def test_a_file_system_without_locks_is_told_as_that(self):
         folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))

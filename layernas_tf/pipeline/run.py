@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from layernas_tf.core.files import read_json, write_json, writing
-from layernas_tf.core.workdir import check_workdir, lock_workdir, open_workdir
+from layernas_tf.core.workdir import check_workdir
 from layernas_tf.costs.latency import check_same_table
 from layernas_tf.datasets.data_check import DATA_CHECK
 from layernas_tf.datasets.file_progress import file_progress
@@ -32,6 +32,7 @@ from layernas_tf.pipeline.finals import (
     run_finals,
 )
 from layernas_tf.pipeline.fingerprint import fingerprint
+from layernas_tf.pipeline.fresh_start import in_workdir, set_aside
 from layernas_tf.pipeline.inputs import Inputs
 from layernas_tf.pipeline.loop import search
 from layernas_tf.pipeline.results import (
@@ -120,15 +121,19 @@ def run(
         task = load_task(config, inputs, kept_check=str(kept_check), progress=progress)
     kept = folder / "latency_table.json"
     check_same_table(task.latency, kept, resumed=(folder / "config.json").exists())
-    open_workdir(folder)
-    with lock_workdir(folder):
+    studies: list[Study] = []
+    with in_workdir(folder, lambda: any(study.trials for study in studies)):
         study = open_study_of(task, folder)
+        studies.append(study)
+        kept_aside = set_aside(folder) if study.renewed else None
         if task.latency is not None:
             with writing(kept) as temporary:
                 shutil.copyfile(task.latency.path, temporary)
         if task.dataset is not None and task.dataset.check is not None:
             write_json(kept_check, task.dataset.check.to_json())
         configuration.save(config, folder / "config.json")
+        if kept_aside:
+            say(f"Searching anew; what was made before the change is in {kept_aside}.")
         for line in _description(task, study):
             say(line)
         search_candidates(task, study, folder, console, callbacks)

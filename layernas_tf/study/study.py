@@ -50,6 +50,7 @@ class Study:
       trials: All trials, sorted by number.
       pending: Trials that this driver has to evaluate again because the process that
         evaluated them has ended.
+      renewed: Whether a change of the search was accepted when the study was opened.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Study:
         self._replay = Replay(make_algorithm)
         self._driver = driver
         self._believed_from = believed_from  # trials before are only on record
+        self.renewed = False
         self._distributions = distributions(space)
         self._decoder: Decoder | None = None
         self._ids: list[int] = []  # in the database, by number
@@ -323,16 +325,18 @@ def open_study(
             f"study {name!r} is another search: {'; '.join(different)}. Give the same "
             "flags to join it, or another `study`"
         )
-    believed_from = _believed_from(
+    believed_from, renewed = _believed_from(
         storage, name, dict(fingerprint or {}), accept_changes
     )
-    return Study(storage, space, budgets, make_algorithm, driver, believed_from)
+    study = Study(storage, space, budgets, make_algorithm, driver, believed_from)
+    study.renewed = renewed
+    return study
 
 
 def _believed_from(
     storage: Storage, name: str, present: dict[str, str], accept_changes: bool
-) -> int:
-    """The first trial whose reward is of the present search."""
+) -> tuple[int, bool]:
+    """The first trial of the present search, and whether it begins only now."""
     noted = storage.settle({"fingerprint": present, "believed_from": 0})
     changed = [
         part
@@ -340,7 +344,7 @@ def _believed_from(
         if noted["fingerprint"].get(part, digest) != digest
     ]
     if not changed:
-        return noted["believed_from"]
+        return noted["believed_from"], False
     if not accept_changes:
         raise UserError(
             f"study {name!r}: {' and '.join(changed)} changed since its trials were "
@@ -350,4 +354,4 @@ def _believed_from(
         )
     count = storage.trial_count()
     storage.revise({"fingerprint": present, "believed_from": count})
-    return count
+    return count, True
