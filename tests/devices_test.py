@@ -102,7 +102,7 @@ class DevicesTest(absltest.TestCase):
         result = run("-c", code, TF_CPP_MIN_LOG_LEVEL="3")
         self.assertEqual(result.returncode, 0, result.stderr)
         line = result.stdout.strip()
-        self.assertStartsWith(line, "--tpu=local: no TPU can be reached there")
+        self.assertStartsWith(line, "`tpu`=local: no TPU can be reached there")
         self.assertNotIn("\n", line)
 
 

@@ -201,12 +201,16 @@ class WinnerTest(absltest.TestCase):
 
 
 class ChooseFinalistsTest(absltest.TestCase):
-    def run_search(self, trials: int, evaluator=None, algorithm: str = "layernas"):
+    def run_search(
+        self, trials: int, evaluator=None, algorithm: str = "layernas", **options
+    ):
         table = synthetic(layers=6, options=4, buckets=36)
         space = table.space
         budgets = (parse_budget("cost<=50%", space),)
         folder = self.enter_context(tempfile.TemporaryDirectory())
-        make = functools.partial(make_algorithm, algorithm, space, budgets, 0)
+        make = functools.partial(
+            make_algorithm, algorithm, space, budgets, 0, **options
+        )
         url = sqlite_url(pathlib.Path(folder) / "study.db")
         study = open_study(url, "test", space, budgets, make)
         executor = InProcess(
@@ -229,7 +233,7 @@ class ChooseFinalistsTest(absltest.TestCase):
             self.assertTrue(inside(study.budgets, trial.costs))
 
     def test_search_too_short_gives_its_completed_prefix(self):
-        study = self.run_search(3)
+        study = self.run_search(3, base="default")
         self.assertFalse(any(inside(study.budgets, t.costs) for t in study.trials))
         (finalist,) = choose_finalists(study, 3)
 

@@ -122,7 +122,7 @@ class RayWorkersTest(absltest.TestCase):
         self.assertEqual(study.trials[1].state, "failed")
         self.assertEqual(
             study.trials[1].reason,
-            "not done after 5 s (--trial_timeout); tried 2 times",
+            "not done after 5 s (`trial_timeout`); tried 2 times",
         )
         self.assertEqual([study.trials[i].state for i in (0, 2, 3)], ["complete"] * 3)
 

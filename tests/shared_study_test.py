@@ -179,7 +179,7 @@ class SharedStudyTests:
     def test_driver_of_another_search_is_refused(self):
         open_driver(self.url, "one")
         with self.assertRaisesRegex(
-            UserError, "study 'test' is another search: --seed is 3 there, 4 here"
+            UserError, "study 'test' is another search: `seed` is 3 there, 4 here"
         ):
             open_driver(self.url, "two", seed=4)
 
