@@ -47,6 +47,8 @@ LONG = PublishedTable(
 class Variant:
     """An algorithm with one thing changed.
 
+    Example: `Variant("3 replicas", "layernas", {"replicas": 3})`.
+
     Attributes:
       title: For people.
       algorithm: Its name.
@@ -82,7 +84,12 @@ VARIANTS = (
 
 
 class SampledSolver:
-    """Ranks random architectures inside the budgets instead of solving for the best."""
+    """Ranks random architectures inside the budgets instead of solving for the best.
+
+    Example:
+      solver = SampledSolver(search.effects, search.budgeted, seed=0)
+      score, architecture = next(solver.solutions(scores))
+    """
 
     def __init__(self, effects, budgeted: BudgetedChain, seed: int):
         self._effects = effects

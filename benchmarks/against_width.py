@@ -47,6 +47,8 @@ _OUT = flags.DEFINE_string("out", None, "Folder for the figures.", required=True
 class Network:
     """An architecture with its space.
 
+    Example: `Network("width 0.75", space, space.default)`.
+
     Attributes:
       name: For people.
       space: Its space, of a width of its own.

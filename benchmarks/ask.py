@@ -51,7 +51,7 @@ def ask_times(search: LayerNASBayes, weights: np.ndarray, trials: int) -> np.nda
 def losses(
     search: LayerNASBayes, budgeted: BudgetedChain, draws: np.ndarray, units: int
 ) -> np.ndarray:
-    """What the table of so many buckets loses at each draw, float array `(N,)`."""
+    """What a table of that many buckets loses at each draw, float array `(N,)`."""
     coarse = MemorialSolver(search.effects, budgeted, units)
     fine = MemorialSolver(search.effects, budgeted, _FINE)
     rng = np.random.default_rng(0)

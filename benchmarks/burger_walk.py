@@ -33,6 +33,8 @@ Cells = dict[tuple[int, int], tuple[Architecture, float]]
 class Step:
     """The children of one kept burger, and the table after them.
 
+    Example: `walk()[0].parent` is None: nothing comes before the first layer.
+
     Attributes:
       layer: Whose option is new.
       parent: What was built upon; None before the first layer.

@@ -5,13 +5,14 @@
 
 A small search (`benchmarks.table_search`) is killed with SIGKILL at a random moment of
 its life, from the start of its process to its end, and the same command is run again,
-until it has finished; then the next search, until there were `--kills`. With one worker
-the driver is killed; with more, by turns the driver and one of its workers, these while
-they evaluate.
+until it has finished. Further searches follow until there have been `--kills` kills.
+With one worker the driver is killed; with more, the driver and one of its workers in
+turn, the worker while it evaluates.
 
 After every kill, the trials that had been told before (their lines in trials.csv) must
 be in the study as they were. After every search, no architecture may have been tried
-twice, no file be half, and with one worker all trials equal an uninterrupted search's.
+twice, no file may be incomplete, and with one worker all trials must equal those of an
+uninterrupted search.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ _ROOT = pathlib.Path(__file__).resolve().parent.parent
 @dataclasses.dataclass(frozen=True)
 class Command:
     """How the search is run.
+
+    Example: `Command(trials=60, seconds=0.5, workers=1, address="").start(folder)`.
 
     Attributes:
       trials: Of each search.
@@ -84,7 +87,7 @@ def told(workdir: pathlib.Path) -> list[dict[str, str]]:
 
 
 def lost(before: Sequence[dict[str, str]], trials: Sequence[Trial]) -> list[str]:
-    """Which of the trials that were told the study does not hold as they were."""
+    """What the study has lost or changed of the trials that were told."""
     problems = []
     for row in before:
         number = int(row["number"])
@@ -155,7 +158,7 @@ def worker(workdir: pathlib.Path, after: int) -> int | None:
 def strike(
     process: subprocess.Popen, seconds: float, victim: Callable[[], int | None]
 ) -> bool:
-    """Kills the victim, so many seconds after there is one.
+    """Kills the victim, a number of seconds after it has appeared.
 
     Returns:
       Whether it was killed; False if the search ended before.
@@ -184,7 +187,10 @@ def run_whole(command: Command, folder: pathlib.Path) -> float:
 
 @dataclasses.dataclass
 class Kills:
-    """How many there are to be, and were."""
+    """How many kills are wanted, and how many there were.
+
+    Example: `Kills(wanted=20, drivers=3, workers=4).done` is 7.
+    """
 
     wanted: int
     drivers: int = 0
@@ -192,7 +198,7 @@ class Kills:
 
     @property
     def done(self) -> int:
-        """All of them."""
+        """The kills so far."""
         return self.drivers + self.workers
 
 
@@ -203,14 +209,14 @@ def attack(
     length: float,
     rng: random.Random,
 ) -> list[str]:
-    """Runs a search and kills until it ends or there were enough.
+    """Runs a search and kills its processes until it ends or there were enough kills.
 
     Args:
-      command: That runs it.
+      command: What runs the search.
       folder: Of the search.
-      kills: Are counted here.
+      kills: Where the kills are counted.
       length: Seconds of the search when nothing is killed.
-      rng: Gives the moments.
+      rng: Chooses the moments.
 
     Returns:
       What was lost.
@@ -271,8 +277,8 @@ def main(argv: Sequence[str]) -> None:
     given = flags.FLAGS
     address = ""
     if given.workers > 1:
-        # Workers of a cluster outlive a driver for a moment, those of a local Ray die
-        # with it: the harder case.
+        # The harder case: workers of a cluster outlive a driver for a moment, while
+        # those of a local Ray die with it.
         import ray
 
         from layernas_tf.workers.ray_cluster import connect

@@ -38,7 +38,7 @@ def cut(image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 
 
 def write_pictures(archive: str, folder: pathlib.Path, numbers: dict[str, int]) -> None:
-    """Writes train/CLASS/ and test/CLASS/ of so many pictures."""
+    """Writes train/CLASS/ and test/CLASS/ of these numbers of pictures."""
     with np.load(archive) as arrays:
         for split, number in numbers.items():
             images = arrays[f"x_{split}"][:number]

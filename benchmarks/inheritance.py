@@ -49,9 +49,11 @@ _OUT = flags.DEFINE_string("out", None, "Folder for the figures.", required=True
 class Way:
     """A way to train a child.
 
+    Example: `Way("inherited", recipe, inherits=True)`.
+
     Attributes:
       name: For people, and in the file of figures.
-      recipe: How long.
+      recipe: The recipe of the training.
       inherits: Whether it starts from a trained network.
     """
 
@@ -73,7 +75,12 @@ def ways(dataset) -> tuple[Way, ...]:
 
 
 class Trainings:
-    """Trains candidates; what is in the file of figures is not trained again."""
+    """Trains candidates; what is in the file of figures is not trained again.
+
+    Example:
+      trainings = Trainings(space, dataset, pathlib.Path("out"))
+      trainings.train(way, candidate, seed=0)
+    """
 
     def __init__(self, space, dataset, out: pathlib.Path):
         from layernas_tf.training.segments import SegmentCache

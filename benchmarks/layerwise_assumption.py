@@ -10,9 +10,9 @@ one term per layer. Two tables are printed for each table of `published_tables`:
   explains (R2, and Spearman's rank correlation), the sum plus all pairs of neighbouring
   layers, the sum plus all pairs of layers, by the number of training architectures.
   Means and standard deviations of ten draws.
-* How often the assumption holds literally. Of all prefixes of a layer in one of ten
-  bands of cost, the best with default layers behind it: how often is it the best with
-  other layers behind it, and what is lost where it is not?
+* How often the assumption holds literally. Among the prefixes of a layer in one of ten
+bands of cost, one is the best with default layers after it: how often is it the best
+with other layers after it as well, and what is lost where it is not?
 
 Each table's results are kept in --out and are not computed again.
 """
@@ -51,9 +51,11 @@ PREFIXES, COMPLETIONS = 1500, 200
 class Literal:
     """How often the best prefix stays best, at one layer.
 
+    Example: `Literal(layer=2, holds=0.31, chance=0.1, rank=0.8, loss=0.2)`.
+
     Attributes:
       layer: Layers of the prefix.
-      holds: Share of pairs of band and completion in which it does.
+      holds: Share of pairs of band and completion in which it stays best.
       chance: The same if the prefix were drawn at random.
       rank: Spearman's correlation between prefixes with default and other layers
         behind them, mean over the same pairs.

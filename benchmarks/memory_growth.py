@@ -2,9 +2,9 @@
 
     python -m benchmarks.memory_growth
 
-LayerNAS searches as in a real run, but every training is a few steps short. The last
-lines are the resident size after the last trial, and the largest one, over that after
-trial 20. `--trials_per_process=0` trains in the one process.
+LayerNAS searches as in a real run, but every training has only a few steps. The last
+lines are the resident size after the last trial and the largest one, each divided by
+that after trial 20. `--trials_per_process=0` trains in the one process.
 """
 
 from __future__ import annotations

@@ -32,6 +32,8 @@ def shown(seed: int, *, grey: bool = False) -> np.ndarray:
 class Kind:
     """One mode of one format.
 
+    Example: `Kind("PNG, 8-bit grey", ".png", _as("PNG", "L"), grey=True)`.
+
     Attributes:
       name: For tables.
       suffix: What files of it are called.

@@ -49,6 +49,8 @@ ALGORITHMS = (
 class PublishedTable:
     """A table and where it lies.
 
+    Example: `PublishedTable("Burger", "burger", "", budget="price<=60%")`.
+
     Attributes:
       title: For people.
       benchmark: As for `--benchmark`.
@@ -136,6 +138,8 @@ EVERY = (*TABLES, *TOPOLOGY, *MOBILE)
 @dataclasses.dataclass(frozen=True, eq=False)
 class Outcome:
     """What all algorithms did on one table.
+
+    Example: `outcome.curves["layernas"].test[:, -1]`, the final answers of all runs.
 
     Attributes:
       table: The table.

@@ -27,7 +27,10 @@ _FORMATS = ("float32", "int8", "qat_int8")
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """An architecture file, and the trained network if there is one."""
+    """An architecture file, and the trained network if there is one.
+
+    Example: `Network(pathlib.Path("architecture.json"), model=None)`.
+    """
 
     architecture: pathlib.Path
     model: pathlib.Path | None

@@ -6,9 +6,9 @@ A budget of a table has one best network, so one budget says little: this search
 25, 30, ... 80 % of the largest network. Prints, for each table, the mean difference in
 reported (test) accuracy between what the search recommends and the trial with the
 highest search signal, after 50, 100 and 200 trials, with its standard error over the
-budgets (the runs of one budget share their networks, and count as one). With
---algorithms others than `layernas_bayes` are recommended from by the same belief, given
-their trials.
+budgets (the runs of one budget share their networks, and count as one). For other
+--algorithms than `layernas_bayes`, the same belief is given their trials and makes the
+recommendation.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python -m benchmarks.size_and_memory --architectures=20 --converted=3
 
-Peak memory is held against the arena that TFLite's interpreter lays out for int8
+Peak memory is compared with the arena that TFLite's interpreter lays out for int8
 networks, of the default and random architectures; they are written with the operators
 of converted ones, in milliseconds each. File sizes are those of files that TensorFlow
 converts, in many seconds each.

@@ -41,7 +41,7 @@ EVALUATIONS = "evaluations"
 
 
 def budgets() -> tuple[Budget, ...]:
-    """Of the search."""
+    """The budgets of the search."""
     return (parse_budget("cost<=60%", TABLE.space),)
 
 

@@ -3,7 +3,8 @@
     python -m benchmarks.training_hours --table=accel-nasbench_imagenet.csv
 
 A trial takes as long as the training of its network would have on the authors' GPUs: a
-sum over its stages that is fitted to the table's `train_time_s`. Drawn is the noiseless
+sum over its stages that is fitted to the table's `train_time_s`. The curves are the
+noiseless
 accuracy of the best network so far inside the budget, chosen by the noisy signal: mean
 and quartiles. Prints the means after some numbers of trials and of hours. Each run is
 kept in --out.
@@ -35,6 +36,11 @@ TRIALS = (25, 50, 100, 200, 400)
 
 class TimedTable:
     """A table that notes how long each training would have taken.
+
+    Example:
+      timed = TimedTable(table)
+      timed.query(table.space.default)
+      timed.hours  # of one training
 
     Attributes:
       hours: Of the architectures asked for so far, each once, in order: a search asks

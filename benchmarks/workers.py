@@ -48,6 +48,11 @@ SLEEP = 0.05
 class Sleeping:
     """Simulates workers: a candidate is evaluated when it is submitted, done later.
 
+    Example:
+      executor = Sleeping(folder, workers=4, seconds=0.05)
+      executor.submit(candidate)
+      outcomes = executor.wait()
+
     Attributes:
       idle: Seconds that the driver has waited for trials.
     """

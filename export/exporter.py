@@ -123,7 +123,7 @@ def export_winner(
         check_packages()
     runtime = runtimes.resolve_runtime(runtime)
     _check_fit(model, dataset)
-    # Trained in mixed precision it would differ from its files by that alone.
+    # A model in mixed precision would differ from its files for that reason alone.
     model = in_float32(model)
     if representative_images < 1:
         raise UserError(

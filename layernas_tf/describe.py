@@ -81,7 +81,7 @@ def cost_table(space: SearchSpace) -> Table:
         values = (
             default[metric.name],
             space.chain.cheapest((), metric.name),
-            space.chain.dearest((), metric.name),
+            space.chain.most_expensive((), metric.name),
         )
         kind = {"sum": "sum", "max": "maximum"}[metric.kind]
         write = metric.text or _exact

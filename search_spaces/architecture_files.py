@@ -22,7 +22,7 @@ def load_architecture(
     Args:
       path: The file, as a search writes it.
       space: The space's name if it is one of the user's own (`file.py:function`): a
-        file alone never has code run.
+        file alone never makes code run.
       **changes: Arguments of the space other than the file's; None keeps the file's.
 
     Raises:

@@ -180,7 +180,7 @@ class LayerNASBayesTest(absltest.TestCase):
 
     def test_the_first_ask_uses_the_budget_up(self):
         space = _attributed_space()
-        high = space.chain.dearest((), "madds")
+        high = space.chain.most_expensive((), "madds")
         candidate = LayerNASBayes(space, [Budget("madds", 0, high)]).ask()
         self.assertEqual(space.costs(candidate.architecture)["madds"], high)
 

@@ -33,7 +33,9 @@ class ChainTest(absltest.TestCase):
         same = np.all(architectures[:, :length] == prefix, axis=1)
         for metric, values in costs.items():
             self.assertEqual(space.chain.cheapest(prefix, metric), values[same].min())
-            self.assertEqual(space.chain.dearest(prefix, metric), values[same].max())
+            self.assertEqual(
+                space.chain.most_expensive(prefix, metric), values[same].max()
+            )
 
     def test_a_transition_that_forgets_a_cost_is_named(self):
         layer = Layer("stem", (Option.of(k=1),), 0, lambda s, o: (s, {"params": 1}))

@@ -69,7 +69,7 @@ class CostTest(parameterized.TestCase):
         )
         costs = space.chain.costs(architectures)["own"]
         self.assertAlmostEqual(space.chain.cheapest((), "own"), costs.min())
-        self.assertAlmostEqual(space.chain.dearest((), "own"), costs.max())
+        self.assertAlmostEqual(space.chain.most_expensive((), "own"), costs.max())
 
     @parameterized.parameters("layernas", "layernas_bayes", "random")
     def test_a_search_keeps_budgets_on_it(self, name):

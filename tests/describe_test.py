@@ -66,7 +66,7 @@ class DescribeTest(absltest.TestCase):
                     for cost in (
                         space.costs(space.default)[metric.name],
                         space.chain.cheapest((), metric.name),
-                        space.chain.dearest((), metric.name),
+                        space.chain.most_expensive((), metric.name),
                     )
                 ],
             )

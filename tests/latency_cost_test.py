@@ -61,10 +61,12 @@ class LatencyTest(parameterized.TestCase):
         )
         latencies = timed.chain.costs(every)["latency_ms"]
         self.assertAlmostEqual(timed.chain.cheapest((), "latency_ms"), latencies.min())
-        self.assertAlmostEqual(timed.chain.dearest((), "latency_ms"), latencies.max())
+        self.assertAlmostEqual(
+            timed.chain.most_expensive((), "latency_ms"), latencies.max()
+        )
         budgets = [
             Budget("latency_ms", 0, float(np.median(latencies))),
-            Budget("madds", 0, float(timed.chain.dearest((), "madds"))),
+            Budget("madds", 0, float(timed.chain.most_expensive((), "madds"))),
         ]
         budgeted = BudgetedChain(timed.chain, budgets)
         self.assertEqual(budgeted.count(), 5)

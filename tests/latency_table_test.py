@@ -182,7 +182,7 @@ class CalibrationTest(absltest.TestCase):
         self.assertIn(space.default, chosen)
         madds = [space.costs(architecture)["madds"] for architecture in chosen]
         self.assertEqual(min(madds), space.chain.cheapest((), "madds"))
-        self.assertGreater(max(madds), 0.3 * space.chain.dearest((), "madds"))
+        self.assertGreater(max(madds), 0.3 * space.chain.most_expensive((), "madds"))
 
 
 class BinaryTest(parameterized.TestCase):

@@ -176,7 +176,7 @@ class LayerNASTest(parameterized.TestCase):
 
     def test_a_long_chain_is_passed_through_several_times(self):
         space = random_space(0, layers=20, options=4)
-        budget = Budget("madds", 0, 0.5 * space.chain.dearest((), "madds"))
+        budget = Budget("madds", 0, 0.5 * space.chain.most_expensive((), "madds"))
         search = LayerNAS(space, [budget])
         reward = _additive(space, 0)
         layers = []
@@ -189,7 +189,7 @@ class LayerNASTest(parameterized.TestCase):
 
     def test_the_base_moves_to_what_is_better(self):
         space = random_space(1, layers=12, options=4)
-        budget = Budget("madds", 0, 0.5 * space.chain.dearest((), "madds"))
+        budget = Budget("madds", 0, 0.5 * space.chain.most_expensive((), "madds"))
         search = LayerNAS(space, [budget])
         reward = _additive(space, 1)
         first = search.ask()

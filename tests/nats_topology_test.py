@@ -87,11 +87,11 @@ def _record(index, name, costs, valid, test, seeds=(777, 888)):
 
 
 class SpaceTest(parameterized.TestCase):
-    def test_default_is_the_dearest_cell_with_the_published_size(self):
+    def test_default_is_the_most_expensive_cell_with_the_published_size(self):
         space = nats_bench_topology()
         costs = space.costs(space.default)
         self.assertEqual(space.size, 15625)
-        self.assertEqual(costs["madds"], space.chain.dearest((), "madds"))
+        self.assertEqual(costs["madds"], space.chain.most_expensive((), "madds"))
         self.assertEqual(round(costs["madds"] / 1e6, 1), 220.1)
         self.assertEqual(round(costs["params"] / 1e6, 3), 1.532)
 

@@ -90,8 +90,8 @@ class RecommendationTest(absltest.TestCase):
         gains = []
         for seed in range(4):
             table = synthetic(layers=6, options=5, noise=1.0, seed=seed)
-            dearest = table.space.chain.dearest((), "cost")
-            budgets = [Budget("cost", 0, 0.5 * dearest)]
+            most_expensive = table.space.chain.most_expensive((), "cost")
+            budgets = [Budget("cost", 0, 0.5 * most_expensive)]
             search = LayerNASBayes(table.space, budgets, seed=seed)
             for _ in range(80):
                 candidate = search.ask()
@@ -111,9 +111,9 @@ class RecommendationTest(absltest.TestCase):
         costs = space.chain.costs(everything(space))["madds"]
         budgets = [Budget("madds", 0, float(np.quantile(costs, 0.3)))]
         search = LayerNASBayes(space, budgets)
-        dearest = tuple(everything(space)[int(np.argmax(costs))].tolist())
-        self.assertFalse(inside(budgets, space.costs(dearest)))
-        search.tell(Candidate(dearest, 0), 100.0)
+        most_expensive = tuple(everything(space)[int(np.argmax(costs))].tolist())
+        self.assertFalse(inside(budgets, space.costs(most_expensive)))
+        search.tell(Candidate(most_expensive, 0), 100.0)
         self.assertIsNone(search.best)
         candidate = search.ask()
         search.tell(candidate, 1.0)

@@ -42,8 +42,8 @@ class SyntheticTest(parameterized.TestCase):
         self, layers, options, spare, interaction, noise, seed, ends
     ):
         table = synthetic(layers, options, layers + spare, interaction, noise, seed)
-        dearest = table.space.chain.dearest((), "cost")
-        low, high = sorted(end * dearest for end in ends)
+        most_expensive = table.space.chain.most_expensive((), "cost")
+        low, high = sorted(end * most_expensive for end in ends)
         expected = _compared(table, low, high)
         if expected is None:
             with self.assertRaisesRegex(UserError, "no architecture is inside"):
@@ -72,7 +72,7 @@ class SyntheticTest(parameterized.TestCase):
         self.assertAlmostEqual(change(0, 0, 0), change(1, 0, 0))
 
     @parameterized.parameters((5, 3, 5), (10, 5, 60), (40, 4, 100), (7, 20, 30))
-    def test_costs_are_whole_units_of_which_the_dearest_has_at_most_h(
+    def test_costs_are_whole_units_of_which_the_most_expensive_has_at_most_h(
         self, layers, options, buckets
     ):
         space = synthetic(layers, options, buckets).space
@@ -80,9 +80,9 @@ class SyntheticTest(parameterized.TestCase):
         self.assertEqual(space.size, options**layers)
         costs = [row for rows in space.chain.cost["cost"] for row in rows[0]]
         self.assertTrue(all(float(cost).is_integer() and cost >= 1 for cost in costs))
-        self.assertLessEqual(space.chain.dearest((), "cost"), buckets)
+        self.assertLessEqual(space.chain.most_expensive((), "cost"), buckets)
         self.assertEqual(
-            space.costs(space.default)["cost"], space.chain.dearest((), "cost")
+            space.costs(space.default)["cost"], space.chain.most_expensive((), "cost")
         )
 
     def test_noise_has_its_strength_and_is_the_same_at_every_query(self):

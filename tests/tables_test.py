@@ -339,7 +339,7 @@ class PublicTablesTest(parameterized.TestCase):
     ):
         space = make_space()
         half = parse_budget("madds<=50%", space)
-        self.assertEqual(half.high * 2, space.chain.dearest((), "madds"))
+        self.assertEqual(half.high * 2, space.chain.most_expensive((), "madds"))
         if path.exists():
             table = load_table(benchmark, str(path))
             self.assertAlmostEqual(table.best([half]).valid, valid, places=2)

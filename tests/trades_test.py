@@ -56,7 +56,7 @@ class TradesTest(absltest.TestCase):
     def test_the_even_network_uses_the_budget_and_spares_no_layer(self):
         for seed in range(5):
             space = random_space(seed, layers=12, options=6, states=1)
-            high = 0.5 * space.chain.dearest((), "madds")
+            high = 0.5 * space.chain.most_expensive((), "madds")
             budgeted = BudgetedChain(space.chain, [Budget("madds", 0, high)])
             trades = Trades(space, budgeted)
             even = trades.even()

@@ -16,6 +16,8 @@ INPUT_TYPES = ("uint8", "int8", "float32")
 class Format:
     """One way to write a model as .tflite.
 
+    Example: `FORMATS["int8"].integer` is true.
+
     Attributes:
       name: As in `--formats`.
       integer: Weights and activations are int8. Needs representative images, and

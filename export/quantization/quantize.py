@@ -257,7 +257,7 @@ def convert_quantized(network: Any, input_type: str) -> bytes:
     """The int8 .tflite file of a trained network of `quantized_network`.
 
     Args:
-      network: Its ranges have seen data.
+      network: The network, whose ranges have been set by training.
       input_type: Of input and output: one of `formats.INPUT_TYPES`.
 
     Raises:

@@ -76,6 +76,8 @@ class ActivationQuantizer(Quantizer):
 
     The first batch sets the range, so that a few hundred steps are enough; 0 is always
     inside, as TFLite asks.
+
+    Example: `Rounded("kernel", ActivationQuantizer())` rounds a kernel and the output.
     """
 
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
@@ -153,6 +155,8 @@ CHANNEL_AXES = {"Conv2D": 1, "DepthwiseConv2D": 2, "Dense": 0}
 
 class Rounded(QuantizeConfig):
     """Which tensors of a layer are rounded.
+
+    Example: `Rounded("depthwise_kernel", RELU6)` for a convolution with ReLU6.
 
     Attributes:
       kernel: Name of the layer's kernel, empty if it has none.

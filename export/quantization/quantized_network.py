@@ -274,8 +274,8 @@ def _rounded_constant(value: float) -> Any:
 def _uneven(bias: np.ndarray) -> np.ndarray:
     """A bias whose elements are not all the same.
 
-    The converter counts a bias that is one value repeated in steps of the first
-    channel, whatever the steps of the others.
+    If all elements of a bias are the same, the converter quantizes them with the step
+    of the first channel, whatever the steps of the others.
     """
     bias = np.array(bias, np.float32)
     if np.all(bias == bias[0]):

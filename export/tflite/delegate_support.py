@@ -55,8 +55,8 @@ class Fallbacks:
 
     Attributes:
       floats: Operators that read or write float32 in a file of integers, as
-        `NAME (number)`; those at its very input and output, which the user may want,
-        left aside.
+        `NAME (number)`; those directly at its input and output, which the user may
+        want, are not counted.
       casts: Number of QUANTIZE and DEQUANTIZE between its operators, likewise.
       not_in_xnnpack: Operators that the runtime's default delegate for processors
         left to TFLite's own kernels on this machine.
@@ -136,8 +136,9 @@ def _undelegated(path: str, runtime: str, count: int) -> list[str]:
     """Names of the operators that are in no part that a delegate has taken over."""
     interpreter = runtimes.open_interpreter(path, runtime=runtime)
     operators = interpreter._get_ops_details()
-    # The file's own come first; a delegate's follow, and what they stand for is left
-    # in the list. It lies between the tensors that they read and write.
+    # The file's own operators come first; those of delegates follow. The operators that
+    # a delegate's one replaces stay in the list: they lie between the tensors that it
+    # reads and writes.
     own, delegates = operators[:count], operators[count:]
     writer = {
         index: number for number, one in enumerate(own) for index in one["outputs"]

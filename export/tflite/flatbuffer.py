@@ -10,7 +10,7 @@ import flatbuffers
 from layernas_tf.core.errors import UserError
 
 _ALIGNMENT = 16
-"""Bytes; kernels may load weights with instructions that need it."""
+"""Alignment in bytes; kernels may load weights with instructions that need it."""
 
 
 def schema() -> ModuleType:
@@ -45,10 +45,10 @@ def write_model(model: Any) -> bytes:
 
 
 class _AlignedBuilder(flatbuffers.Builder):
-    """Puts byte vectors where the schema wants them.
+    """Aligns byte vectors as the schema says.
 
-    It says `force_align: 16` for the data of buffers, which the generated Python code
-    does not heed.
+    The schema has `force_align: 16` for the data of buffers, which the generated Python
+    code ignores.
     """
 
     def StartVector(self, elemSize, numElems, alignment):  # noqa: N802, N803

@@ -100,6 +100,11 @@ def runtime_version(runtime: str) -> str:
 class Tensor:
     """The input or output of a .tflite file.
 
+    Example:
+      >>> tensor = Tensor("image", (1, 2), "uint8", scale=0.5, zero_point=10)
+      >>> tensor.encode(np.array([[0.0, 1.0]]))
+      array([[10, 12]], dtype=uint8)
+
     Attributes:
       name: As in the file.
       shape: Batch first.

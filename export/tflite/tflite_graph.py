@@ -18,13 +18,13 @@ FORMATS = ("float32", "int8")
 STEP = (0.05, 0)
 """Step and zero point of an int8 tensor that nothing is known about."""
 SIGMOID = (1 / 256, -128)
-"""Those of a tensor from 0 to 1."""
+"""Step and zero point of a tensor from 0 to 1."""
 RELU6 = (6 / 255, -128)
-"""Those of a tensor from 0 to 6."""
+"""Step and zero point of a tensor from 0 to 6."""
 
 _PIXELS = (1.0, -128)
 _WEIGHT_STEP = 0.01
-# The versions of operators that have int8 kernels, where it is not 2.
+# The versions of operators that have int8 kernels, where they are not 2.
 _INT8_VERSIONS = {
     "CONV_2D": 3,
     "DEPTHWISE_CONV_2D": 3,
@@ -37,6 +37,8 @@ _INT8_VERSIONS = {
 @dataclasses.dataclass(frozen=True)
 class Tensor:
     """A tensor of a graph.
+
+    Example: `Tensor(0, (1, 8, 8, 3), (1.0, -128))`.
 
     Attributes:
       index: In the file.
@@ -59,7 +61,7 @@ class Graph:
 
     Attributes:
       int8: Whether tensors are int8, else float32.
-      input: The tensor that what is added first should read.
+      input: The tensor that the first operator should read.
     """
 
     def __init__(self, shape: Sequence[int], form: str, *, pixels: bool = False):

@@ -1,4 +1,4 @@
-"""Keras' layers as what TensorFlow's converter makes of them in a .tflite file.
+"""Keras' layers, written to a .tflite file as TensorFlow's converter does.
 
 A block of a search space is built by `build(x, layers, name)`, with `keras.layers` for
 `layers`. Given `TfliteLayers` instead, the same code writes the operators of its
@@ -18,7 +18,14 @@ _PADDING = {"same": 0, "valid": 1}
 
 
 class UnknownLayerError(Exception):
-    """A block uses a layer in a way that is not written here."""
+    """A block uses a layer in a way that is not written here.
+
+    Example:
+      try:
+          block.build(graph.input, TfliteLayers(graph), "block")
+      except UnknownLayerError:
+          ...  # have TensorFlow convert the block
+    """
 
 
 class TfliteLayers:
@@ -26,6 +33,12 @@ class TfliteLayers:
 
     Only what blocks of mobile networks use is here. Anything else raises
     `UnknownLayerError`, `TypeError` or `AttributeError`.
+
+    Example:
+      >>> graph = Graph((1, 8, 8, 3), "float32")
+      >>> layers = TfliteLayers(graph)
+      >>> layers.Conv2D(16, 3, strides=2, padding="same")(graph.input).shape
+      (1, 4, 4, 16)
     """
 
     def __init__(self, graph: Graph):
@@ -154,8 +167,8 @@ class TfliteLayers:
         def call(x: Tensor) -> Tensor:
             options = self._graph.schema.ReducerOptionsT()
             options.keepDims = keepdims
-            # Not quite the step of what it reads, as in a calibrated file: where
-            # they agree, TFLite has a kernel that such files never use.
+            # The step differs a little from the input's, as in a calibrated file: for
+            # equal steps TFLite has a kernel that such files never use.
             step, zero_point = x.quantization
             return self._graph.run(
                 "MEAN",
@@ -204,7 +217,7 @@ class TfliteLayers:
         return made
 
     def _options(self, x: Tensor) -> Any:
-        """Those of the convolution that made a tensor, without an activation so far."""
+        """The options of the convolution that made a tensor, not activated yet."""
         options = self._convolutions.get(x.index)
         if options is None or options.fusedActivationFunction:
             raise UnknownLayerError("expected a convolution before it")

@@ -27,6 +27,8 @@ _COMPARED_IMAGES = 16
 class RuntimeCheck:
     """How one installed runtime runs a file.
 
+    Example: `RuntimeCheck("tflite-runtime", "2.14.0", max_difference=0.0)`.
+
     Attributes:
       name: One of `runtime.RUNTIMES`.
       version: Its version.

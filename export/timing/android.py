@@ -62,6 +62,8 @@ class Device:
 class DeviceRun:
     """One network in one setting on one device.
 
+    Example: `DeviceRun(device, "gpu", threads=1, output=parse_output(printed))`.
+
     Attributes:
       device: Where.
       delegate: One of `DELEGATES`.
@@ -78,7 +80,13 @@ class DeviceRun:
 
 
 class Adb:
-    """The `adb` command."""
+    """The `adb` command.
+
+    Example:
+      adb = Adb()
+      (device,) = adb.choose()
+      adb.shell(device.serial, "uptime")
+    """
 
     def __init__(self, command: str = "adb"):
         path = shutil.which(command)

@@ -16,7 +16,7 @@ from layernas_tf.core.errors import UserError
 
 _FOLDER = "/data/local/tmp"
 _MARK = "== "
-# By default the tool goes on for a second with each of thousands of files.
+# By default the tool spends a second on each file, and there are thousands.
 _BRIEF = "--num_runs=10 --min_secs=0.01 --warmup_runs=2 --warmup_min_secs=0.005"
 _SECONDS_PER_FILE = 5.0
 
@@ -27,6 +27,12 @@ class AndroidTimer:
 
     The median of the quietest of several rounds, as `host_timer.HostTimer`; the tool
     starts anew for every file.
+
+    Example:
+      timer = AndroidTimer.connect(
+          "adb", "", "benchmark_model", threads=1, rounds=5, form="int8"
+      )
+      timer.networks({"default": content})
 
     Attributes:
       adb: The command.

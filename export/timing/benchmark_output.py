@@ -54,6 +54,8 @@ class OperatorTime:
 class BenchmarkOutput:
     """Figures of one run of `benchmark_model`; None is what it did not print.
 
+    Example: `parse_output(printed).mean_ms`.
+
     Attributes:
       runs: Inferences that were timed.
       mean_ms: Mean, milliseconds.

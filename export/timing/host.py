@@ -13,7 +13,7 @@ from layernas_tf.core.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class LatencyStats:
-    """Time of one inference of one image, copying in and out left aside.
+    """Time of one inference of one image, without copying in and out.
 
     Example: `host_latency("model_int8.tflite", threads=2).p50_ms`.
 

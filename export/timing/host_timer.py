@@ -26,8 +26,8 @@ NOTHING = "an inference of nothing"
 _MOST_RUNS = 50
 _ROUND_SECONDS = 0.004
 _CACHE_BYTES = 4 * 2**20
-"""Read before each inference of a block, to leave its data no better placed in the
-caches than a network's other blocks do."""
+"""Bytes that are read before each inference of a block, so that its data are as
+unlikely to be in the caches as within a whole network."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +36,10 @@ class HostTimer:
 
     With one thread the clock is that of the thread's own CPU time, which stands still
     while other processes have the core: on a quiet machine it is the time that passes.
+
+    Example:
+      timer = HostTimer("ai-edge-litert", threads=1, rounds=5, form="int8")
+      timer.networks({"default": content})
 
     Attributes:
       runtime: One of `runtime.RUNTIMES`.

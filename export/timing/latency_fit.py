@@ -60,7 +60,7 @@ def calibration_networks(space: SearchSpace, seed: int = 0) -> list[Architecture
 
 
 def _bounds(space: SearchSpace):
-    return space.chain.cheapest, space.chain.dearest
+    return space.chain.cheapest, space.chain.most_expensive
 
 
 def fit(sums: Sequence[float], measured: Sequence[float]) -> Calibration:

@@ -25,7 +25,12 @@ _CHUNK_FILES, _CHUNK_BYTES = 200, 64 * 2**20
 
 
 class Timer(Protocol):
-    """What times files, in milliseconds by their names."""
+    """What times files, in milliseconds by their names.
+
+    Example:
+      timer: Timer = HostTimer("ai-edge-litert", threads=1, rounds=5, form="int8")
+      timer.networks({"default": content})
+    """
 
     runtime: str
     threads: int
@@ -49,6 +54,10 @@ class Timer(Protocol):
 @dataclasses.dataclass
 class Measurement:
     """The results so far, in `PATH.partial` until the table is complete.
+
+    Example:
+      done = Measurement(pathlib.Path("latency.json.partial"), {}, {}, {})
+      done.save()
 
     Attributes:
       path: Path of the partial file.
@@ -81,7 +90,7 @@ def measure_table(
 
     Args:
       space: Made of blocks.
-      timer: Of the device.
+      timer: Times files on the device.
       out: Where to write it. Beside it, until it is complete, `NAME.partial`.
       say: Takes lines about the progress.
 
@@ -97,7 +106,7 @@ def measure_table(
     if known.blocks:
         say(f"Continuing after {len(known.blocks):,} blocks.")
     before, started = known.seconds, time.monotonic()
-    # Whole networks at both ends: of a time of noise, one may be outside.
+    # Whole networks are timed at both ends: a noisy period may spare one of them.
     _time_networks(space, timer, known)
     names: dict[tuple[Any, State, bool], str | None] = {}
     places = [np.full(n.shape, None, object) for n in space.chain.next_state]

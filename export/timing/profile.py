@@ -1,8 +1,8 @@
 """The time of every operator of a .tflite file on this machine.
 
-The Python interpreters keep their profiler to themselves. So each operator is cut out
+The Python interpreters give no access to their profiler. So each operator is cut out
 of the file into a file of its own, with its constants, types and options, and timed
-like a whole network. What that leaves out is what operators do to each other: a
+like a whole network. This leaves out how operators affect each other: a
 delegate runs neighbours as one, and a tensor that was just written is still in the
 cache. The sum therefore differs from the whole network's time; the ratio of both is
 part of the result.

@@ -21,14 +21,19 @@ from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture
 
 _ROOTS = 50
-"""So many of the best candidates may begin a pass through the layers."""
+"""The number of best candidates that may begin a pass through the layers."""
 
 _COMPLETIONS = 4
-"""Times that a child is completed again because it was tried already."""
+"""How often a child is completed again because the result was tried before."""
 
 
 class BaseNetwork(Protocol):
-    """What LayerNAS asks of its base.
+    """What LayerNAS needs of the network that its children are changes to.
+
+    Example:
+      base: BaseNetwork = DefaultBase(space)
+      parent = base.roots()[0]
+      base.child(parent, 0, 1, rng)
 
     Attributes:
       complete: Whether every child is a complete answer inside the budgets, so that a
@@ -48,14 +53,23 @@ class BaseNetwork(Protocol):
     def child(
         self, parent: Architecture, layer: int, option: int, rng: np.random.Generator
     ) -> Architecture | None:
-        """The parent up to a layer, an option there, and what stands behind it."""
+        """The parent up to a layer, an option there, and the layers after it."""
 
     def learn(self, architecture: Architecture, reward: float) -> None:
         """Takes in a reward."""
 
 
 class DefaultBase:
-    """The default of every layer, inside the budgets or not."""
+    """The default of every layer, inside the budgets or not.
+
+    Example:
+      >>> from search_spaces.tabular.burger import burger
+      >>> base = DefaultBase(burger())
+      >>> base.roots() == [burger().default]
+      True
+      >>> base.child((0, 0, 0), 1, 2, np.random.default_rng(0))
+      (0, 2, 3)
+    """
 
     complete = False
 
@@ -76,7 +90,7 @@ class DefaultBase:
     def child(
         self, parent: Architecture, layer: int, option: int, rng: np.random.Generator
     ) -> Architecture:
-        """With defaults behind; see `BaseNetwork.child`."""
+        """With defaults after the option; see `BaseNetwork.child`."""
         return (*parent[:layer], option, *self._default[layer + 1 :])
 
     def learn(self, architecture: Architecture, reward: float) -> None:
@@ -84,10 +98,19 @@ class DefaultBase:
 
 
 class MovingBase:
-    """The even network inside the budgets, then the best candidates.
+    """First the default made evenly smaller, then the best candidates.
 
-    Behind a new option stand the parent's layers, after they gave what the option
-    overspends or took what it frees.
+    The layers after a new option are the parent's. They are made cheaper if the option
+    exceeds the budgets, and more expensive if it leaves budget unused.
+
+    Example:
+      >>> from search_spaces.tabular.burger import burger
+      >>> from layernas_tf.space.budget import parse_budget
+      >>> budgets = [parse_budget("price<=60%", burger())]
+      >>> budgeted = BudgetedChain(burger().chain, budgets)
+      >>> base = MovingBase(burger(), budgeted, History(burger(), budgets))
+      >>> inside(budgets, burger().costs(base.roots()[0]))
+      True
     """
 
     complete = True
@@ -111,7 +134,7 @@ class MovingBase:
     ) -> list[int]:
         """By a draw of what they are worth; see `BaseNetwork.order`."""
         if not self._history.rewards and not self._history.pending:
-            # The even network itself begins.
+            # The first child is the even network itself.
             return sorted(options, key=lambda option: option != self._even[layer])
         worth = self._worth.draw(rng)[layer]
         return sorted(options, key=lambda option: -worth[option])

@@ -13,12 +13,18 @@ import numpy as np
 import scipy.linalg
 
 _BELIEF = 2.0
-"""How many coefficients (observations) the initial scales (noise) weigh."""
+"""Weight of the initial scales, in coefficients, and of the initial noise, in
+rewards."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Prior:
     """What is believed of `D` coefficients in `G` groups before any data.
+
+    Example:
+      >>> prior = Prior(np.array([0, 0]), np.zeros(2), np.ones(1), noise=0.5)
+      >>> prior.scale[prior.group]
+      array([1., 1.])
 
     Attributes:
       group: For each coefficient its group, int array `(D,)`.
@@ -37,6 +43,11 @@ class Prior:
 class Moments:
     """What a regression needs of `N` rows of features and their targets.
 
+    Example:
+      >>> x, y = np.eye(2), np.array([1.0, 2.0])
+      >>> Moments(x.T @ x, x.T @ y, float(y @ y), len(y)).count
+      2
+
     Attributes:
       gram: `X'X`, `(D, D)`.
       cross: `X'y`, `(D,)`.
@@ -53,6 +64,11 @@ class Moments:
 @dataclasses.dataclass(frozen=True)
 class Posterior:
     """Normal distribution of the coefficients.
+
+    Example:
+      >>> belief = Posterior(mean=np.zeros(3), factor=np.eye(3))
+      >>> belief.draw(np.random.default_rng(0)).shape
+      (3,)
 
     Attributes:
       mean: `(D,)`.

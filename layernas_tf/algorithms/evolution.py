@@ -50,7 +50,7 @@ class RegularizedEvolution(Algorithm):
         Args:
           space: Where to search.
           budgets: What the answer may cost.
-          seed: Of all randomness.
+          seed: Determines every random choice.
           population: How many of the latest rewards can be parents.
           tournament: How many of them are drawn for the best to be the parent.
           shape: How the cost enters the reward.

@@ -17,8 +17,10 @@ from layernas_tf.space.types import Architecture
 class Answer:
     """What a search hands back.
 
+    Example: `Answer((1, 0, 2), reward=0.91, quality=0.89)`.
+
     Attributes:
-      architecture: Within every budget, always.
+      architecture: The architecture, which is inside every budget.
       reward: Its reward, or None if it was never trained itself: then it is the best
         prefix found, completed within the budget.
       quality: The expected reward without its noise, where the algorithm has a belief
@@ -32,6 +34,14 @@ class Answer:
 
 class History:
     """What was asked and told so far; the memory that all algorithms share.
+
+    Example:
+      >>> from search_spaces.tabular.burger import burger
+      >>> history = History(burger(), ())
+      >>> history.record(Candidate((1, 0, 2), 0), 0.8)
+      True
+      >>> history.best.architecture
+      (1, 0, 2)
 
     Attributes:
       rewards: By architecture, the reward told first; None for a failed trial.

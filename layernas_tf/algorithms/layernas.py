@@ -5,13 +5,13 @@ arXiv 2304.11517, section 4 and Algorithm 1. The table keeps, per layer and cost
 the best candidate seen; a child is a kept candidate of layer i with one option applied
 at layer i + 1.
 
-What stands behind layer i + 1 is what this differs in from the paper. There it is the
-default of every layer, usually the largest: with H buckets and |S| options that takes
+This differs from the paper in the layers after layer i + 1. There they are at their
+defaults, usually the largest: with H buckets and |S| options that takes
 O(H * |S| * L) trainings instead of |S|^L, but a child is inside the budget only once
 most layers have been made smaller. Here (`base="moving"`) the base is the default made
-evenly smaller until it is inside, then the best candidates so far; the layers behind
-the new option give what it overspends and take what it frees, so every child is a
-complete answer.
+evenly smaller until it is inside, then the best candidates so far; the layers after the
+new option are made cheaper if it exceeds the budget and more expensive if it leaves
+budget unused, so every child is a complete answer.
 """
 
 from __future__ import annotations
@@ -68,18 +68,19 @@ class LayerNAS(Algorithm):
         Args:
           space: What to search.
           budgets: All hold together; the first one's metric is bucketized.
-          seed: Of all random choices.
+          seed: Determines every random choice.
           schedule: `sweep` takes one step per layer, round and round (the Google
             Research post); `layerwise` takes `searches` steps at a layer before it
             goes to the next (the paper's Algorithm 1).
           base: `moving`: children are changes to a network inside the budgets, the
-            best so far; `default`: layers behind the new option are at their defaults,
+            best so far; `default`: the layers after the new option are at their
+            defaults,
             as in the paper.
           buckets: Number of equal buckets over the costs possible at a layer.
           bucket_width: Width of a bucket in the metric's unit, instead of a count.
           replicas: How many candidates a bucket keeps.
-          children: At most so many children of a candidate in one step (the paper's
-            T); None for all options. With one, a pass through L layers takes L trials
+          children: The most children of a candidate in one step (the paper's T); None
+            for all options. With one, a pass through L layers takes L trials
             however long the search is. A base of defaults wants about 8.
           searches: Steps per layer of the `layerwise` schedule (the paper's R).
           reach: Prefixes that cannot use this share of the first budget come last:
@@ -150,7 +151,7 @@ class LayerNAS(Algorithm):
                 return self._unrelated(number, rng)
 
     def _unrelated(self, number: int, rng: np.random.Generator) -> Candidate | None:
-        """A candidate from nowhere, when all that are kept have had their children."""
+        """A random candidate, once every kept one has had all its children."""
         if not self._base.complete:
             return None
         architecture = self.untried.sample(rng)
@@ -250,7 +251,7 @@ def _ample(
     if not budgets or space.metric(metric).kind == "max":
         return None
     first = budgets[0]
-    most = min(first.high, space.chain.dearest((), metric))
+    most = min(first.high, space.chain.most_expensive((), metric))
     narrowed = Budget(metric, max(first.low, reach * most), first.high)
     try:
         return BudgetedChain(space.chain, [narrowed, *budgets[1:]])

@@ -28,14 +28,17 @@ from layernas_tf.space.candidate import Candidate
 from layernas_tf.space.search_space import SearchSpace
 
 _REPEATS = 5
-"""Next-best solutions of one draw that may have been tried before."""
+"""How many of the best solutions of a draw are examined for an untried one."""
 _DRAWS = 5
-"""Draws of an ask, each wider; the last one goes through all solutions."""
+"""Draws in one ask, each wider than the one before; all solutions of the last are
+examined."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Effect:
     """What an option is worth at its layer, the neighbours at their defaults.
+
+    Example: `Effect("block1", "kernel=5", worth=0.004, deviation=0.002)`.
 
     Attributes:
       layer: Name of the layer.
@@ -75,10 +78,10 @@ class LayerNASBayes(Algorithm):
         Args:
           space: What to search.
           budgets: All hold together; every candidate is inside them.
-          seed: Of all draws.
-          capacity: What e times the filters, kernel or expansion ratio is believed to
-            be worth before there are data, in standard deviations of the rewards; 0
-            for no belief.
+          seed: Determines every random choice.
+          capacity: How much the reward is believed to rise, before there are data, if
+            the filters, kernel or expansion ratio are multiplied by e; in standard
+            deviations of the rewards; 0 for no belief.
           exploration: Width of a draw around the posterior's mean, in its standard
             deviations; 0 always takes the mean.
           shared: Whether the effect of an attribute has a part that all layers share.
@@ -99,7 +102,7 @@ class LayerNASBayes(Algorithm):
         belief = self.belief.weights()
         for attempt in range(_DRAWS):
             departure = belief.draw(rng) - belief.mean
-            # A belief so sure that it only repeats itself is drawn from ever wider.
+            # If the belief is so certain that its draws repeat, they are spread wider.
             width = self._exploration * 4.0**attempt if number else 0.0
             weights = belief.mean + width * departure
             most = _REPEATS if attempt + 1 < _DRAWS else None
@@ -116,11 +119,11 @@ class LayerNASBayes(Algorithm):
 
     @property
     def best(self) -> Answer | None:
-        """The recommendation: of the tried, the highest expected true quality.
+        """The recommendation: the tried candidate of the highest expected quality.
 
-        The highest reward of many is the luckiest more than the best. What is expected
-        of a candidate is what the sum of effects says of it, and the part of the rest
-        that is not noise.
+        The highest of many rewards owes more to luck than to quality. The expected
+        quality of a candidate is the sum of its effects plus the part of the remaining
+        reward that is not noise.
         """
         tried = self.belief.architectures
         fits = [inside(self.history.budgets, self.space.costs(a)) for a in tried]

@@ -19,8 +19,8 @@ class LocalSearch(Algorithm):
     A neighbour differs in the option of one layer. Neighbours inside the budgets are
     tried in random order, and the first that is better is climbed from. Rewards that
     are known already are used for free, so a climb that runs into an old one ends at
-    once. When no neighbour is better, the search starts again at random; while the
-    last neighbours of a top are pending, further asks are starts as well.
+    once. When no neighbour is better, the search starts again at random; while the last
+    neighbours of a local optimum are pending, further asks begin new climbs.
 
     Example: `LocalSearch(space, [Budget("madds", 0, 3e6)], seed=0)`.
     """

@@ -23,21 +23,31 @@ UNITS = 512
 """Cost buckets between the cheapest architecture and the limit."""
 
 _ROUNDING = 1e-9
-"""Of a unit: what the arithmetic of floats may be off."""
+"""Tolerance for the rounding errors of floats, in units."""
 
 
 class MemorialSolver:
-    """Finds the architectures of the highest total score inside the budgets."""
+    """Finds the architectures of the highest total score inside the budgets.
+
+    Example:
+      >>> from search_spaces.tabular.burger import burger
+      >>> effects = Effects(burger())
+      >>> solver = MemorialSolver(effects, BudgetedChain(burger().chain, ()))
+      >>> scores = effects.scores(np.ones(len(effects)))
+      >>> total, architecture = next(solver.solutions(scores))
+      >>> len(architecture)
+      3
+    """
 
     def __init__(self, effects: Effects, budgeted: BudgetedChain, units: int = UNITS):
         """Prepares the recursion; `budgeted` says what is inside.
 
-        The first budget on a sum is the axis of the table, its costs rounded up to
-        `units`, or exact where they are few whole numbers. Rounded up, because then
-        whatever the table promises can be kept. While a solution is put together its
-        exact costs are used: roundings do not add up, and what they left over is spent
-        at the layers that follow. Further budgets on sums are held by asking
-        `budgeted` whether a prefix can still be completed.
+        The first budget on a sum is the axis of the table. Its costs are exact where
+        they are few whole numbers; otherwise they are rounded up to `units`, so that
+        every solution in the table is inside the budget. A solution is then built from
+        exact costs: rounding errors do not add up, and the budget that rounding left
+        unused is available to the layers that follow. For further budgets on sums,
+        `budgeted` says whether a prefix can still be completed.
         """
         chain = budgeted.chain
         self._effects = effects
@@ -71,7 +81,7 @@ class MemorialSolver:
         ]
         slack = max(self._limit - self._cheapest[0][0], 0.0)
         self._unit, self._units = _unit_of(self._surplus, slack, units)
-        # What an option and the cheapest completion after it take of the limit.
+        # The cost of an option plus that of the cheapest completion after it.
         self._reserve = [
             np.where(
                 budgeted.allowed[i][layer.state],
@@ -132,7 +142,7 @@ class MemorialSolver:
         """
         tables = self._tables(scores)
         root = _Branch((), 0, 0.0, 0.0)
-        # Of equal promises the longest prefix goes first, then the first found.
+        # Among equal promises, the longest prefix goes first, then the first found.
         ties = itertools.count()
         heap: list[tuple[float, int, int, _Fork, int]] = []
 

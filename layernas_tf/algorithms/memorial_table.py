@@ -1,7 +1,7 @@
 """The memorial table: per layer and cost bucket, the best candidates seen.
 
-arXiv 2304.11517, section 4. A candidate stands at a layer for its prefix up to there;
-its cost is that of the prefix with the defaults behind it.
+arXiv 2304.11517, section 4. At a layer, a candidate represents its prefix up to that
+layer; its cost there is that of the prefix with the defaults after it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from layernas_tf.space.types import Architecture
 class Entry:
     """A candidate that a bucket keeps.
 
+    Example: `Entry((1, 0, 2), reward=0.91, cost=2.4e6)`.
+
     Attributes:
       architecture: The candidate.
-      reward: What its training gave.
-      cost: Of its prefix with the defaults behind, by the metric of the buckets.
+      reward: Its reward.
+      cost: The cost of its prefix with the defaults after it, in the table's metric.
     """
 
     architecture: Architecture
@@ -34,6 +36,13 @@ class Entry:
 
 class MemorialTable:
     """Buckets of one metric for every layer that offers a choice.
+
+    Example:
+      >>> from search_spaces.tabular.burger import burger
+      >>> table = MemorialTable(burger(), "price", buckets=4)
+      >>> table.keep(0, (1, 0, 2), reward=0.8)
+      >>> [entry.reward for entry in table.entries(0)]
+      [0.8]
 
     Attributes:
       metric: The cost that is bucketized.
@@ -77,7 +86,8 @@ class MemorialTable:
         self._start, self._width = [], []
         for layer in self.layers:
             low, high = _candidate_costs(space, metric, layer)
-            # A hair wider, so that the most expensive candidate is in the last bucket.
+            # Slightly wider, so that the most expensive candidate is in the last
+            # bucket.
             even = max((high - low) / buckets * (1 + 1e-6), 1e-9)
             self._start.append(0.0 if bucket_width else low)
             self._width.append(float(bucket_width or even))
@@ -114,7 +124,7 @@ def table_of_trials(
     metric: str,
     trials: Sequence[tuple[Architecture, float]],
 ) -> MemorialTable:
-    """The table that trained candidates fill, whoever proposed them.
+    """Fills a table with trained candidates, whichever algorithm proposed them.
 
     Args:
       space: What was searched.
@@ -131,7 +141,7 @@ def table_of_trials(
 def _candidate_costs(
     space: SearchSpace, metric: str, layer: int
 ) -> tuple[float, float]:
-    """Least and greatest cost of a prefix up to `layer` with defaults behind."""
+    """Least and greatest cost of a prefix up to `layer` with defaults after it."""
     chain = space.chain
     join = np.add if chain.kinds[metric] == "sum" else np.maximum
     low = high = np.zeros(1)

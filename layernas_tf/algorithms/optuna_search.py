@@ -22,7 +22,7 @@ _START = {"tpe": 10, "nsga2": 50, "gp": 10}
 """Asks that are uniform inside the budget: Optuna's own defaults."""
 
 _PROPOSALS = {"tpe": 1, "nsga2": 8, "gp": 1}
-"""Proposals per ask before the last one is moved inside the budget."""
+"""Proposals in one ask; if none is usable, the last one is moved inside the budget."""
 
 
 class OptunaSearch(Algorithm):
@@ -32,12 +32,15 @@ class OptunaSearch(Algorithm):
     told to Optuna at once as infeasible by its overshoot, and one that was tried
     before with the reward it had; neither counts as a trial, and Optuna proposes
     again. After a few such proposals the last one is moved: the nearest untried
-    architecture inside the budget on a random walk is taken. The Gaussian process is
-    moved at the first: it needs a reward with every point, and learns the cost from
-    how far the feasible points are below the budget.
+    architecture inside the budget on a random walk is taken. For the Gaussian process,
+    the first such proposal is moved already: it needs a reward with every point, and
+    learns the cost from how far the feasible points are below the budget.
 
-    Optuna's samplers keep a generator that runs on. Each ask makes the sampler anew
-    with a seed of its own, and the study holds the rest of the state.
+    Optuna's samplers keep a random generator whose state a replay could not restore. So
+    each ask makes a new sampler with a seed of its own, and the study holds the rest of
+    the state.
+
+    Example: `OptunaSearch(space, [Budget("madds", 0, 3e6)], sampler="nsga2")`.
     """
 
     def __init__(
@@ -53,7 +56,7 @@ class OptunaSearch(Algorithm):
         Args:
           space: Where to search.
           budgets: What the answer may cost; Optuna's constraints.
-          seed: Of all randomness.
+          seed: Determines every random choice.
           sampler: One of `SAMPLERS`; `gp` needs PyTorch.
 
         Raises:
@@ -150,7 +153,7 @@ class OptunaSearch(Algorithm):
             step = (*architecture[:layer], option, *architecture[layer + 1 :])
             if self.untried.allows(step):
                 return step
-            # Never farther from the budget; on its inside the walk is free.
+            # No step leads farther from the budget; inside it, every step is allowed.
             if self._overshoot(step) <= distance:
                 architecture, distance = step, self._overshoot(step)
         return None
@@ -181,7 +184,8 @@ class OptunaSearch(Algorithm):
             self._study.enqueue_trial(params)
         trial = self._study.ask(self._distributions)
         if self._kind == "nsga2":
-            # Optuna gives a trial its generation when it samples, which it has not.
+            # Optuna gives a trial its generation when it samples; it has not sampled
+            # this.
             _ = trial.relative_params
         return trial
 

@@ -51,7 +51,7 @@ class PPO(Algorithm):
         Args:
           space: Where to search.
           budgets: What the answer may cost.
-          seed: Of all randomness.
+          seed: Determines every random choice.
           batch: How many rewards make one update of the policy.
           learning_rate: Adam's, in logits.
           entropy: Weight of the policy's mean entropy per layer, in deviations of the

@@ -1,4 +1,4 @@
-"""Algorithms by name. What a name needs is imported when it is asked for."""
+"""Algorithms by name. The module of an algorithm is imported when it is made."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""What is believed of rewards: an additive model, what it leaves over, the noise.
+"""The belief about rewards: an additive model, a residual and noise.
 
 `reward = sum of effects + residual + noise`. The sum is what the layerwise assumption
 allows (`reward_features`); the residual is real quality that no sum explains, alike for
 architectures that differ in few layers (a Gaussian process, Rasmussen and Williams,
 "Gaussian Processes for Machine Learning", 2006, chapter 2); the noise is what another
-training of the same architecture would not repeat. How the rest of a reward divides
-between residual and noise is settled by the evidence of the data.
+training of the same architecture would not repeat. The evidence of the data decides how
+what the sum does not explain is divided between residual and noise.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _SCALE = {
 }
 _INTERCEPT_SCALE = 3.0
 _ABSENT = 1e-4
-"""Scale of effects that are not to be there."""
+"""Scale of effects that are left out."""
 _NOISE = 0.3
 _FIRST_LEARNING = 4
 _LEARNING_GROWTH = 1.15
@@ -82,9 +82,10 @@ class RewardBelief:
 
         Args:
           space: Whose architectures are rewarded.
-          capacity: What e times the filters, kernel or expansion ratio is believed to
-            be worth before there are data, in standard deviations of the rewards.
-          absent: Groups of effects that are not to be there.
+          capacity: How much the reward is believed to rise, before there are data, if
+            the filters, kernel or expansion ratio are multiplied by e; in standard
+            deviations of the rewards.
+          absent: Groups of effects to leave out.
           learning: Whether noise and scales are learned from the data.
         """
         self.effects = Effects(space)
@@ -194,7 +195,7 @@ class RewardBelief:
 
 
 def _prior(effects: Effects, capacity: float, absent: Sequence[str]) -> Prior:
-    """Capacity helps alike everywhere; the last coefficient is the intercept."""
+    """Capacity helps equally in every layer; the last coefficient is the intercept."""
     mean = [
         capacity if GROUPS[group] == "slope" and isinstance(name, str) else 0.0
         for group, (_, _, name) in zip(effects.group, effects.names)

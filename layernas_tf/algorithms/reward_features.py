@@ -9,8 +9,8 @@ coefficients:
   thermometer-coded, a bend at each of its values;
 * a boolean or a name has a coefficient for each value;
 * each of these exists once for the whole network and once more per layer, as that
-  layer's departure from the network's habit;
-* neighbours meet in products of their attributes.
+  layer's deviation from the network's common value;
+* neighbouring layers interact through products of their attributes.
 """
 
 from __future__ import annotations
@@ -27,15 +27,18 @@ GROUPS = ("slope", "bend", "layer slope", "layer bend", "neighbours")
 """Kinds of coefficients; the scale of each is learned from the data."""
 
 _MOST_CONTEXTS = 8
-"""A layer of more options is known to its successor by the state alone."""
+"""A layer of more options affects the features of the next one by its state alone."""
 
 
 @dataclasses.dataclass(frozen=True)
 class LayerFeatures:
     """The features of one layer.
 
-    A node is what the past leaves behind: the chain's state, and the option before
-    where a layer has few. With `N` nodes, `O` options, `F` features:
+    A node is what the features depend on besides the layer's own option: the chain's
+    state and, if the layer before has few options, its option. With `N` nodes, `O`
+    options, `F` features:
+
+    Example: `Effects(space).layers[0]` holds the features of the first layer.
 
     Attributes:
       columns: Indices of the layer's features among all, int array `(F,)`.
@@ -52,6 +55,12 @@ class LayerFeatures:
 
 class Effects:
     """All features of a space.
+
+    Example:
+      >>> from search_spaces.tabular.burger import burger
+      >>> effects = Effects(burger())
+      >>> effects.row(burger().default).shape == (len(effects),)
+      True
 
     Attributes:
       layers: Per layer of the space.

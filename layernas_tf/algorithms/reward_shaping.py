@@ -20,6 +20,12 @@ KINDS = ("rejection", "mnasnet", "tunas")
 class RewardShape:
     """How the cost enters the reward.
 
+    Example:
+      >>> budgets = [Budget("madds", 0, 2e6)]
+      >>> shape = RewardShape("tunas", beta=-0.5)
+      >>> shape.shaped(0.75, {"madds": 3e6}, budgets)
+      0.5
+
     Attributes:
       kind: `rejection`; `mnasnet`, `reward * (cost / target) ** exponent` (MnasNet,
         arXiv 1807.11626, eq. 2, with the soft constraint); or `tunas`,
@@ -42,7 +48,7 @@ class RewardShape:
             )
         if self.exponent > 0 or self.beta > 0:
             raise UserError(
-                "reward shape: exponent and beta must be negative, or dear "
+                "reward shape: exponent and beta must be negative, or expensive "
                 f"architectures would be preferred: got {self.exponent} and {self.beta}"
             )
 

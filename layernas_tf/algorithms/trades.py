@@ -1,8 +1,9 @@
 """Complete candidates inside the budgets, made by trading one layer for another.
 
 The LayerNAS post lets a layer's choice set constraints on the layers before it. Here
-the same exchange goes both ways: what the new option overspends, the layers behind it
-give, and what it frees, they take. So every child is a complete answer.
+the exchange goes both ways: if the new option exceeds the budget, the layers after it
+are made cheaper; if it leaves budget unused, they are made more expensive. So every
+child is a complete answer.
 """
 
 from __future__ import annotations
@@ -20,15 +21,22 @@ _SHARES = 201
 """Shares of every layer's cost rank that are tried for the even network."""
 
 _MOST_TAKEN = 2
-"""Layers that take what an option has freed."""
+"""The most layers that are made more expensive after a new option."""
 
 
 class Trades:
-    """Gives and takes costs between the layers of an architecture.
+    """Moves cost between the layers of an architecture.
+
+    Example:
+      >>> from search_spaces.tabular.burger import burger
+      >>> budgets = [Budget("price", 0, 4.0)]
+      >>> trades = Trades(burger(), BudgetedChain(burger().chain, budgets))
+      >>> inside(budgets, burger().costs(trades.even()))
+      True
 
     Attributes:
-      rank: Per layer the options' places by cost, scaled to -1..1, `(L, most options)`;
-        by the first budget's metric, the layers before at their defaults.
+      rank: Per layer, each option's rank by cost, scaled to -1..1, `(L, most options)`.
+        The cost is that of the first budget, with the layers before at their defaults.
     """
 
     def __init__(self, space: SearchSpace, budgeted: BudgetedChain):
@@ -46,10 +54,11 @@ class Trades:
         self._option = np.concatenate([np.arange(size) for size in sizes])
 
     def even(self) -> Architecture:
-        """The default network, every layer made cheaper alike until it is inside.
+        """The default network with all layers made equally cheaper until it is inside.
 
-        The default itself where it is inside. What is left over after the same share
-        of every layer's rank has been taken goes to single layers.
+        A default that is inside is returned as it is. Otherwise the same share is taken
+        off every layer's rank, and what that leaves of the budget is spent on single
+        layers.
         """
         default = self._space.default
         if not self._budgets or self._inside(default):
@@ -68,7 +77,7 @@ class Trades:
         return self._filled(largest)
 
     def _filled(self, architecture: Architecture) -> Architecture:
-        """Makes the layers of the lowest rank dearer while that stays inside."""
+        """Makes the layers of the lowest rank more expensive while that fits."""
         ranks = self.rank[self._layer, self._option]
         while True:
             before, after = self._costs(architecture)
@@ -88,12 +97,12 @@ class Trades:
         parent: Architecture,
         worth: np.ndarray,
     ) -> Architecture | None:
-        """Brings an architecture inside the budgets by changes behind a prefix.
+        """Brings an architecture inside the budgets by changes after a prefix.
 
         Args:
           architecture: What to complete.
-          fixed: So many layers stay as they are.
-          parent: Inside the budgets; what it spends is not exceeded without need.
+          fixed: How many of the first layers stay as they are.
+          parent: Inside the budgets; its costs are exceeded only where they must be.
           worth: Of every option of every layer, `(L, most options)`: the change that
             gains most, or costs least, is made.
 
@@ -139,7 +148,7 @@ class Trades:
         worth: np.ndarray,
         most: int,
     ) -> Architecture:
-        """Makes up to `most` layers dearer within the limit, where that gains."""
+        """Makes up to `most` layers more expensive within the limit, if that gains."""
         free = self._layer >= fixed
         for _ in range(most):
             before, after = self._costs(architecture)

@@ -21,6 +21,16 @@ _DRAWS = 64
 class Untried:
     """Samples what a history leaves to try.
 
+    Example:
+      >>> from search_spaces.tabular.burger import burger
+      >>> from layernas_tf.space.candidate import Candidate
+      >>> history = History(burger(), ())
+      >>> untried = Untried(history, BudgetedChain(burger().chain, ()))
+      >>> history.record(Candidate((0, 0, 0), 0), 0.5)
+      True
+      >>> untried.allows((0, 0, 0)), untried.allows((0, 0, 1))
+      (False, True)
+
     Attributes:
       budgeted: The chain within the budgets that proposals must keep.
     """
@@ -57,7 +67,7 @@ class Untried:
         for budget in self.budgeted.budgets:
             if (
                 chain.cheapest(prefix, budget.metric) > budget.upper
-                or chain.dearest(prefix, budget.metric) < budget.lower
+                or chain.most_expensive(prefix, budget.metric) < budget.lower
             ):
                 return
         if len(prefix) == len(chain):

@@ -59,7 +59,7 @@ def parse_algorithms(text: str, runs: int, trials: int) -> dict[str, Plan]:
     """Reads `layernas,random,gp:10:100`: by algorithm, runs and trials.
 
     Raises:
-      UserError: A name is unknown or there twice, or a number is not positive.
+      UserError: A name is unknown or given twice, or a number is not positive.
     """
     if runs < 1:
         raise UserError(f"`runs`: expected at least 1, got {runs}")
@@ -96,18 +96,18 @@ def compare(
     command: str = "",
     console: Console | None = None,
 ) -> list[Standing]:
-    """Runs what is not there yet and writes the outputs.
+    """Makes the runs that are missing and writes the outputs.
 
     Args:
       setting: Table, budgets, seed.
       plans: By algorithm, how often and how long.
       out: The folder.
-      processes: Runs at once.
+      processes: How many runs at once.
       load: Importable function that loads the table of a setting; every process calls
         it once.
-      targets: Search signals to which the trials are counted; by default some near
-        the best possible.
-      command: For the report: what makes it again.
+      targets: Search signals for which the trials needed are counted; by default some
+        near the best possible.
+      command: For the report: the command that makes it again.
       console: Shows the progress; None shows nothing.
 
     Returns:

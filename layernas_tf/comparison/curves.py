@@ -21,6 +21,11 @@ _FIGURES = ("valid", "test", "recommended_valid", "recommended_test")
 class Curves:
     """All runs of one algorithm.
 
+    Example:
+      run = run_algorithm("layernas", table, budgets, trials=50, seed=0)
+      curves = Curves.of("layernas", [run])
+      curves.test[:, -1]
+
     Attributes:
       algorithm: Its name.
       valid: Search signal of the best inside the budget, `(runs, trials)`; NaN while
@@ -58,6 +63,8 @@ class Curves:
 class Standing:
     """How an algorithm did over all its runs.
 
+    Example: `standing(curves, table.best(budgets).valid, (93.0,)).found`.
+
     Attributes:
       algorithm: Its name.
       runs: Their number.
@@ -85,6 +92,8 @@ class Standing:
 @dataclasses.dataclass(frozen=True)
 class Test:
     """A paired comparison of two algorithms after some number of trials.
+
+    Example: `Test("layernas", "random", trial=50, runs=30, difference=0.4, p=0.002)`.
 
     Attributes:
       first: The one in question.
@@ -128,8 +137,8 @@ def curves_csv(benchmark: str, dataset: str, curves: Sequence[Curves]) -> str:
 def summary_csv(benchmark: str, dataset: str, curves: Sequence[Curves]) -> str:
     """The text of `summary.csv`: mean and quartiles at the checkpoints.
 
-    `answered` is the number of runs that had an architecture inside the budget by
-    then; the figures are over those.
+    `answered` is the number of runs that had an architecture inside the budget by then;
+    the figures are of those runs.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -162,7 +171,7 @@ def _band(values: np.ndarray) -> tuple[float, float, float]:
 
 
 def default_targets(best: float) -> tuple[float, ...]:
-    """Search signals within 1 %, 0.5 % and 0.1 % of the best possible, and it."""
+    """Search signals within 1 %, 0.5 %, 0.1 % and 0 % of the best possible."""
     return tuple(best - abs(best) * share for share in (0.01, 0.005, 0.001, 0.0))
 
 

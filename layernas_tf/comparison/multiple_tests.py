@@ -1,4 +1,4 @@
-"""Tests that are many: p-values corrected for their number."""
+"""P-values corrected for the number of tests."""
 
 from __future__ import annotations
 

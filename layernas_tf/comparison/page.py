@@ -34,7 +34,7 @@ def comparison_page(
       tests: See `paired_tests`.
       targets: The search signals that the standings are about.
       best: The best possible inside the budget.
-      command: What makes this page again.
+      command: The command that makes this page again.
     """
     return render(
         title,

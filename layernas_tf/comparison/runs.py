@@ -30,6 +30,11 @@ _COLUMNS = ["trial", "valid", "test", "recommended_valid", "recommended_test"]
 class Setting:
     """Everything that the outcome of a run depends on, besides algorithm and seed.
 
+    Example:
+      Setting(
+          "burger", "", "burger", 12, ("price<=60%",), RewardShape(), seed=0
+      )
+
     Attributes:
       benchmark: The table's name.
       table: Path of its file or folder; empty for computed ones.
@@ -106,9 +111,9 @@ def claim_folder(out: str, setting: Setting) -> None:
 
 
 def read_run(out: str, job: Job) -> Curve | None:
-    """Reads a finished run; None if there is none, or one that is not as long.
+    """Reads a finished run; None if there is none or it is too short.
 
-    Of a longer one the beginning is taken: a search does not know how long it runs.
+    Of a longer run the beginning is taken: a search does not know how long it runs.
     """
     try:
         with open(_path(out, job), newline="", encoding="utf-8") as file:

@@ -10,6 +10,8 @@ import importlib.metadata
 class Style:
     """How an algorithm is drawn.
 
+    Example: `Style("LayerNAS", "#0072B2", "dash", width=2.0)`.
+
     Attributes:
       label: For legends.
       colour: Hexadecimal; the palette is Okabe and Ito's, safe for colour-blind

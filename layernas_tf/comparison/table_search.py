@@ -21,6 +21,10 @@ _RECOMMENDED_EVERY = 5
 class Curve:
     """The best architecture inside the budget after each trial, chosen by `valid`.
 
+    Example:
+      curve = run_algorithm("layernas", table, budgets, trials=50, seed=0)
+      curve.valid[-1], curve.test[-1]
+
     Attributes:
       valid: Its search signal, float array `(trials,)`; NaN while there is none.
       test: What is reported of it, `(trials,)`.

@@ -1,4 +1,4 @@
-"""A cost of one's own: registered once, and known wherever costs are.
+"""A user's own cost: registered once, and known everywhere that costs are used.
 
 With `with_cost` a space has one more metric along its chain. Budgets on it, bounds,
 counts and samples are exact as for any other, and `describe`, the reports, trials.csv

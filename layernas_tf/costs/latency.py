@@ -25,17 +25,19 @@ KIND = "layernas_tf latency table"
 VERSION = 1
 
 TRAINING_ARGUMENTS = ("dropout",)
-"""Arguments of a space that are nothing in an exported network."""
+"""Arguments of a space that do not change an exported network."""
 
 
 @dataclasses.dataclass(frozen=True)
 class LayerTimes:
     """The times of one layer's blocks.
 
+    Example: `LayerTimes("stem", ("16", "24"), (State(3, 96, 96),), ((0.4, 0.6),))`.
+
     Attributes:
-      name: Of the layer.
+      name: Name of the layer.
       options: Labels of its options.
-      states: What may come in.
+      states: The states that may come in.
       ms: Milliseconds by state and option, as measured one by one.
     """
 
@@ -49,11 +51,15 @@ class LayerTimes:
 class LatencyTable:
     """What a device takes for every block of a space.
 
+    Example:
+      table = read_table("latency.json")
+      print(table)  # the device, the runtime, the threads and the format
+
     Attributes:
       path: The file.
       digest: SHA-256 of the file.
       space: Name of the space.
-      arguments: That the space was made with.
+      arguments: The arguments that the space was made with.
       device: What was measured, in words.
       runtime: What ran the blocks, with its version.
       threads: Of one inference.
@@ -274,7 +280,8 @@ def check_same_table(
       resumed: Whether there is a search in the workdir.
 
     Raises:
-      UserError: It began with another table, with one, or without one.
+      UserError: It began with another table, or with a table and none is given, or
+      without one.
     """
     if not resumed or (table is None and not kept.exists()):
         return

@@ -49,6 +49,11 @@ CHANNEL_BYTES_INT8 = 4 + 2 * (4 + 8)
 class Operator:
     """One step of a network.
 
+    Example:
+      >>> operator = conv(State(3, 32, 32), filters=16, kernel=3, stride=2)
+      >>> operator.kind, operator.target, operator.madds
+      ('conv', State(channels=16, height=16, width=16), 110592)
+
     Attributes:
       kind: Such as `conv`, `depthwise_conv`, `batch_norm`, `hard_swish`, `add`.
       source: The tensor it reads (of two, the larger).

@@ -17,6 +17,8 @@ from layernas_tf.space.types import Architecture
 class ReportTrial:
     """One trial of the search.
 
+    Example: `ReportTrial(0, (1, 0, 2), {"madds": 2.4e6}, reward=0.91)`.
+
     Attributes:
       number: The trial's number.
       architecture: The architecture of the trial.
@@ -67,6 +69,10 @@ class MemorialCell:
 class MemorialSnapshot:
     """LayerNAS' memorial table at the end of the search.
 
+    Example:
+      cell = MemorialCell(2e6, 2.5e6, 0.91, (1, 0, 2))
+      MemorialSnapshot("madds", {"block1": {4: cell}})
+
     Attributes:
       metric: The cost that the buckets divide.
       rows: By layer name, in the chain's order, the filled buckets by their index.
@@ -98,6 +104,8 @@ class LayerEffects:
 class TrainedNetwork:
     """A network that was trained with the final recipe.
 
+    Example: `TrainedNetwork("winner", (1, 0, 2), {"madds": 2e6}, test_accuracy=0.93)`.
+
     Attributes:
       name: Its name in the report, such as `winner`, `default`, `finalist 2`.
       architecture: Its architecture in the space.
@@ -122,6 +130,8 @@ class TrainedNetwork:
 @dataclasses.dataclass(frozen=True)
 class ExportedFile:
     """A file made from the winner.
+
+    Example: `ExportedFile("export/int8.tflite", "TFLite int8", 120_000)`.
 
     Attributes:
       name: Path inside the workdir.
@@ -164,6 +174,10 @@ class ClassFigures:
 @dataclasses.dataclass(frozen=True)
 class ReportData:
     """Everything that the report shows; empty entries are left out of the page.
+
+    Example:
+      trial = ReportTrial(0, (1, 0, 2), {"madds": 2.4e6}, reward=0.91)
+      ReportData(space, (Budget("madds", 0, 3e6),), (trial,), winner=(1, 0, 2))
 
     Attributes:
       space: The search space; names, units, default and layer costs are read from it.

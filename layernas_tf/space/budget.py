@@ -155,16 +155,16 @@ def parse_budget(text: str, space: SearchSpace) -> Budget:
     if not math.isfinite(high) or low > high:
         raise UserError(f"budget {text!r}: the lower end is above the upper end")
     cheapest = space.chain.cheapest((), metric)
-    dearest = space.chain.dearest((), metric)
+    most_expensive = space.chain.most_expensive((), metric)
     if high < cheapest:
         raise UserError(
             f"budget {text!r} cannot be met: the cheapest architecture of "
             f"{space.name!r} costs {metric}={format_exactly(cheapest)}"
         )
-    if low > dearest:
+    if low > most_expensive:
         raise UserError(
             f"budget {text!r} cannot be met: the most expensive architecture of "
-            f"{space.name!r} costs {metric}={format_exactly(dearest)}"
+            f"{space.name!r} costs {metric}={format_exactly(most_expensive)}"
         )
     return Budget(metric, low, high)
 

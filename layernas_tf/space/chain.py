@@ -25,7 +25,7 @@ class Chain:
     Example:
       >>> from search_spaces.tabular.burger import burger
       >>> chain = burger().chain
-      >>> chain.cheapest((), "price") <= chain.dearest((), "price")
+      >>> chain.cheapest((), "price") <= chain.most_expensive((), "price")
       True
 
     Attributes:
@@ -89,7 +89,7 @@ class Chain:
             for metric in self.metrics:
                 self.cost[metric].append(costs[metric])
         self._cheapest = {m: self._bounds(m, np.min) for m in self.metrics}
-        self._dearest = {m: self._bounds(m, np.max) for m in self.metrics}
+        self._most_expensive = {m: self._bounds(m, np.max) for m in self.metrics}
 
     def __len__(self) -> int:
         return len(self.next_state)
@@ -145,15 +145,15 @@ class Chain:
 
     def remaining(self, layer: int, metric: str) -> tuple[np.ndarray, np.ndarray]:
         """Exact bounds of the cost from `layer` to the end: by state, `(S,)` each."""
-        return self._cheapest[metric][layer], self._dearest[metric][layer]
+        return self._cheapest[metric][layer], self._most_expensive[metric][layer]
 
     def cheapest(self, prefix: Sequence[int], metric: str) -> float:
         """The total cost of the cheapest completion of the prefix."""
         return self._completed(prefix, metric, self._cheapest)
 
-    def dearest(self, prefix: Sequence[int], metric: str) -> float:
+    def most_expensive(self, prefix: Sequence[int], metric: str) -> float:
         """The total cost of the most expensive completion of the prefix."""
-        return self._completed(prefix, metric, self._dearest)
+        return self._completed(prefix, metric, self._most_expensive)
 
     def _completed(
         self,

@@ -13,7 +13,13 @@ from layernas_tf.space.chain import Chain
 
 
 class Counts:
-    """Completions of one state by surplus: `counts` cumulated over sorted `keys`."""
+    """Completions of one state by surplus: `counts` cumulated over sorted `keys`.
+
+    Example:
+      >>> counts = Counts(keys=np.array([[0.0], [2.0]]), counts=np.array([1.0, 3.0]))
+      >>> float(counts.count(np.array([0.0]), np.array([1.0])))
+      1.0
+    """
 
     def __init__(self, keys: np.ndarray, counts: np.ndarray):
         self.keys = keys  # (M, D)
@@ -54,7 +60,7 @@ def exact_tables(
         for s in range(len(chain.states[i])):
             options = np.flatnonzero(allowed[i][s])
             parts = [tables[0][chain.next_state[i][s, o]] for o in options]
-            # No table of sums is larger than its parts together; ask before building.
+            # A table has at most as many rows as its parts: check before building it.
             if entries + sum(len(part.keys) for part in parts) > 5 * most:
                 return None
             keys = [surplus[i][s, o] + part.keys for o, part in zip(options, parts)]
@@ -120,7 +126,13 @@ def rounded_tables(
 
 
 class Grid:
-    """Completions of one state by surplus in units, cumulated along every axis."""
+    """Completions of one state by surplus in units, cumulated along every axis.
+
+    Example:
+      >>> grid = Grid(np.array([1.0, 0.0, 3.0]))
+      >>> float(grid.count(np.array([0]), np.array([2])))
+      4.0
+    """
 
     def __init__(self, density: np.ndarray):
         cumulative = np.pad(density, [(1, 0)] * density.ndim)

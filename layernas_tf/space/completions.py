@@ -284,7 +284,7 @@ class BudgetedChain:
 
 def _needs_axis(chain: Chain, budget: Budget) -> bool:
     return chain.kinds[budget.metric] == "sum" and (
-        chain.dearest((), budget.metric) > budget.upper
+        chain.most_expensive((), budget.metric) > budget.upper
         or chain.cheapest((), budget.metric) < budget.lower
     )
 

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 class Decoder:
     """Decodes the stored trials of one study.
 
+    Example:
+      decoder = Decoder(space, stored_trials.choices(connection))
+      trial = decoder.trial(stored)
+
     Attributes:
       drivers: By trial number, the driver that evaluates the trial, if it is known.
     """

@@ -36,6 +36,11 @@ _ATTEMPTS = 5
 class Storage:
     """One study in a database. Made by `open_storage`.
 
+    Example:
+      storage = open_storage(sqlite_url(pathlib.Path("study.db")), "search")
+      with storage.transaction() as connection:
+          storage.stored.newest(connection)
+
     Attributes:
       shared: Whether other drivers may work on the study.
       engine: The database engine of SQLAlchemy.

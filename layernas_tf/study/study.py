@@ -44,6 +44,12 @@ class Study:
     lock, after it has repeated the asks and tells of the others on its own algorithm.
     So at the same place of the history, all drivers have the same state.
 
+    Example:
+      candidate = study.ask()
+      if candidate is not None:
+          evaluation = Evaluation(reward=0.91)
+          study.tell(Outcome(candidate, evaluation, seconds=12.0))
+
     Attributes:
       space: The search space.
       budgets: The limits on the costs.

@@ -20,7 +20,12 @@ IDS_AT_ONCE = 500
 
 @dataclasses.dataclass(frozen=True)
 class Tables:
-    """Optuna's database tables of studies and trials."""
+    """Optuna's database tables of studies and trials.
+
+    Example:
+      with engine.begin() as connection:
+          rows = connection.execute(tables().trials.select()).all()
+    """
 
     studies: sqlalchemy.Table
     study_attributes: sqlalchemy.Table
@@ -52,6 +57,8 @@ def tables() -> Tables:
 class StoredTrial:
     """A trial as the database holds it.
 
+    Example: `StoredTrial(7, 0, "COMPLETE", {"block1": 2}, {}, 0.91)`.
+
     Attributes:
       id: The trial's id in the database.
       number: The trial's number in the study, counted from 0.
@@ -70,7 +77,12 @@ class StoredTrial:
 
 
 class StoredTrials:
-    """The trials of one study."""
+    """The trials of one study.
+
+    Example:
+      stored = StoredTrials(tables(), study_id)
+      stored.read(connection, after=0, keys=("result",))
+    """
 
     def __init__(self, tables: Tables, study: int):
         self._trials = tables.trials

@@ -29,7 +29,7 @@ class Row:
     Attributes:
       architecture: Its option indices.
       valid: The search signal, higher is better.
-      test: What is reported of it.
+      test: The figure that is reported for it.
     """
 
     architecture: Architecture
@@ -39,6 +39,10 @@ class Row:
 
 class Table(Protocol):
     """What an evaluator and a comparison need of a table.
+
+    Example:
+      def gap(table: Table, architecture: Architecture) -> float:
+          return table.best().valid - table.query(architecture).valid
 
     Attributes:
       benchmark: Its name, such as `nats_sss`.
@@ -59,7 +63,7 @@ class Table(Protocol):
         """The architecture of the best `valid` inside all budgets.
 
         Raises:
-          UserError: None is inside.
+          UserError: No architecture is inside.
         """
 
 
@@ -151,8 +155,8 @@ def table_of_rows(
       dataset: What the architectures were trained on.
 
     Raises:
-      UserError: An architecture is none of the space's or there twice, a figure is
-        not finite, there is no row, or the space has no such cost.
+      UserError: An architecture is not of the space or given twice, a figure is not
+      finite, there is no row, or the space has no such cost.
     """
     space.metric(metric)
     counts = [len(layer.options) for layer in space.layers]

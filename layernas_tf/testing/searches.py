@@ -19,14 +19,20 @@ Reward = Callable[[Architecture], float]
 
 @dataclasses.dataclass(frozen=True)
 class Ask:
-    """A candidate was asked for."""
+    """A candidate was asked for.
+
+    Example: `Ask(Candidate((1, 0, 2), 0))`.
+    """
 
     candidate: Candidate
 
 
 @dataclasses.dataclass(frozen=True)
 class Tell:
-    """A candidate's reward was told; None says that its trial failed."""
+    """A candidate's reward was told; None says that its trial failed.
+
+    Example: `Tell(Candidate((1, 0, 2), 0), reward=0.91)`.
+    """
 
     candidate: Candidate
     reward: float | None
@@ -35,6 +41,13 @@ class Tell:
 @dataclasses.dataclass(frozen=True)
 class Run:
     """What happened in a short search.
+
+    Example:
+      >>> from layernas_tf.algorithms.random_search import RandomSearch
+      >>> space, budgets = task()
+      >>> finished = run(RandomSearch(space, budgets), rewards(0, space), steps=8)
+      >>> len(finished.asked)
+      8
 
     Attributes:
       events: Asks and tells, in their order.
@@ -59,8 +72,8 @@ def run(
 
     Args:
       algorithm: What searches.
-      reward: Of an architecture.
-      steps: At most so many asks.
+      reward: Gives the reward of an architecture.
+      steps: The most asks.
       workers: Pending candidates are told in random order.
       failing: Steps whose tell is a failure.
     """

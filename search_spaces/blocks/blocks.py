@@ -77,7 +77,12 @@ MOBILENET = Style()
 
 @dataclasses.dataclass(frozen=True)
 class Identity:
-    """A dropped block, which computes nothing."""
+    """A dropped block, which computes nothing.
+
+    Example:
+      >>> Identity().operators(State(16, 8, 8))
+      (State(channels=16, height=8, width=8), ())
+    """
 
     def operators(self, state: State) -> tuple[State, tuple[Operator, ...]]:
         return state, ()

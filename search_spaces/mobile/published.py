@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 OPTIONAL = frozenset({"head_widest", "head_logits"})
-"""What networks without a top lack."""
+"""The layers that networks without a top lack."""
 
 
 def layer_names(
@@ -14,14 +14,15 @@ def layer_names(
     parts: dict[str, str],
     ends: dict[str, str],
 ) -> dict[str, str]:
-    """Published names by ours.
+    """The published names of layers, by ours.
 
     Args:
       depths: Blocks of each stage.
-      prefix: Of a block's layers, from stage, block (both from 0) and the number of the
+      prefix: Makes the prefix of a block's layers from stage, block (both from 0) and
+        the number of the
         block in the network.
       parts: Published names of a block's layers by ours, without the prefixes.
-      ends: Those of stem and head, whole.
+      ends: Published names of the layers of stem and head, by ours, in full.
     """
     names, number = dict(ends), 0
     for stage, depth in enumerate(depths):

@@ -37,6 +37,8 @@ FILTER_MULTIPLIERS = (0.5, 0.75, 1.0, 1.25, 1.5)
 class Stage:
     """A published stage.
 
+    Example: `Stage(24, kernel=3, stride=2, expansions=(6, 6))` has two blocks.
+
     Attributes:
       filters: Number of output channels, already scaled by the width.
       kernel: Kernel size of its depthwise convolutions.

@@ -48,6 +48,10 @@ _STARTS = 48
 class AccelRows:
     """The file's rows.
 
+    Example:
+      rows = AccelRows(options, architectures, accuracy, {})
+      fit_accuracy(rows.options, rows.architectures, rows.accuracy)
+
     Attributes:
       options: Of each of the `L` stages.
       architectures: Option indices, int array `(N, L)`.
@@ -67,6 +71,8 @@ class AccelTable:
 
     `valid` is the surrogate's accuracy plus the noise of a single training, the same at
     every query; `test` is without noise.
+
+    Example: `table.query(table.space.default).test` is an accuracy in percent.
 
     Attributes:
       benchmark: `accel_nasbench`.

@@ -20,10 +20,10 @@ CEILING = 75.0
 """Top-1 percent that no network reaches; 70 to 100 change Kendall's tau by 0.004."""
 
 RIDGE = 1.0
-"""Of the squared weights; 0.3 to 3 make no difference that a held-out tenth shows."""
+"""Factor of the squared weights; 0.3 to 3 do equally well on a held-out tenth."""
 
 OUTLIER = 6.0
-"""Rows this many median absolute residuals off do not count in the fit of a cost."""
+"""Rows that are off by more median absolute residuals are left out of a cost's fit."""
 
 _ROUNDS = 20
 _ROUNDING = 1e-9
@@ -32,6 +32,11 @@ _ROUNDING = 1e-9
 @dataclasses.dataclass(frozen=True, eq=False)
 class AccuracySurrogate:
     """Predicts top-1 accuracy in percent.
+
+    Example:
+      >>> surrogate = AccuracySurrogate(0.0, (np.zeros(2),), {})
+      >>> surrogate.accuracy(np.array([[0], [1]]))
+      array([74., 74.])
 
     Attributes:
       base: Logarithm of the distance to the ceiling without any term.
@@ -60,6 +65,10 @@ class AccuracySurrogate:
 @dataclasses.dataclass(frozen=True, eq=False)
 class SumSurrogate:
     """Predicts a cost as a constant and one term per stage, none of them negative.
+
+    Example:
+      >>> SumSurrogate(1.0, (np.array([0.0, 2.0]),)).predict(np.array([[0], [1]]))
+      array([1., 3.])
 
     Attributes:
       base: The constant.
@@ -113,7 +122,7 @@ def fit_accuracy(
 def fit_sum(
     sizes: Sequence[int], architectures: np.ndarray, cost: np.ndarray
 ) -> SumSurrogate:
-    """Fits a cost by non-negative least squares, again and again without outliers.
+    """Fits a cost by non-negative least squares, repeatedly without outliers.
 
     Args:
       sizes: Numbers of options of the stages.

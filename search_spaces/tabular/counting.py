@@ -24,7 +24,8 @@ def benchmark_image(
     Args:
       space: Name of the space.
       resolution: Rows and columns of the image, or both such as `32x64`.
-      multiple: Of what the resolution must be one, so that every stride divides it.
+      multiple: The resolution must be a multiple of it, so that every stride divides
+        it.
       classes: Number of classes, 2 or more.
       channels: Of the image, 1 or more.
 

@@ -41,7 +41,7 @@ OPERATIONS = (
 """The options of every layer of NAS-Bench-Macro."""
 
 STRIDES = (2, 1, 2, 1, 1, 2, 1, 1)
-"""Of NAS-Bench-Macro's layers; the channels double with each stride."""
+"""Strides of NAS-Bench-Macro's layers; the channels double with each stride."""
 
 STEM_FILTERS = 32
 HEAD_FILTERS = 1280

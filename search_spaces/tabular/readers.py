@@ -23,8 +23,9 @@ def read_macro_json(
 ) -> ArrayTable:
     """Reads NAS-Bench-Macro or Channel-Bench-Macro, as their repositories publish them.
 
-    An object by architecture: a digit per layer, with `test_acc` or `acc` (three
-    independently trained test accuracies), `flops` and `params`. The signal is the
+    The keys of the JSON object are architectures, a digit per layer; the values hold
+    `test_acc` or `acc` (three independently trained test accuracies), `flops` and
+    `params`. The signal is the
     first of the three; reported is the mean of the other two.
 
     Args:

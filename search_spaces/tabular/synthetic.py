@@ -3,7 +3,7 @@
 A reward is a sum of one term per layer, so the best architecture up to a layer extends
 a best one up to the layer before: the layerwise assumption (Fan et al., LayerNAS,
 arXiv 2304.11517, section 3). Terms between neighbouring layers (`interaction`) and
-noise take it away as far as asked. Costs are whole units and sums of independent
+noise weaken it as far as asked. Costs are whole units and sums of independent
 layers, so buckets of one unit lose nothing.
 """
 
@@ -82,7 +82,7 @@ class SyntheticTable:
         noise, and so is its `valid`.
 
         Raises:
-          UserError: None is inside.
+          UserError: No architecture is inside.
         """
         enumerable = self.space.size <= ENUMERABLE
         compared = bool(self.noise) and enumerable
@@ -140,8 +140,8 @@ def synthetic(
 ) -> SyntheticTable:
     """Draws a benchmark; the same arguments give the same one.
 
-    Dearer options tend to be better, with diminishing returns and exceptions, and not
-    every layer matters as much: as in networks.
+    More expensive options tend to be better, with diminishing returns and exceptions,
+    and some layers matter more than others: as in networks.
 
     Args:
       layers: `L`, the number of layers.
@@ -166,10 +166,12 @@ def synthetic(
         if not least <= value < math.inf:
             raise UserError(f"synthetic: {name} must be at least {least}, got {value}")
     rng = np.random.default_rng((seed, layers, options, buckets))
-    dearest = buckets // layers
-    costs = np.stack([_draw_costs(rng, options, dearest) for _ in range(layers)])
+    most_expensive = buckets // layers
+    costs = np.stack([_draw_costs(rng, options, most_expensive) for _ in range(layers)])
     weight = rng.uniform(0.2, 1.8, (layers, 1))
-    unary = weight * np.sqrt(costs / dearest) + 0.3 * rng.normal(size=costs.shape)
+    unary = weight * np.sqrt(costs / most_expensive) + 0.3 * rng.normal(
+        size=costs.shape
+    )
     pair = interaction * rng.normal(size=(layers - 1, options, options))
     arguments = {
         "layers": layers,
@@ -225,9 +227,11 @@ def _costs(space: SearchSpace) -> np.ndarray:
     return np.stack([row[0] for row in space.chain.cost["cost"]]).astype(np.int64)
 
 
-def _draw_costs(rng: np.random.Generator, options: int, dearest: int) -> np.ndarray:
-    if options <= dearest:
-        rest = rng.choice(np.arange(1, dearest), options - 1, replace=False)
+def _draw_costs(
+    rng: np.random.Generator, options: int, most_expensive: int
+) -> np.ndarray:
+    if options <= most_expensive:
+        rest = rng.choice(np.arange(1, most_expensive), options - 1, replace=False)
     else:
-        rest = rng.integers(1, dearest + 1, options - 1)
-    return np.append(np.sort(rest), dearest)
+        rest = rng.integers(1, most_expensive + 1, options - 1)
+    return np.append(np.sort(rest), most_expensive)
