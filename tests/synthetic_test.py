@@ -22,7 +22,7 @@ def _compared(table, low, high):
         for architecture in itertools.product(
             *(range(len(layer.options)) for layer in table.space.layers)
         )
-        if low <= table.space.costs(architecture)["cost"] <= high
+        if Budget("cost", low, high).holds(table.space.costs(architecture))
     ]
     return max(inside, default=None)
 
@@ -51,7 +51,8 @@ class SyntheticTest(parameterized.TestCase):
         else:
             best = table.best([Budget("cost", low, high)])
             self.assertAlmostEqual(best.valid, expected)
-            self.assertBetween(table.space.costs(best.architecture)["cost"], low, high)
+            costs = table.space.costs(best.architecture)
+            self.assertTrue(Budget("cost", low, high).holds(costs))
 
     def test_without_interaction_an_option_adds_the_same_everywhere(self):
         table = synthetic(layers=4, options=3, buckets=20, seed=3)
