@@ -10,16 +10,25 @@ from unittest import mock
 
 import numpy as np
 from absl.testing import absltest, parameterized
+from PIL import Image
 
 import layernas_tf
 from layernas_tf.core.errors import UserError
 from layernas_tf.core.workdir import lock_workdir
 from layernas_tf.datasets.split import ArraySplit
 from layernas_tf.pipeline.config import SearchConfig
-from layernas_tf.pipeline.fingerprint import DATA, RECIPE, SPACE, fingerprint
+from layernas_tf.pipeline.fingerprint import (
+    DATA,
+    RECIPE,
+    SPACE,
+    _recipe,
+    _without_names,
+    fingerprint,
+)
 from layernas_tf.pipeline.inputs import Inputs
 from layernas_tf.pipeline.task import load_task
 from layernas_tf.space import Layer
+from layernas_tf.training.recipe import Recipe
 from search_spaces.registry import check_name, get_space
 from search_spaces.tabular.burger import burger
 
@@ -88,6 +97,56 @@ class FingerprintTest(parameterized.TestCase):
             found.append((fingerprint(task)[SPACE], task.space.costs((0, 1, 0))))
         self.assertEqual(found[0][1], found[1][1])
         self.assertNotEqual(found[0][0], found[1][0])
+
+    def test_names_that_keras_counts_up_do_not_count(self):
+        import keras
+
+        inputs = keras.Input((3,))
+
+        def network():
+            x = keras.layers.Dense(4, activation="softmax")(inputs)
+            return keras.Model(inputs, keras.layers.Softmax()(x)).get_config()
+
+        first, second = network(), network()
+        self.assertNotEqual(first, second)
+        self.assertEqual(_without_names(first), _without_names(second))
+
+    def test_files_of_a_streamed_folder_count_and_copies_are_the_same(self):
+        folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))
+        for label in ("a", "b"):
+            (folder / label).mkdir()
+            for number in range(6):
+                pixels = np.full((9, 9, 3), 40 * number + 5, np.uint8)
+                Image.fromarray(pixels).save(folder / label / f"{number}.png")
+        self.enter_context(mock.patch("layernas_tf.datasets.folder.HELD_BYTES", 1))
+        config = SearchConfig(
+            space="mobilenet_v2",
+            dataset=f"folder:{folder}",
+            resolution="32",
+            budget=(),
+        )
+
+        def digest():
+            task = load_task(config, Inputs(get_space, check_name))
+            return fingerprint(task)[DATA]
+
+        before = digest()
+        file = folder / "a" / "3.png"
+        content = file.read_bytes()
+        file.unlink()
+        file.write_bytes(content)
+        self.assertEqual(digest(), before)
+        noise = np.random.default_rng(0).integers(0, 256, (9, 9, 3), np.uint8)
+        Image.fromarray(noise).save(file)
+        self.assertNotEqual(digest(), before)
+
+    def test_of_a_recipe_what_is_by_default_does_not_count(self):
+        self.assertEqual(_recipe(None), {})
+        self.assertEqual(_recipe(Recipe(3)), {"epochs": 3})
+        self.assertEqual(
+            _recipe(Recipe(3, class_weights="balanced")),
+            {"epochs": 3, "class_weights": "balanced"},
+        )
 
 
 class ResumeTest(absltest.TestCase):

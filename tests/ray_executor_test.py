@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import pathlib
+import sys
 import tempfile
 from unittest import mock
 
@@ -40,6 +41,12 @@ class RayWorkersTest(absltest.TestCase):
         super().setUp()
         self.folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))
         self.said: list[str] = []
+
+    def test_the_command_line_is_not_recorded(self):
+        import ray
+
+        entries = {job["Entrypoint"] for job in ray._private.state.jobs()}
+        self.assertEqual(entries, {os.path.basename(sys.argv[0])})
 
     def workers(
         self, count: int = 2, timeout=None, retries: int = 2, **options

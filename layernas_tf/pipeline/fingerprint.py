@@ -9,17 +9,20 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from layernas_tf.datasets.folder_listing import list_folder
 from layernas_tf.datasets.split import ArraySplit
 from layernas_tf.pipeline.task import Task
 from layernas_tf.space.search_space import SearchSpace
 
 if TYPE_CHECKING:
     from layernas_tf.datasets import Dataset
+    from layernas_tf.training.recipe import Recipe
 
 SPACE, DATA, RECIPE = "the search space", "the data", "the proxy recipe"
 
@@ -31,10 +34,19 @@ def fingerprint(task: Task) -> dict[str, str]:
     """
     parts = {SPACE: _digest(_space(task.space))}
     if task.dataset is not None:
-        parts[DATA] = _digest(_data(task.dataset))
-        recipe = dataclasses.asdict(task.proxy_recipe) if task.proxy_recipe else {}
-        parts[RECIPE] = _digest([_json(recipe)])
+        named = task.config.dataset if task.inputs.dataset is None else ""
+        parts[DATA] = _digest((*_data(task.dataset), *_files(task.dataset, named)))
+        parts[RECIPE] = _digest([_json(_recipe(task.proxy_recipe))])
     return parts
+
+
+def _recipe(recipe: Recipe | None) -> dict[str, Any]:
+    """What is not by default: a later version may have further fields."""
+    if recipe is None:
+        return {}
+    defaults = {field.name: field.default for field in dataclasses.fields(recipe)}
+    chosen = dataclasses.asdict(recipe)
+    return {name: v for name, v in chosen.items() if v != defaults[name]}
 
 
 def _space(space: SearchSpace) -> Iterator[bytes]:
@@ -55,17 +67,24 @@ def _space(space: SearchSpace) -> Iterator[bytes]:
         yield _json(_without_names(space.build(architecture).get_config()))
 
 
-def _without_names(config: Any, known: dict[str, int] | None = None) -> Any:
+_NAMING = frozenset(("name", "keras_history", "input_layers", "output_layers"))
+"""Where a configuration has names of layers; elsewhere `softmax` is an activation."""
+
+
+def _without_names(
+    config: Any, known: dict[str, int] | None = None, naming: bool = False
+) -> Any:
     """A Keras configuration with the layers' names, which count up, as numbers."""
     known = {} if known is None else known
     if isinstance(config, Mapping):
-        if isinstance(config.get("name"), str):
-            known.setdefault(config["name"], len(known))
-        return {key: _without_names(value, known) for key, value in config.items()}
+        return {
+            key: _without_names(value, known, key in _NAMING)
+            for key, value in config.items()
+        }
     if isinstance(config, (list, tuple)):
-        return [_without_names(value, known) for value in config]
-    if isinstance(config, str) and config in known:
-        return known[config]
+        return [_without_names(value, known, naming) for value in config]
+    if naming and isinstance(config, str):
+        return known.setdefault(config, len(known))
     return config
 
 
@@ -80,6 +99,20 @@ def _data(dataset: Dataset) -> Iterator[bytes]:
         # Not its stamp: files that were merely copied have other times.
         check = dataset.check.to_json()
         yield _json({key: value for key, value in check.items() if key != "stamp"})
+
+
+def _files(dataset: Dataset, named: str) -> Iterator[bytes]:
+    """The files of a folder that is streamed: names, labels and sizes."""
+    kind, _, path = named.partition(":")
+    if kind != "folder" or isinstance(dataset.train, ArraySplit):
+        return  # their pixels are known
+    root = os.path.expanduser(path)
+    listing = list_folder(named, root)
+    for split, files in listing.splits.items():
+        for file, label in zip(files.paths, files.labels):
+            size = os.stat(file).st_size if os.path.exists(file) else -1
+            yield os.fsencode(os.path.relpath(file, root))
+            yield _json([split, label, size])
 
 
 def _json(value: Any) -> bytes:

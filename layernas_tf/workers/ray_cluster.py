@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+import os
+import sys
 from collections.abc import Mapping
 
 from layernas_tf.core.errors import UserError, describe
@@ -41,6 +43,7 @@ def connect(address: str) -> None:
         import ray
 
     logging.getLogger("ray").setLevel(logging.CRITICAL)
+    _hide_command_line()
     attempts = 1 if address else _STARTS
     for attempt in range(attempts):
         try:
@@ -57,6 +60,17 @@ def connect(address: str) -> None:
                 where = f"Ray cluster {address!r}" if address else "Ray on this machine"
                 text = reason_of_ray(error)
                 raise UserError(f"{where} cannot be used: {text}") from None
+
+
+def _hide_command_line() -> None:
+    """Lets Ray record only the name of this program.
+
+    By default, Ray keeps the whole command line in its logs and in its list of jobs,
+    and with it a password in the URL of a database.
+    """
+    from ray._private import utils
+
+    utils.get_entrypoint_name = lambda: os.path.basename(sys.argv[0])
 
 
 def shares(
