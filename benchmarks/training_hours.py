@@ -4,10 +4,9 @@
 
 A trial takes as long as the training of its network would have on the authors' GPUs: a
 sum over its stages that is fitted to the table's `train_time_s`. The curves are the
-noiseless
-accuracy of the best network so far inside the budget, chosen by the noisy signal: mean
-and quartiles. Prints the means after some numbers of trials and of hours. Each run is
-kept in --out.
+noiseless accuracy of the best network so far inside the budget, chosen by the noisy
+signal: mean and quartiles. Prints the means after some numbers of trials and of hours.
+Each run is kept in --out.
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ def define_flags() -> None:
     )
     flags.DEFINE_float("qat_learning_rate", 2e-4, "Its learning rate at the start.")
     flags.DEFINE_integer("qat_batch_size", None, "Images per step.")
-    flags.DEFINE_integer("seed", 0, "Of its order of images and their augmentation.")
+    flags.DEFINE_integer("seed", 0, "Seed of its order and augmentation of images.")
 
 
 def cli() -> None:

@@ -23,7 +23,7 @@ from layernas_tf.core.errors import UserError
 from layernas_tf.core.workdir import check_workdir
 
 DEVICES = ("host", "android")
-"""Of the blocks that take turns; after each such group what is known is saved."""
+"""Where a table can be measured: this machine or an Android device."""
 
 
 def _timer(values: flags.FlagValues) -> Timer:

@@ -19,8 +19,7 @@ def layer_names(
     Args:
       depths: Blocks of each stage.
       prefix: Makes the prefix of a block's layers from stage, block (both from 0) and
-        the number of the
-        block in the network.
+        the number of the block in the network.
       parts: Published names of a block's layers by ours, without the prefixes.
       ends: Published names of the layers of stem and head, by ours, in full.
     """

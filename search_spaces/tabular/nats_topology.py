@@ -35,13 +35,13 @@ OPERATIONS = ("none", "skip_connect", "avg_pool_3x3", "nor_conv_1x1", "nor_conv_
 """The options of every edge, in the benchmark's words."""
 
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
-"""From which node to which."""
+"""The edges of a cell: from which node to which."""
 
 CHANNELS = (16, 32, 64)
-"""Of the three stages."""
+"""Channels of the three stages."""
 
 CELLS = 5
-"""In each stage."""
+"""Number of cells in each stage."""
 
 
 @functools.cache

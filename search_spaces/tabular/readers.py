@@ -25,8 +25,8 @@ def read_macro_json(
 
     The keys of the JSON object are architectures, a digit per layer; the values hold
     `test_acc` or `acc` (three independently trained test accuracies), `flops` and
-    `params`. The signal is the
-    first of the three; reported is the mean of the other two.
+    `params`. The signal is the first of the three; reported is the
+    mean of the other two.
 
     Args:
       path: The file.
