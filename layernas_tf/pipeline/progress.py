@@ -73,80 +73,105 @@ def showing(
     Yields:
       `show(trial)`, to be called with every trial that finishes.
     """
-    left = TimeLeft()
-    best: Trial | None = None
-    done = len(earlier)
-
-    def note(trial: Trial) -> bool:
-        nonlocal best
-        better = (
-            trial.reward is not None
-            and is_inside(trial)
-            and (best is None or trial.reward > best.reward)
-        )
-        if better:
-            best = trial
-        return better
-
-    def best_text() -> str:
-        if best is None:
-            return "none inside the budget yet"
-        cost = format_cost(best.costs[metric])
-        return f"best {best.reward:.4f} at {metric}={cost} (trial {best.number})"
-
-    for trial in earlier:
-        note(trial)
-
+    count = _Count(total, metric, is_inside, earlier)
     if console.is_terminal:
-        columns = (
-            TextColumn("[bold]trials"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[best]}"),
-            TextColumn("{task.fields[left]} left"),
-        )
-        with Progress(*columns, console=console) as bar:
-            task = bar.add_task(
-                "", total=total, completed=done, best=best_text(), left="?"
-            )
-
-            def show(trial: Trial) -> None:
-                nonlocal done
-                done += 1
-                note(trial)
-                left.step()
-                bar.update(
-                    task,
-                    completed=done,
-                    best=best_text(),
-                    left=left.text(max(0, total - done)),
-                )
-
+        with _bar(console, count) as show:
             yield show
-        return
+    else:
+        yield _line_printer(console, count)
 
+
+class _Count:
+    """How far a search is: its finished trials, the best of them, the time left."""
+
+    def __init__(
+        self,
+        total: int,
+        metric: str,
+        is_inside: Callable[[Trial], bool],
+        earlier: Sequence[Trial],
+    ):
+        self.total = total
+        self.done = len(earlier)
+        self._metric = metric
+        self._is_inside = is_inside
+        self._pace = TimeLeft()
+        self._best: tuple[float, Trial] | None = None
+        for trial in earlier:
+            self._compare(trial)
+
+    def add(self, trial: Trial) -> bool:
+        """Counts a trial that has just finished; True if it is the best so far."""
+        self.done += 1
+        self._pace.step()
+        return self._compare(trial)
+
+    def _compare(self, trial: Trial) -> bool:
+        if trial.reward is None or not self._is_inside(trial):
+            return False
+        if self._best is not None and trial.reward <= self._best[0]:
+            return False
+        self._best = trial.reward, trial
+        return True
+
+    def reached(self, reward: float, trial: Trial) -> str:
+        """A reward and the cost that it takes."""
+        cost = format_cost(trial.costs[self._metric])
+        return f"{reward:.4f} at {self._metric}={cost}"
+
+    def best(self) -> str:
+        """The best trial in words."""
+        if self._best is None:
+            return "none inside the budget yet"
+        return f"best {self.reached(*self._best)} (trial {self._best[1].number})"
+
+    def left(self) -> str:
+        """How long the remaining trials will take."""
+        return self._pace.text(max(0, self.total - self.done))
+
+
+@contextlib.contextmanager
+def _bar(console: Console, count: _Count) -> Iterator[Callable[[Trial], None]]:
+    columns = (
+        TextColumn("[bold]trials"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[best]}"),
+        TextColumn("{task.fields[left]} left"),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(
+            "", total=count.total, completed=count.done, best=count.best(), left="?"
+        )
+
+        def show(trial: Trial) -> None:
+            count.add(trial)
+            bar.update(task, completed=count.done, best=count.best(), left=count.left())
+
+        yield show
+
+
+def _line_printer(console: Console, count: _Count) -> Callable[[Trial], None]:
     printed = -LINE_SECONDS
 
-    def print_line(trial: Trial) -> None:
-        nonlocal done, printed
-        done += 1
-        better = note(trial)
-        left.step()
+    def show(trial: Trial) -> None:
+        nonlocal printed
+        better = count.add(trial)
         now = time.monotonic()
-        if not better and done < total and now - printed < LINE_SECONDS:
+        if not better and count.done < count.total and now - printed < LINE_SECONDS:
             return
         printed = now
         outcome = (
             f"failed ({trial.reason})"
             if trial.reward is None
-            else f"{trial.reward:.4f} at {metric}={format_cost(trial.costs[metric])}"
+            else count.reached(trial.reward, trial)
         )
-        rest = f"{left.text(max(0, total - done))} left"
         console.print(
-            f"trial {trial.number}: {outcome}; {best_text()}; {done}/{total}, {rest}",
+            f"trial {trial.number}: {outcome}; {count.best()}; "
+            f"{count.done}/{count.total}, {count.left()} left",
             soft_wrap=True,
             markup=False,
             highlight=False,
         )
 
-    yield print_line
+    return show
