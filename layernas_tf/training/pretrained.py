@@ -1,4 +1,4 @@
-"""Pretrained weights of a space's published network (`--pretrained`)."""
+"""Pretrained weights of a space's published network (`pretrained`)."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ def check_source(source: str) -> None:
     """
     if source != IMAGENET and not source.endswith(_ENDINGS):
         raise UserError(
-            f"--pretrained={source}: expected 'imagenet', or a .keras, .h5, "
+            f"`pretrained`={source}: expected 'imagenet', or a .keras, .h5, "
             ".weights.h5 or .npz file"
         )
     if source != IMAGENET and not pathlib.Path(source).is_file():
-        raise UserError(f"--pretrained: no such file: {source!r}")
+        raise UserError(f"`pretrained`: no such file: {source!r}")
 
 
 def load_pretrained(space: SearchSpace, source: str) -> Pretrained:
@@ -103,10 +103,11 @@ def load_pretrained(space: SearchSpace, source: str) -> Pretrained:
         if layer.name not in pairs and layer.name not in optional:
             named = published.layers.get(layer.name, layer.name)
             raise UserError(
-                f"--pretrained={source} has no layer {named!r} of {space.name}: is it "
+                f"`pretrained`={source} has no layer {named!r} of {space.name}: is it "
                 "a file of another network?"
             )
-    matched, fresh = [], []
+    matched: list[str] = []
+    fresh: list[str] = []
     for layer in layers:
         found = pairs.get(layer.name)
         taken = found is not None and _assign(
@@ -138,7 +139,7 @@ def _architecture(space: SearchSpace, path: pathlib.Path) -> Architecture:
     if not isinstance(data, dict) or data.get("space") != space.name:
         named = data.get("space") if isinstance(data, dict) else None
         raise UserError(
-            f"--pretrained={path}: the architecture beside it is of space {named!r}, "
+            f"`pretrained`={path}: the architecture beside it is of space {named!r}, "
             f"expected {space.name!r}"
         )
     return space.from_json(data)
@@ -147,7 +148,7 @@ def _architecture(space: SearchSpace, path: pathlib.Path) -> Architecture:
 def _download(space: SearchSpace, published: Published) -> list[StoredLayer]:
     if not published.application:
         raise UserError(
-            f"--pretrained=imagenet: keras.applications has no weights for space "
+            f"`pretrained`=imagenet: keras.applications has no weights for space "
             f"{space.name!r}; give a file"
         )
     try:
@@ -157,14 +158,14 @@ def _download(space: SearchSpace, published: Published) -> list[StoredLayer]:
     except ValueError as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"--pretrained=imagenet: keras.applications.{published.application} says: "
+            f"`pretrained`=imagenet: keras.applications.{published.application} says: "
             f"{reason}"
         ) from None
     except Exception as error:  # urllib's, the operating system's, Keras' own
         reason = " ".join(str(error).split())[:120]
         raise UserError(
-            "--pretrained=imagenet: the weights could not be downloaded "
-            f"({reason}); without a network give the file: --pretrained=FILE.h5"
+            "`pretrained`=imagenet: the weights could not be downloaded "
+            f"({reason}); without a network give the file: `pretrained`=FILE.h5"
         ) from None
     return [
         StoredLayer(
@@ -180,7 +181,7 @@ def _read_npz(
 ) -> list[StoredLayer]:
     if published.from_npz is None:
         raise UserError(
-            f"--pretrained={path}: space {space.name!r} reads no .npz; expected "
+            f"`pretrained`={path}: space {space.name!r} reads no .npz; expected "
             ".keras, .h5 or .weights.h5"
         )
     try:
@@ -204,8 +205,10 @@ def _check_constants(
 ) -> None:
     for name, weights in published.constants.items():
         layer = find_layer(stored, name)
+        if layer is None:
+            continue
         for index, (weight, allowed) in enumerate(weights.items()):
-            value = layer and layer.arrays.get(weight, layer.arrays.get(str(index)))
+            value = layer.arrays.get(weight, layer.arrays.get(str(index)))
             if value is None:
                 continue
             if not any(
@@ -213,7 +216,7 @@ def _check_constants(
                 for good in allowed
             ):
                 raise UserError(
-                    f"--pretrained={source}: {name} has {weight} "
+                    f"`pretrained`={source}: {name} has {weight} "
                     f"{value.ravel()[:3].tolist()}, expected {list(allowed[0])}: these "
                     "weights were trained with another preprocessing"
                 )
@@ -276,13 +279,13 @@ def _assign(
                 return False
             got = "no such weight" if value is None else f"shape {value.shape}"
             raise UserError(
-                f"--pretrained={source}: {stored.path[-1]!r} has {got} for "
+                f"`pretrained`={source}: {stored.path[-1]!r} has {got} for "
                 f"{variable.name}, expected {tuple(variable.shape)}: is it a network "
                 "of another width?"
             )
         if not np.isfinite(value).all():
             raise UserError(
-                f"--pretrained={source}: {stored.path[-1]!r} has weights that are no "
+                f"`pretrained`={source}: {stored.path[-1]!r} has weights that are no "
                 "numbers"
             )
         values.append((variable, value))
