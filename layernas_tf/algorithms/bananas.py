@@ -81,8 +81,8 @@ class Bananas(Algorithm):
             architecture = self._queue.pop()
             if self.history.is_new(architecture):
                 return Candidate(architecture, number)
-        architecture = self.untried.sample(rng)
-        return None if architecture is None else Candidate(architecture, number)
+        sampled = self.untried.sample(rng)
+        return None if sampled is None else Candidate(sampled, number)
 
     def learn(self, candidate: Candidate, reward: float | None) -> None:
         """See `Algorithm.learn`."""

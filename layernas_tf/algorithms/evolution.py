@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from layernas_tf.space.budget import Budget
 from layernas_tf.space.candidate import Candidate
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture
+
+if TYPE_CHECKING:
+    import pyglove as pg
 
 _MUTATIONS = 32
 _PARENTS = 16
@@ -101,7 +105,7 @@ class RegularizedEvolution(Algorithm):
             random.setstate(before)
         return None
 
-    def _mutated(self, rng, previous_dna=None):
+    def _mutated(self, rng: random.Random, previous_dna: pg.DNA) -> pg.DNA:
         """PyGlove's hook: a new gene given the parent's."""
         parent = _read(previous_dna.value)
         space = self.space
@@ -114,7 +118,7 @@ class RegularizedEvolution(Algorithm):
                 return self._gene(child)
         return self._gene(parent)
 
-    def _gene(self, architecture: Architecture):
+    def _gene(self, architecture: Architecture) -> pg.DNA:
         import pyglove as pg
 
         return pg.DNA(" ".join(map(str, architecture)))

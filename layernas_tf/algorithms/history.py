@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -57,6 +58,7 @@ class History:
         self.pending: dict[Architecture, Candidate] = {}
         self.asked = 0
         self._best: Answer | None = None
+        self._highest = -math.inf
 
     def rng(self, number: int) -> np.random.Generator:
         """The randomness of ask `number`, the same after a resume."""
@@ -83,10 +85,11 @@ class History:
             if not np.isfinite(reward):
                 reward = None
         self.rewards[architecture] = reward
-        if reward is not None and (self._best is None or reward > self._best.reward):
+        if reward is not None and reward > self._highest:
             _, costs = self.space.chain.walk(architecture)
             if inside(self.budgets, costs):
                 self._best = Answer(architecture, reward)
+                self._highest = reward
         return True
 
     @property

@@ -94,12 +94,12 @@ class LayerNAS(Algorithm):
                 raise UserError(
                     f"{name}: expected {known[0]!r} or {known[1]!r}, got {value!r}"
                 )
-        for name, value in (
+        for name, number in (
             ("searches", searches),
             ("children", 1 if children is None else children),
         ):
-            if value < 1:
-                raise UserError(f"{name}: expected at least 1, got {value}")
+            if number < 1:
+                raise UserError(f"{name}: expected at least 1, got {number}")
         if not space.searched_layers:
             raise UserError(f"space {space.name!r}: no layer offers a choice")
         super().__init__(space, budgets, seed=seed)
@@ -178,7 +178,8 @@ class LayerNAS(Algorithm):
             if entries:
                 prefix = entries[0].architecture[: self._layers[depth] + 1]
                 completed = self.budgeted.complete(prefix, self.space.default)
-                return Answer(completed, self.history.rewards.get(completed))
+                if completed is not None:
+                    return Answer(completed, self.history.rewards.get(completed))
         return None
 
     def _keep(self, depth: int, architecture: Architecture) -> None:

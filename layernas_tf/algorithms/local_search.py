@@ -54,7 +54,8 @@ class LocalSearch(Algorithm):
                 break
 
     def _value(self, architecture: Architecture | None) -> float:
-        reward = self.history.rewards.get(architecture)
+        known = self.history.rewards
+        reward = None if architecture is None else known.get(architecture)
         return -np.inf if reward is None else reward
 
     def _climb_from(self, architecture: Architecture) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from layernas_tf.space.budget import Budget
 from layernas_tf.space.candidate import Candidate
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture, Layer
+
+if TYPE_CHECKING:
+    import optuna
 
 SAMPLERS = ("tpe", "nsga2", "gp")
 
@@ -83,10 +86,10 @@ class OptunaSearch(Algorithm):
             direction="maximize", sampler=self._sampler(seed)
         )
         optuna.logging.set_verbosity(level)
-        self._trials: dict[Architecture, Any] = {}
+        self._trials: dict[Architecture, optuna.Trial] = {}
         self._started = 0
 
-    def _sampler(self, seed: int):
+    def _sampler(self, seed: int) -> optuna.samplers.BaseSampler:
         import optuna
 
         seed %= 2**32
@@ -117,7 +120,7 @@ class OptunaSearch(Algorithm):
         self._trials[architecture] = self._enqueued(architecture)
         return Candidate(architecture, number)
 
-    def _dismiss(self, proposed: Architecture, trial) -> None:
+    def _dismiss(self, proposed: Architecture, trial: optuna.Trial) -> None:
         """Tells Optuna what is known of a proposal that is not worth a trial."""
         import optuna
 
@@ -132,7 +135,9 @@ class OptunaSearch(Algorithm):
         else:
             self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
 
-    def _close(self, trial, architecture: Architecture, reward: float) -> None:
+    def _close(
+        self, trial: optuna.Trial, architecture: Architecture, reward: float
+    ) -> None:
         _, costs = self.space.chain.walk(architecture)
         for budget in self.history.budgets:
             cost = costs[budget.metric]
@@ -143,7 +148,9 @@ class OptunaSearch(Algorithm):
             trial.set_constraint(budget.metric, over / (budget.high or 1))
         self._study.tell(trial, reward)
 
-    def _moved(self, architecture: Architecture, rng) -> Architecture | None:
+    def _moved(
+        self, architecture: Architecture, rng: np.random.Generator
+    ) -> Architecture | None:
         """The first untried architecture inside on a walk of one-layer steps."""
         space = self.space
         distance = self._overshoot(architecture)
@@ -170,7 +177,7 @@ class OptunaSearch(Algorithm):
             int(params.get(layer.name, layer.default)) for layer in self.space.layers
         )
 
-    def _enqueued(self, architecture: Architecture):
+    def _enqueued(self, architecture: Architecture) -> optuna.Trial:
         """An Optuna trial of a given architecture."""
         layers = self.space.layers
         params = {
@@ -206,7 +213,7 @@ class OptunaSearch(Algorithm):
         self._close(trial, architecture, reward)
 
 
-def _distribution(layer: Layer):
+def _distribution(layer: Layer) -> optuna.distributions.BaseDistribution:
     """Whole numbers where the options are in the order of one attribute, else names."""
     import optuna
 

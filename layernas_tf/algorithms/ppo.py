@@ -91,7 +91,9 @@ class PPO(Algorithm):
         architecture = self.untried.sample(rng)
         return None if architecture is None else Candidate(architecture, number)
 
-    def _draw(self, rng, temperature: float) -> Architecture | None:
+    def _draw(
+        self, rng: np.random.Generator, temperature: float
+    ) -> Architecture | None:
         architecture: list[int] = []
         row = 0
         for layer in self.space.layers:
@@ -140,10 +142,11 @@ class PPO(Algorithm):
         advantage = np.clip((rewards - mean) / deviation, -3, 3)
         stacked = [self._stacked(architecture) for architecture, _ in batch]
         # What another worker's budgets allowed may be impossible here.
-        kept = [row for row, offsets in enumerate(stacked) if offsets is not None]
-        if not kept or not len(self._layers):
+        possible = {row: part for row, part in enumerate(stacked) if part is not None}
+        if not possible or not len(self._layers):
             return
-        offsets = np.stack([stacked[row] for row in kept])
+        kept = list(possible)
+        offsets = np.stack(list(possible.values()))
         advantage = advantage[kept]
         taken = np.array([batch[row][0] for row in kept])[:, self._layers]
         chosen = np.eye(self._logits.shape[1])[taken]

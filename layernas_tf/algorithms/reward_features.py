@@ -26,6 +26,9 @@ from layernas_tf.space.types import Architecture, Layer
 GROUPS = ("slope", "bend", "layer slope", "layer bend", "neighbours")
 """Kinds of coefficients; the scale of each is learned from the data."""
 
+Feature = tuple[str, int | None, Hashable]
+"""One of `GROUPS`, the layer that a feature belongs to, if it is of one, its name."""
+
 _MOST_CONTEXTS = 8
 """A layer of more options affects the features of the next one by its state alone."""
 
@@ -69,7 +72,7 @@ class Effects:
     """
 
     def __init__(self, space: SearchSpace):
-        self._index: dict[Hashable, int] = {}
+        self._index: dict[Feature, int] = {}
         groups: list[int] = []
         chain = space.chain
         nodes: list[tuple[int, int | None]] = [(0, None)]
@@ -79,7 +82,7 @@ class Effects:
         for i, layer in enumerate(space.layers):
             own = _option_features(layer, scales)
             values = _ordinals(layer, scales)
-            columns: dict[Hashable, np.ndarray] = {}
+            columns: dict[Feature, np.ndarray] = {}
             shape = len(nodes), len(layer.options)
             if len(layer.options) > 1:
                 for (group, name), column in own.items():
@@ -208,7 +211,8 @@ def _context(
 ) -> np.ndarray:
     """What a layer knows of the one before, per node, scaled to -1..1: `(N, A)`."""
     if before is not None:
-        return before[[option for _, option in nodes]]
+        # Then every node knows the option before.
+        return before[[option for _, option in nodes if option is not None]]
     channels = np.log([max(space.chain.states[i][s].channels, 1) for s, _ in nodes])
     if np.ptp(channels) == 0:
         return np.zeros((len(nodes), 0))

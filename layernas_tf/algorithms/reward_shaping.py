@@ -41,7 +41,7 @@ class RewardShape:
     exponent: float = -0.07
     beta: float = -0.07
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise UserError(
                 f"reward shape {self.kind!r}: expected one of {', '.join(KINDS)}"

@@ -72,7 +72,9 @@ class Trades:
         scaled = np.stack(columns, axis=1)
         fits = rows_inside(self._budgets, self._chain.costs(scaled))
         if not fits.any():
-            return self._budgeted.complete((), default)
+            completed = self._budgeted.complete((), default)
+            assert completed is not None  # something is inside, or the search ended
+            return completed
         largest = tuple(scaled[np.flatnonzero(fits)[-1]].tolist())
         return self._filled(largest)
 
@@ -114,8 +116,8 @@ class Trades:
         given = self._give(architecture, fixed, worth)
         if given is not None:
             spent = self._chain.walk(parent)[1]
-            limit = [spent[budget.metric] for budget in self._budgets]
-            limit = np.minimum(self._high, np.maximum(limit, self._low))
+            costs = [spent[budget.metric] for budget in self._budgets]
+            limit = np.minimum(self._high, np.maximum(costs, self._low))
             taken = self._take(given, fixed, limit, worth, _MOST_TAKEN)
             if self._inside(taken):
                 return taken

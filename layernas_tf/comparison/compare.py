@@ -28,7 +28,7 @@ from layernas_tf.comparison.runs import (
     read_run,
     run_all,
 )
-from layernas_tf.comparison.table_search import check_algorithms
+from layernas_tf.comparison.table_search import Curve, check_algorithms
 from layernas_tf.core.errors import UserError
 from layernas_tf.core.files import write_text
 from layernas_tf.space.budget import Budget, parse_budget
@@ -133,13 +133,19 @@ def compare(
         console = console or Console(quiet=True)
         _run_with_progress(setting, load, missing, len(every), out, processes, console)
     curves = [
-        Curves.of(name, [read_run(out, job) for job in own])
+        Curves.of(name, [_finished_run(out, job) for job in own])
         for name, own in jobs.items()
     ]
     targets = targets or default_targets(best.valid)
     standings = [standing(each, best.valid, targets) for each in curves]
     _write_outputs(table, budgets, best, curves, standings, targets, out, command)
     return standings
+
+
+def _finished_run(out: str, job: Job) -> Curve:
+    curve = read_run(out, job)
+    assert curve is not None  # it was there before or has just been written
+    return curve
 
 
 def _run_with_progress(

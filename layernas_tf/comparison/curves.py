@@ -166,8 +166,9 @@ def _rounded(value: float) -> str:
 def _band(values: np.ndarray) -> tuple[float, float, float]:
     known = values[~np.isnan(values)]
     if not len(known):
-        return (np.nan,) * 3
-    return (float(known.mean()), *map(float, np.percentile(known, (25, 75))))
+        return np.nan, np.nan, np.nan
+    low, high = np.percentile(known, (25, 75))
+    return float(known.mean()), float(low), float(high)
 
 
 def default_targets(best: float) -> tuple[float, ...]:

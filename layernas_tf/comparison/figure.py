@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from layernas_tf.comparison.curves import Curves
 from layernas_tf.comparison.style import MATPLOTLIB_DASH, style_of
 from layernas_tf.core.files import writing
 from layernas_tf.tabular.table import Row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _VISIBLE_FROM = 14
 
@@ -74,7 +78,7 @@ def complete_from(values: np.ndarray) -> int:
     return int(complete.argmax()) if complete.any() else values.shape[1]
 
 
-def _draw(panel, algorithm: str, values: np.ndarray) -> None:
+def _draw(panel: Axes, algorithm: str, values: np.ndarray) -> None:
     style = style_of(algorithm)
     start = complete_from(values)
     trials = np.arange(start, values.shape[1]) + 1
@@ -96,7 +100,7 @@ def _draw(panel, algorithm: str, values: np.ndarray) -> None:
     )
 
 
-def _draw_recommended(panel, algorithm: str, values: np.ndarray) -> None:
+def _draw_recommended(panel: Axes, algorithm: str, values: np.ndarray) -> None:
     """A thin dotted line: what is reported of the recommendation."""
     style = style_of(algorithm)
     start = complete_from(values)

@@ -11,6 +11,7 @@ import logging
 import multiprocessing
 import os
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -202,28 +203,36 @@ def run_all(
         pool.shutdown(cancel_futures=True)
 
 
-_worker: dict[str, object] = {}
+class _Loaded(NamedTuple):
+    setting: Setting
+    table: Table
+    budgets: list[Budget]
 
 
-def _start_worker(setting: Setting, load: LoadTable, parse) -> None:
+_loaded: list[_Loaded] = []
+"""In a worker process, what all its runs share."""
+
+
+def _start_worker(
+    setting: Setting, load: LoadTable, parse: Callable[[str, Table], Budget]
+) -> None:
     end_with_parent()
     # Optuna's Gaussian process warns whenever a fit fails, and does without it.
     logging.disable(logging.WARNING)
     table = load(setting)
-    _worker["setting"] = setting
-    _worker["table"] = table
-    _worker["budgets"] = [parse(text, table) for text in setting.budgets]
+    budgets = [parse(text, table) for text in setting.budgets]
+    _loaded.append(_Loaded(setting, table, budgets))
 
 
 def _work(job: Job, out: str) -> None:
-    setting = _worker["setting"]
+    (loaded,) = _loaded
     curve = run_algorithm(
         job.algorithm,
-        _worker["table"],
-        _worker["budgets"],
+        loaded.table,
+        loaded.budgets,
         job.trials,
-        setting.seed + job.run,
-        setting.shape,
+        loaded.setting.seed + job.run,
+        loaded.setting.shape,
     )
     _write_run(out, job, curve)
 

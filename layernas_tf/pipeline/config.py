@@ -209,7 +209,7 @@ class SearchConfig:
         may_change=True,
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         # 96, "96" and "96x96" are the same search. `check` refuses anything else.
         with contextlib.suppress(UserError):
             if self.resolution is not None:

@@ -75,6 +75,7 @@ def make_evaluator(task: Task, folder: pathlib.Path) -> Evaluator:
         )
     from layernas_tf.evaluators.keras_evaluator import KerasEvaluator
 
+    assert task.dataset is not None and task.proxy_recipe is not None
     return KerasEvaluator(
         task.space,
         task.dataset,

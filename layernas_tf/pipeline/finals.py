@@ -134,16 +134,16 @@ def choose_finalists(study: Study, count: int) -> list[Finalist]:
       UserError: No trial succeeded.
     """
     done = [
-        trial
+        (trial.reward, trial)
         for trial in study.trials
         if trial.reward is not None and inside(study.budgets, trial.costs)
     ]
-    done.sort(key=lambda trial: -trial.reward)
+    done.sort(key=lambda entry: -entry[0])
     finalists: dict[Architecture, Finalist] = {}
-    for trial in done:
+    for reward, trial in done:
         finalists.setdefault(
             trial.architecture,
-            Finalist(trial.architecture, trial.number, trial.reward),
+            Finalist(trial.architecture, trial.number, reward),
         )
     if finalists:
         return list(finalists.values())[:count]

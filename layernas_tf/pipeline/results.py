@@ -15,7 +15,7 @@ from layernas_tf.algorithms.memorial_table import table_of_trials
 from layernas_tf.costs.latency import LatencyTable
 from layernas_tf.datasets.samples import sample_images
 from layernas_tf.pipeline.class_figures import class_metrics, confusion_of
-from layernas_tf.pipeline.finals import Finals, Training
+from layernas_tf.pipeline.finals import Finalist, Finals, Training
 from layernas_tf.report import (
     ClassFigures,
     ExportedFile,
@@ -88,6 +88,8 @@ def memory_notes(
     for budget in study.budgets:
         for file in files:
             if budget.metric != PEAK_MEMORY or file.format != "TFLite int8":
+                continue
+            if file.arena_bytes is None:
                 continue
             metric = Metric(PEAK_MEMORY, unit="bytes")
             taken = cost_text(file.arena_bytes, metric)
@@ -177,14 +179,13 @@ def metrics_json(
 
 
 def _accuracies(trainings: Sequence[Training]) -> dict[str, Any]:
-    tested = [training.test_accuracy for training in trainings]
+    tested = [t.test_accuracy for t in trainings if t.test_accuracy is not None]
+    losses = [t.test_loss for t in trainings if t.test_loss is not None]
     return {
         "valid_accuracy": trainings[0].valid_accuracy if trainings else None,
         "test_accuracy": statistics.mean(tested) if tested else None,
         "test_accuracy_by_seed": {t.seed: t.test_accuracy for t in trainings},
-        "test_loss": (
-            statistics.mean(t.test_loss for t in trainings) if trainings else None
-        ),
+        "test_loss": statistics.mean(losses) if losses else None,
     }
 
 
@@ -242,14 +243,19 @@ def _class_figures(finals: Finals, names: tuple[str, ...]) -> ClassFigures | Non
 
 
 def _trained(study: Study, finals: Finals) -> tuple[TrainedNetwork, ...]:
-    def network(name, architecture, trainings, finalist=None) -> TrainedNetwork:
+    def network(
+        name: str,
+        architecture: Architecture,
+        trainings: Sequence[Training],
+        finalist: Finalist | None = None,
+    ) -> TrainedNetwork:
         figures = _accuracies(trainings)
         return TrainedNetwork(
             name=name,
             architecture=architecture,
             costs=study.space.costs(architecture),
-            trial=finalist and finalist.trial,
-            proxy_reward=finalist and finalist.proxy_reward,
+            trial=finalist.trial if finalist else None,
+            proxy_reward=finalist.proxy_reward if finalist else None,
             valid_accuracy=figures["valid_accuracy"],
             test_accuracy=figures["test_accuracy"],
             seconds=trainings[0].seconds if trainings else None,
@@ -286,10 +292,12 @@ def memorial(study: Study) -> MemorialSnapshot | None:
         table = algorithm.table
     else:
         metric = study.budgets[0].metric if study.budgets else space.metrics[0].name
-        done = [t for t in study.trials if t.reward is not None]
-        table = table_of_trials(
-            space, metric, [(t.architecture, t.reward) for t in done]
-        )
+        done = [
+            (trial.architecture, trial.reward)
+            for trial in study.trials
+            if trial.reward is not None
+        ]
+        table = table_of_trials(space, metric, done)
     if not any(table.kept):
         return None
     rows = {}

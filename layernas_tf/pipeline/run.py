@@ -215,6 +215,7 @@ def train_finalists(
 ) -> Finals:
     """Trains the best candidates with the final recipe; one of them wins."""
     config = task.config
+    assert task.dataset is not None and task.final_recipe is not None
     trainer = FinalTrainer(
         folder / "finals",
         task.space,
@@ -328,11 +329,13 @@ def write_results(
     folder: pathlib.Path,
 ) -> FinishedSearch:
     """Writes winner/metrics.json and report.html."""
+    dataset = task.dataset
+    assert dataset is not None
+    assert task.proxy_recipe is not None and task.final_recipe is not None
     notes = notes_about(study, finals)
     notes += latency_notes(study, finals, files, task.latency)
     notes += memory_notes(study, finals, files)
     notes += agreement_notes(files)
-    dataset = task.dataset
     notes += class_notes(finals, dataset.class_names, dataset.check, task.config)
     facts = {
         **task.config.to_json(),
@@ -356,10 +359,9 @@ def write_results(
         config=facts,
         notes=notes,
         seconds=seconds,
-        dataset=task.dataset,
+        dataset=dataset,
     )
-    with writing(folder / "report.html") as temporary:
-        write_report(data, temporary)
+    write_report(data, folder / "report.html")
     return FinishedSearch(
         folder, task, study, finals, tuple(files), tuple(notes), seconds
     )

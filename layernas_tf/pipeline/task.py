@@ -113,8 +113,8 @@ def load_task(
         space=space,
         latency=table,
         budgets=budgets,
-        proxy_recipe=dataset and recipe(config, dataset, proxy=True),
-        final_recipe=dataset and recipe(config, dataset, proxy=False),
+        proxy_recipe=recipe(config, dataset, proxy=True) if dataset else None,
+        final_recipe=recipe(config, dataset, proxy=False) if dataset else None,
     )
     task.make_algorithm()
     if config.evaluator:

@@ -11,6 +11,7 @@ import os
 import pathlib
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from layernas_tf.core.files import writing
 from layernas_tf.space.search_space import SearchSpace
@@ -79,13 +80,13 @@ def log_trial(
     _write(pathlib.Path(directory) / run, run, events)
 
 
-def _scalar(tag: str, value: float):
+def _scalar(tag: str, value: float) -> Any:
     from tensorboard.compat.proto.summary_pb2 import Summary
 
     return Summary(value=[Summary.Value(tag=tag, simple_value=float(value))])
 
 
-def _end(failed: bool):
+def _end(failed: bool) -> Any:
     """The record that ends a trial on the HParams page."""
     from tensorboard.compat.proto import summary_pb2
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
@@ -104,7 +105,9 @@ def _end(failed: bool):
     )
 
 
-def _write(folder: pathlib.Path, name: str, events) -> None:
+def _write(
+    folder: pathlib.Path, name: str, events: Sequence[tuple[int, float, Any]]
+) -> None:
     """Writes an event file in one step: (step, wall time in seconds, summary) each."""
     from tensorboard.compat.proto import event_pb2
     from tensorboard.summary.writer.record_writer import RecordWriter

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from layernas_tf.core.errors import UserError, describe
 
@@ -102,7 +102,7 @@ def _distribute_keras() -> int:
     return len(devices)
 
 
-def _tpu_strategy(tpu: str):
+def _tpu_strategy(tpu: str) -> Any:
     import tensorflow as tf
 
     try:

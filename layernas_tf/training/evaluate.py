@@ -36,9 +36,9 @@ def evaluate_model(
     if segments is not None and keras.backend.backend() == "tensorflow":
         from layernas_tf.training.segment_training import predict_segments
 
-        outputs, labels = predict_segments(model, split, segments, batch_size)
-        if outputs is not None:
-            return score(outputs, labels, gives_logits(model))
+        predicted = predict_segments(model, split, segments, batch_size)
+        if predicted is not None:
+            return score(*predicted, gives_logits(model))
     counter = _confusion_counter(model.output_shape[-1])
     compile_for_use(model, [counter])
     figures = model.evaluate(split.batches(batch_size), return_dict=True, verbose=0)
@@ -52,13 +52,15 @@ def _confusion_counter(classes: int) -> Any:
     import keras
 
     class ConfusionCounter(keras.metrics.Metric):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__(name="confusion")
             self.counts = self.add_variable(
                 (classes, classes), initializer="zeros", name="counts"
             )
 
-        def update_state(self, y_true, y_pred, sample_weight=None):
+        def update_state(
+            self, y_true: Any, y_pred: Any, sample_weight: Any = None
+        ) -> None:
             del sample_weight
             true = keras.ops.reshape(keras.ops.cast(y_true, "int32"), (-1,))
             said = keras.ops.argmax(y_pred, axis=-1)
@@ -66,7 +68,7 @@ def _confusion_counter(classes: int) -> Any:
             columns = keras.ops.one_hot(said, classes, dtype="float32")
             self.counts.assign_add(keras.ops.matmul(keras.ops.transpose(rows), columns))
 
-        def result(self):
+        def result(self) -> Any:
             right = keras.ops.sum(keras.ops.diagonal(self.counts))
             return right / keras.ops.maximum(keras.ops.sum(self.counts), 1.0)
 

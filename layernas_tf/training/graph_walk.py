@@ -29,7 +29,7 @@ def walk(
       walk(model, images, lambda layer, x: layer(x, training=False))
     """
     values = {id(model.inputs[0]): keras.ops.convert_to_tensor(images)}
-    left = {}
+    left: dict[int, int] = {}
     for layer in model.layers:
         if isinstance(layer, keras.layers.InputLayer):
             continue

@@ -58,9 +58,11 @@ def observe(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> Obser
     taylor: dict[str, list[np.ndarray]] = {norm.name: [] for norm in norms}
     gates: dict[str, list[np.ndarray]] = {name: [] for name in known}
     for start in range(0, min(len(images), _BATCH * _BATCHES), _BATCH):
-        recent = {}
+        recent: dict[str, Any] = {}
 
-        def call(layer: keras.layers.Layer, inputs: Any, recent: dict = recent) -> Any:
+        def call(
+            layer: keras.layers.Layer, inputs: Any, recent: dict[str, Any] = recent
+        ) -> Any:
             made = infer(layer, inputs)
             if isinstance(layer, keras.layers.Multiply) and isinstance(inputs, list):
                 recent[layer.name] = inputs[1]

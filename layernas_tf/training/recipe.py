@@ -61,7 +61,7 @@ class Recipe:
     mixed_precision: bool = False
     class_weights: str = "none"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, known in (
             ("optimizer", OPTIMIZERS),
             ("schedule", SCHEDULES),

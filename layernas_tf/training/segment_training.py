@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -132,10 +134,10 @@ def train_segments(
 
 def predict_segments(
     model: keras.Model, split: Split, cache: SegmentCache, batch_size: int
-) -> tuple[np.ndarray | None, np.ndarray | None]:
+) -> tuple[np.ndarray, np.ndarray] | None:
     """Outputs and labels of a split; None if the network is not a chain of segments."""
     network = _open(model, cache)
-    return (None, None) if network is None else _predict(network, split, batch_size)
+    return None if network is None else _predict(network, split, batch_size)
 
 
 def _predict(
@@ -209,7 +211,7 @@ def _loss(
         from_logits=logits, label_smoothing=smoothing
     )
 
-    def loss(outputs, labels):
+    def loss(outputs: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         counted = None if weights is None else tf.gather(weights, labels)
         return crossentropy(tf.one_hot(labels, classes), outputs, sample_weight=counted)
 
@@ -220,7 +222,7 @@ _VECTOR = tf.TensorSpec((None,), tf.float32)
 _SCALAR = tf.TensorSpec((), tf.float32)
 
 
-def _update(step):
+def _update(step: Callable[..., tuple[tf.Tensor, ...]]) -> Any:
     # One trace serves networks of every size: all weights are one vector.
     return tf.function(
         step, autograph=False, input_signature=[_VECTOR] * 5 + [_SCALAR] * 2
@@ -228,7 +230,15 @@ def _update(step):
 
 
 @_update
-def _adamw(weights, gradient, first, second, decay, rate, number):
+def _adamw(
+    weights: tf.Tensor,
+    gradient: tf.Tensor,
+    first: tf.Tensor,
+    second: tf.Tensor,
+    decay: tf.Tensor,
+    rate: tf.Tensor,
+    number: tf.Tensor,
+) -> tuple[tf.Tensor, ...]:
     weights = weights - weights * decay * rate
     first = first + (gradient - first) * (1 - 0.9)
     second = second + (gradient * gradient - second) * (1 - 0.999)
@@ -237,14 +247,30 @@ def _adamw(weights, gradient, first, second, decay, rate, number):
 
 
 @_update
-def _sgd(weights, gradient, velocity, unused, decay, rate, number):
+def _sgd(
+    weights: tf.Tensor,
+    gradient: tf.Tensor,
+    velocity: tf.Tensor,
+    unused: tf.Tensor,
+    decay: tf.Tensor,
+    rate: tf.Tensor,
+    number: tf.Tensor,
+) -> tuple[tf.Tensor, ...]:
     weights = weights - weights * decay * rate
     velocity = 0.9 * velocity - rate * gradient
     return weights + 0.9 * velocity - rate * gradient, velocity, unused
 
 
 @_update
-def _rmsprop(weights, gradient, square, velocity, decay, rate, number):
+def _rmsprop(
+    weights: tf.Tensor,
+    gradient: tf.Tensor,
+    square: tf.Tensor,
+    velocity: tf.Tensor,
+    decay: tf.Tensor,
+    rate: tf.Tensor,
+    number: tf.Tensor,
+) -> tuple[tf.Tensor, ...]:
     weights = weights - weights * decay * rate
     square = 0.9 * square + 0.1 * gradient * gradient
     velocity = 0.9 * velocity + rate * gradient * tf.math.rsqrt(square + 1e-3)

@@ -185,7 +185,9 @@ class _FusedBatchNormalization(keras.layers.BatchNormalization):
     averages them.
     """
 
-    def call(self, inputs, training=None, mask=None):
+    def call(
+        self, inputs: tf.Tensor, training: bool | None = None, mask: Any = None
+    ) -> tf.Tensor:
         if not (training and self.trainable):
             return super().call(inputs, training=training, mask=mask)
         ones = tf.ones_like(self.moving_mean)
@@ -226,7 +228,13 @@ def _compile(piece: Piece) -> Segment:
     trainable = [v for layer in layers for v in layer.trainable_variables]
     statistics, others = _statistics(layers), _others(layers)
 
-    def run(x, weights, averages, seeds, training):
+    def run(
+        x: tf.Tensor,
+        weights: tf.Tensor,
+        averages: tf.Tensor,
+        seeds: list[tf.Tensor],
+        training: bool,
+    ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
         mapping = [
             *zip(trainable, _unflatten(weights, trainable)),
             *zip(statistics, _unflatten(averages, statistics)),
@@ -242,10 +250,14 @@ def _compile(piece: Piece) -> Segment:
 
     blank = tf.constant(flatten(statistics))
 
-    def train(x, weights, seeds):
+    def train(
+        x: tf.Tensor, weights: tf.Tensor, seeds: list[tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
         return run(x, weights, blank, seeds, True)
 
-    def infer(x, weights, averages, seeds):
+    def infer(
+        x: tf.Tensor, weights: tf.Tensor, averages: tf.Tensor, seeds: list[tf.Tensor]
+    ) -> tf.Tensor:
         return run(x, weights, averages, seeds, False)[0]
 
     x = tf.TensorSpec((None, *piece.start.shape[1:]), piece.start.dtype)

@@ -9,7 +9,7 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from layernas_tf.core.errors import UserError
@@ -152,7 +152,7 @@ def _fit(
         jit_compile=compiled_by_xla(),
     )
 
-    def finish_epoch(epoch, logs):
+    def finish_epoch(epoch: int, logs: Mapping[str, float]) -> None:
         agree_on_statistics(model)
         rows.append({k.replace("val_", "valid_"): float(v) for k, v in logs.items()})
         # No training should resume from weights that are NaN.
@@ -209,9 +209,10 @@ def training_batches(
     ).map(_one_hot(dataset.classes))
     if recipe.mixup:
 
-        def mix(step, batch):
+        def mix(step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> Any:
             key = tf.stack([tf.constant(seed, tf.int64), step])
-            return mixup(*batch, key, recipe.mixup)
+            images, labels = batch
+            return mixup(images, labels, key, recipe.mixup)
 
         batches = batches.enumerate(start).map(mix, num_parallel_calls=tf.data.AUTOTUNE)
     weights = class_weights(dataset, recipe.class_weights)

@@ -54,8 +54,13 @@ class Executor(Protocol):
       running: How many were submitted and have not been returned by `wait` yet.
     """
 
-    free: int
-    running: int
+    @property
+    def free(self) -> int:
+        """See the attributes."""
+
+    @property
+    def running(self) -> int:
+        """See the attributes."""
 
     def submit(self, candidate: Candidate) -> None:
         """Accepts a candidate and returns without waiting for its evaluation."""
