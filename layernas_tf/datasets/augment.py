@@ -133,7 +133,7 @@ def _shift(images: tf.Tensor, key: tf.Tensor, *, flip: bool) -> tf.Tensor:
     shape = tf.shape(images)
     draws = tf.random.stateless_uniform((3, shape[0]), key)
 
-    def positions(size, draw):
+    def positions(size: tf.Tensor, draw: tf.Tensor) -> tf.Tensor:
         reach = tf.cast(size // 8, tf.float32)
         offset = tf.cast(tf.floor(draw * (2 * reach + 1) - reach), tf.int32)
         return tf.clip_by_value(tf.range(size)[None] + offset[:, None], 0, size - 1)
@@ -151,7 +151,7 @@ def _crop(images: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
 
     height, width, channels = images.shape[1:]
 
-    def one(both):
+    def one(both: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         image, key = both
         top, left, rows, columns = tf.unstack(crop_box(height, width, key))
         part = image[top : top + rows, left : left + columns]

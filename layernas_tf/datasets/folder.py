@@ -131,7 +131,7 @@ def _parts(
         )
         for split, files in listing.splits.items()
     }
-    train, valid, test = (given.get(split) for split in ("train", "valid", "test"))
+    train, valid, test = given["train"], given.get("valid"), given.get("test")
     notes = []
     if test is None:
         stay, held = hold_out(train.labels, TEST_FRACTION, seed=0)
@@ -189,7 +189,9 @@ def _stream(name: str, part: _Part, frame: Frame) -> Split:
     )
 
 
-def _records(files: tf.Tensor, labels: tf.Tensor, key: tf.Tensor | None):
+def _records(
+    files: tf.Tensor, labels: tf.Tensor, key: tf.Tensor | None
+) -> tf.data.Dataset:
     """One round of files and labels; see `StreamSplit.records`."""
     import tensorflow as tf
 

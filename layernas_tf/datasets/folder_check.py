@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from layernas_tf.datasets.data_check import ClassSize, DataCheck, Unreadable
-from layernas_tf.datasets.folder_listing import FolderListing
+from layernas_tf.datasets.folder_listing import Files, FolderListing
 from layernas_tf.datasets.frame import DEFAULT_FIT, frame_for, proportions_note
 from layernas_tf.datasets.image_reader import ImageError, ImageFacts, inspect_image
 from layernas_tf.datasets.picture_files import shown
@@ -118,7 +118,7 @@ def readable_part(listing: FolderListing, check: DataCheck) -> FolderListing:
     bad = {unreadable.file for unreadable in check.unreadable}
     if not bad:
         return listing
-    kept = {}
+    kept: dict[str, Files] = {}
     for split, files in listing.splits.items():
         pairs = [
             pair for pair in zip(files.paths, files.labels) if shown(pair[0]) not in bad
@@ -128,7 +128,9 @@ def readable_part(listing: FolderListing, check: DataCheck) -> FolderListing:
             paths=tuple(path for path, _ in pairs),
             labels=tuple(label for _, label in pairs),
         )
-    return dataclasses.replace(listing, **kept)
+    return dataclasses.replace(
+        listing, train=kept["train"], valid=kept.get("valid"), test=kept.get("test")
+    )
 
 
 def _look_at(paths: Sequence[str], progress: Progress | None) -> Iterator[_Seen]:

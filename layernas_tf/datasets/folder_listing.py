@@ -161,9 +161,9 @@ def _splits(
         if folder.name != split
     ]
     entries(root, left_out)
-    for folder in filled:
-        left_out[f"pictures in {shown(folder)}, which is no split"] += sum(
-            1 for _ in pictures(root / folder, collections.Counter())
+    for other in filled:
+        left_out[f"pictures in {shown(other)}, which is no split"] += sum(
+            1 for _ in pictures(root / other, collections.Counter())
         )
     return {split: found[0] for split, found in by_split.items()}, notes
 

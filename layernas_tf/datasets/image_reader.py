@@ -12,6 +12,8 @@ import importlib
 import io
 import math
 import warnings
+from collections.abc import Callable
+from typing import TypeVar, TypeVarTuple
 
 import numpy as np
 from PIL import Image, ImageFile
@@ -24,6 +26,9 @@ FORMATS = tuple("JPEG PNG WEBP BMP DIB TIFF GIF PPM JPEG2000 AVIF".split())
 
 MOST_PIXELS = 178_956_970
 """A picture with more pixels is refused: a small file can claim to be of any size."""
+
+_Given = TypeVarTuple("_Given")
+_Result = TypeVar("_Result")
 
 _OVERSAMPLED = 2
 """A JPEG is decoded to at least this many times the height and width that is needed."""
@@ -181,7 +186,7 @@ def with_channels(images: np.ndarray, channels: int | None) -> np.ndarray:
     return luma.astype(images.dtype)
 
 
-def _guarded(function, *arguments):
+def _guarded(function: Callable[[*_Given], _Result], *arguments: *_Given) -> _Result:
     """Calls one step of reading; whatever it raises becomes an `ImageError`."""
     try:
         return function(*arguments)
@@ -242,7 +247,9 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _load(image: ImageFile.ImageFile, placing: Placing, size: tuple[int, int]):
+def _load(
+    image: ImageFile.ImageFile, placing: Placing, size: tuple[int, int]
+) -> Image.Image:
     """The decoded upright picture, in mode L or RGB; a JPEG perhaps smaller."""
     orientation = _orientation(image)
     if image.format in _PARTLY:

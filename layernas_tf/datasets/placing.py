@@ -48,12 +48,18 @@ def place_picture(
         rows = min(frame.height, max(1, round(height * min(scales))))
         left, top = (frame.width - columns) // 2, (frame.height - rows) // 2
         return Placing(whole, (left, top), (columns, rows))
+    return Placing(_middle(frame, width, height), *everywhere)
+
+
+def _middle(frame: Frame, width: int, height: int) -> tuple[float, float, float, float]:
+    """What `crop` shows of a picture."""
+    scale = max(frame.width / width, frame.height / height)
     columns, rows = (
-        frame.share * side / max(scales) for side in (frame.width, frame.height)
+        frame.share * frame.width / scale,
+        frame.share * frame.height / scale,
     )
     left, top = max(0.0, (width - columns) / 2), max(0.0, (height - rows) / 2)
-    right, bottom = min(width, left + columns), min(height, top + rows)
-    return Placing((left, top, right, bottom), *everywhere)
+    return left, top, min(width, left + columns), min(height, top + rows)
 
 
 def _random_part(

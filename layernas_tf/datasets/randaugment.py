@@ -10,6 +10,7 @@ the image.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def rand_augment(image: tf.Tensor, key: tf.Tensor, magnitude: float) -> tf.Tenso
     return image
 
 
-def _transform(image, rows):
+def _transform(image: tf.Tensor, rows: Sequence[tf.Tensor | float]) -> tf.Tensor:
     """What is at (x, y) comes from `rows` of the matrix times (x, y, 1)."""
     import tensorflow as tf
 
@@ -65,7 +66,7 @@ def _transform(image, rows):
     )[0]
 
 
-def _rotate(image, share, sign):
+def _rotate(image: tf.Tensor, share: float, sign: tf.Tensor) -> tf.Tensor:
     import tensorflow as tf
 
     angle = sign * share * math.radians(30)
@@ -85,51 +86,51 @@ def _rotate(image, share, sign):
     )
 
 
-def _shear_x(image, share, sign):
+def _shear_x(image: tf.Tensor, share: float, sign: tf.Tensor) -> tf.Tensor:
     return _transform(image, (1.0, sign * share * 0.3, 0.0, 0.0, 1.0, 0.0))
 
 
-def _shear_y(image, share, sign):
+def _shear_y(image: tf.Tensor, share: float, sign: tf.Tensor) -> tf.Tensor:
     return _transform(image, (1.0, 0.0, 0.0, sign * share * 0.3, 1.0, 0.0))
 
 
-def _translate_x(image, share, sign):
+def _translate_x(image: tf.Tensor, share: float, sign: tf.Tensor) -> tf.Tensor:
     # At most 100 pixels of 224 in the source.
     offset = sign * share * (100 / 224) * image.shape[1]
     return _transform(image, (1.0, 0.0, offset, 0.0, 1.0, 0.0))
 
 
-def _translate_y(image, share, sign):
+def _translate_y(image: tf.Tensor, share: float, sign: tf.Tensor) -> tf.Tensor:
     offset = sign * share * (100 / 224) * image.shape[0]
     return _transform(image, (1.0, 0.0, 0.0, 0.0, 1.0, offset))
 
 
-def _blend(plain, image, share):
+def _blend(plain: tf.Tensor | float, image: tf.Tensor, share: float) -> tf.Tensor:
     """From `plain` (factor 0.1) through the image (1) to beyond it (1.9)."""
     return plain + (0.1 + 1.8 * share) * (image - plain)
 
 
-def _gray(image):
+def _gray(image: tf.Tensor) -> tf.Tensor:
     import tensorflow as tf
 
     return tf.image.rgb_to_grayscale(image) if image.shape[-1] == 3 else image
 
 
-def _color(image, share, sign):
+def _color(image: tf.Tensor, share: float, sign: tf.Tensor) -> tf.Tensor:
     return _blend(_gray(image), image, share)
 
 
-def _contrast(image, share, sign):
+def _contrast(image: tf.Tensor, share: float, sign: tf.Tensor) -> tf.Tensor:
     import tensorflow as tf
 
     return _blend(tf.reduce_mean(_gray(image)), image, share)
 
 
-def _brightness(image, share, sign):
+def _brightness(image: tf.Tensor, share: float, sign: tf.Tensor) -> tf.Tensor:
     return _blend(0.0, image, share)
 
 
-def _sharpness(image, share, sign):
+def _sharpness(image: tf.Tensor, share: float, sign: tf.Tensor) -> tf.Tensor:
     import tensorflow as tf
 
     channels = image.shape[-1]
@@ -143,30 +144,30 @@ def _sharpness(image, share, sign):
     return _blend(smooth, image, share)
 
 
-def _posterize(image, share, sign):
+def _posterize(image: tf.Tensor, share: float, sign: tf.Tensor) -> tf.Tensor:
     import tensorflow as tf
 
     step = 2.0 ** round(4 * share)
     return tf.floor(image / step) * step
 
 
-def _solarize(image, share, sign):
+def _solarize(image: tf.Tensor, share: float, sign: tf.Tensor) -> tf.Tensor:
     import tensorflow as tf
 
     return tf.where(image < 256 * (1 - share), image, 255 - image)
 
 
-def _solarize_add(image, share, sign):
+def _solarize_add(image: tf.Tensor, share: float, sign: tf.Tensor) -> tf.Tensor:
     import tensorflow as tf
 
     return tf.where(image < 128, tf.minimum(image + 110 * share, 255.0), image)
 
 
-def _invert(image, share, sign):
+def _invert(image: tf.Tensor, share: float, sign: tf.Tensor) -> tf.Tensor:
     return 255 - image
 
 
-def _autocontrast(image, share, sign):
+def _autocontrast(image: tf.Tensor, share: float, sign: tf.Tensor) -> tf.Tensor:
     import tensorflow as tf
 
     low = tf.reduce_min(image, (0, 1))
@@ -174,10 +175,10 @@ def _autocontrast(image, share, sign):
     return tf.where(span > 0, (image - low) * 255 / tf.maximum(span, 1e-3), image)
 
 
-def _equalize(image, share, sign):
+def _equalize(image: tf.Tensor, share: float, sign: tf.Tensor) -> tf.Tensor:
     import tensorflow as tf
 
-    def channel(values):
+    def channel(values: tf.Tensor) -> tf.Tensor:
         whole = tf.cast(tf.round(values), tf.int32)
         counts = tf.math.bincount(tf.reshape(whole, [-1]), minlength=256, maxlength=256)
         below = tf.cumsum(tf.cast(counts, tf.float32))

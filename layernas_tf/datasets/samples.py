@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from layernas_tf.datasets.split import ArraySplit, Dataset
@@ -33,7 +35,9 @@ def sample_images(
     return {dataset.class_names[label]: images for label, images in found.items()}
 
 
-def _drawn(dataset: Dataset, found: dict[int, list[np.ndarray]], per_class: int):
+def _drawn(
+    dataset: Dataset, found: dict[int, list[np.ndarray]], per_class: int
+) -> Iterator[tuple[np.ndarray, int]]:
     train = dataset.train
     if isinstance(train, ArraySplit):
         generator = np.random.default_rng(0)

@@ -104,7 +104,7 @@ class ArraySplit:
         if repeat:
             order = order.repeat()
 
-        def fetch(step, indices):
+        def fetch(step: tf.Tensor, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             batch = tf.cast(tf.gather(images, indices), tf.float32)
             key = tf.stack([tf.cast(seed or 0, tf.int64), step])
             batch = augment_images(batch, key, augment, randaugment)
@@ -189,8 +189,8 @@ def hold_out(
         members = generator.permutation(np.flatnonzero(labels == label))
         number = min(max(1, round(fraction * len(members))), len(members) - 1)
         held.append(members[:number])
-    held = np.sort(np.concatenate(held))
-    return np.setdiff1d(np.arange(len(labels)), held), held
+    out = np.sort(np.concatenate(held))
+    return np.setdiff1d(np.arange(len(labels)), out), out
 
 
 def subset(labels: np.ndarray, limit: int, seed: int, least: int = 1) -> np.ndarray:

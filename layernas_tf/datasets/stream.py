@@ -69,12 +69,14 @@ class StreamSplit:
         first, left_out = divmod(start, per_round)
         seed_tensor = tf.constant(seed or 0, tf.int64)
 
-        def read(number):
+        def read(number: tf.Tensor) -> tf.data.Dataset:
             if seed is None:
                 return self.records(None)
             return self.records(tf.stack([seed_tensor, number])).take(taken)
 
-        def prepare(index, record):
+        def prepare(
+            index: tf.Tensor, record: tuple[tf.Tensor, ...]
+        ) -> tuple[tf.Tensor, tf.Tensor]:
             content, label, name = self.parse(*record)
             key = tf.stack([seed_tensor, index])
             cropped = augment == "crop_flip"
@@ -133,6 +135,8 @@ def stream_frame(
       resolution: What was asked for, or None.
       fit: One of `frame.FITS`.
     """
-    facts = [] if resolution else [inspect_image(content) for content in contents]
+    if resolution is not None:
+        return frame_for([resolution], channels, resolution, fit)
+    facts = [inspect_image(content) for content in contents]
     sizes = [(fact.height, fact.width) for fact in facts]
-    return frame_for(sizes or [resolution], channels, resolution, fit)
+    return frame_for(sizes, channels, resolution, fit)

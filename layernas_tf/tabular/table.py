@@ -51,10 +51,21 @@ class Table(Protocol):
       metric: The cost that its budgets are usually about, such as `madds`.
     """
 
-    benchmark: str
-    dataset: str
-    space: SearchSpace
-    metric: str
+    @property
+    def benchmark(self) -> str:
+        """See the attributes."""
+
+    @property
+    def dataset(self) -> str:
+        """See the attributes."""
+
+    @property
+    def space(self) -> SearchSpace:
+        """See the attributes."""
+
+    @property
+    def metric(self) -> str:
+        """See the attributes."""
 
     def query(self, architecture: Architecture) -> Row:
         """Looks one architecture up; raises `UserError` if it is not there."""

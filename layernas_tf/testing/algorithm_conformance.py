@@ -78,7 +78,7 @@ class AlgorithmConformance(absltest.TestCase):
 
     def assert_answer(
         self,
-        answer: Answer,
+        answer: Answer | None,
         reward: Reward,
         fitting: Sequence[float],
     ) -> None:
@@ -86,6 +86,7 @@ class AlgorithmConformance(absltest.TestCase):
 
         An algorithm that expects a quality answers with the highest of those instead.
         """
+        assert answer is not None, "there is no answer"
         self.assertEqual(answer.reward, reward(answer.architecture))
         if answer.quality is None:
             self.assertEqual(answer.reward, max(fitting))
@@ -99,7 +100,7 @@ class AlgorithmConformance(absltest.TestCase):
             for candidate in asked:
                 self.assert_inside(space, budgets, candidate.architecture)
 
-    def test_never_proposes_what_was_told_or_is_pending(self):
+    def test_never_proposes_what_was_told_or_is_pending(self) -> None:
         space, budgets = task()
         algorithm = self.make(space, budgets, 1)
         asked = run(algorithm, rewards(1, space), self.steps, workers=4).asked
@@ -107,27 +108,29 @@ class AlgorithmConformance(absltest.TestCase):
         self.assertLen(set(architectures), len(architectures))
         self.assertGreater(len(architectures), self.steps // 3)
 
-    def test_answers_inside_the_budget_with_the_reward_it_was_told(self):
+    def test_answers_inside_the_budget_with_the_reward_it_was_told(self) -> None:
         space, budgets = task()
         reward = rewards(2, space)
         algorithm = self.make(space, budgets, 2)
         self.assertIsNone(algorithm.best)
         asked = run(algorithm, reward, self.steps).asked
-        self.assert_inside(space, budgets, algorithm.best.architecture)
+        answer = algorithm.best
+        assert answer is not None, "there is no answer"
+        self.assert_inside(space, budgets, answer.architecture)
         fitting = [
             reward(candidate.architecture)
             for candidate in asked
             if inside(budgets, space.costs(candidate.architecture))
         ]
-        self.assert_answer(algorithm.best, reward, fitting)
+        self.assert_answer(answer, reward, fitting)
 
-    def test_keeps_a_narrow_budget(self):
+    def test_keeps_a_narrow_budget(self) -> None:
         space, budgets = task(seed=5, share=0.15)
         algorithm = self.make(space, budgets, 3)
         asked = run(algorithm, rewards(3, space), self.steps).asked
         self.assert_proposals_inside(space, budgets, asked)
 
-    def test_keeps_a_band_and_a_budget_on_a_maximum(self):
+    def test_keeps_a_band_and_a_budget_on_a_maximum(self) -> None:
         space, _ = task()
         costs = space.chain.costs(everything(space))
         low, high = np.quantile(costs["madds"], (0.2, 0.6))
@@ -139,9 +142,11 @@ class AlgorithmConformance(absltest.TestCase):
         algorithm = self.make(space, budgets, 3)
         asked = run(algorithm, rewards(3, space), self.steps).asked
         self.assert_proposals_inside(space, budgets, asked)
-        self.assert_inside(space, budgets, algorithm.best.architecture)
+        answer = algorithm.best
+        assert answer is not None, "there is no answer"
+        self.assert_inside(space, budgets, answer.architecture)
 
-    def test_keeps_several_budgets_on_sums_at_every_moment(self):
+    def test_keeps_several_budgets_on_sums_at_every_moment(self) -> None:
         space = random_space(11, layers=5, options=4, fractions=True, third=True)
         costs = space.chain.costs(everything(space))
         for sums, band in ((2, False), (2, True), (3, False), (3, True)):
@@ -166,7 +171,7 @@ class AlgorithmConformance(absltest.TestCase):
                         self.assert_inside(space, budgets, answer.architecture)
                 self.assertIsNotNone(algorithm.best)
 
-    def test_a_replayed_history_goes_on_as_the_live_run(self):
+    def test_a_replayed_history_goes_on_as_the_live_run(self) -> None:
         space, budgets = task()
         reward = rewards(4, space)
         for workers in (1, 3):
@@ -181,7 +186,7 @@ class AlgorithmConformance(absltest.TestCase):
                         again, live, reward, workers + len(before.pending)
                     )
 
-    def test_recalled_proposals_give_the_same_state(self):
+    def test_recalled_proposals_give_the_same_state(self) -> None:
         space, budgets = task()
         reward = rewards(4, space)
         live = self.make(space, budgets, 4)
@@ -193,7 +198,7 @@ class AlgorithmConformance(absltest.TestCase):
         self.assertEqual(again.best, live.best)
         self.assert_go_on_alike(again, live, reward, 3 + len(before.pending))
 
-    def test_takes_over_what_others_evaluated(self):
+    def test_takes_over_what_others_evaluated(self) -> None:
         space, budgets = task()
         reward = rewards(5, space)
         known = [tuple(map(int, row)) for row in everything(space)[::13]]
@@ -207,7 +212,7 @@ class AlgorithmConformance(absltest.TestCase):
         self.assertEqual(asked[0].number, len(known))
         self.assertEmpty({c.architecture for c in asked} & set(known))
 
-    def test_a_failed_trial_is_not_asked_again(self):
+    def test_a_failed_trial_is_not_asked_again(self) -> None:
         space, budgets = task(layers=3, options=3)
         algorithm = self.make(space, budgets, 6)
         seen = run(algorithm, rewards(6, space), 200, failing=range(0, 200, 2))
@@ -218,14 +223,14 @@ class AlgorithmConformance(absltest.TestCase):
         )
         self.assertTrue(algorithm.finished)
 
-    def test_survives_when_every_trial_fails(self):
+    def test_survives_when_every_trial_fails(self) -> None:
         space, budgets = task(layers=3, options=3)
         algorithm = self.make(space, budgets, 6)
         run(algorithm, rewards(6, space), 100, failing=range(100))
         self.assertTrue(algorithm.finished)
         self.assertIsNone(algorithm.best)
 
-    def test_ends_by_itself_on_a_tiny_space_with_the_best(self):
+    def test_ends_by_itself_on_a_tiny_space_with_the_best(self) -> None:
         for workers in (1, 4):
             with self.subTest(workers=workers):
                 space, budgets = task(layers=3, options=3, share=0.5)
@@ -243,10 +248,11 @@ class AlgorithmConformance(absltest.TestCase):
                         if inside(budgets, space.costs(tuple(map(int, row))))
                     ]
                     luckiest = algorithm.history.best
+                    assert luckiest is not None, "there is no answer"
                     self.assertEqual(luckiest.reward, max(fitting))
                     self.assert_answer(algorithm.best, reward, fitting)
 
-    def test_the_same_seed_gives_the_same_search_and_another_another(self):
+    def test_the_same_seed_gives_the_same_search_and_another_another(self) -> None:
         space, budgets = task()
         reward = rewards(8, space)
         one, same, other = (
@@ -256,7 +262,7 @@ class AlgorithmConformance(absltest.TestCase):
         self.assertEqual(one, same)
         self.assertNotEqual(one, other)
 
-    def test_takes_layers_without_a_choice_and_no_budget(self):
+    def test_takes_layers_without_a_choice_and_no_budget(self) -> None:
         space = random_space(1, layers=3, options=4)
         fixed = Layer("stem", (Option.of(level=1),), 0, space.layers[0].transition)
         space = dataclasses.replace(space, layers=(fixed, *space.layers[1:]))
@@ -267,7 +273,7 @@ class AlgorithmConformance(absltest.TestCase):
         if self.exhausts:
             self.assertLen(asked, space.size)
 
-    def test_an_impossible_budget_is_said_in_one_line(self):
+    def test_an_impossible_budget_is_said_in_one_line(self) -> None:
         space, _ = task()
         with self.assertRaisesRegex(UserError, "no architecture is inside madds<="):
             self.make(space, [Budget("madds", 0, 0.5)], 0)

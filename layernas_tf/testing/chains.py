@@ -33,9 +33,9 @@ def random_space(
         after = rng.integers(0, states, options)
         times = more.random((states, options))
 
-        def transition(state: State, option: Option):
+        def transition(state: State, option: Option) -> tuple[State, dict[str, float]]:
             s, o = state.channels, option["level"] - 1
-            found = {
+            found: dict[str, float] = {
                 "madds": float(costs[s, o]),
                 "params": int(params[s, o]),
                 "peak_memory_bytes": int(peaks[s, o]),

@@ -34,7 +34,7 @@ def accel_space(
     network = mnasnet()
     stem, *stages, head = network.layers
     state, _ = stem.transition(network.start, stem.options[0])
-    before = stem.block(stem.options[0]).operators(network.start)[1]
+    before = _operators(stem, stem.options[0], network.start)[1]
     layers = []
     for number, stage in enumerate(stages):
         last = number == len(stages) - 1
@@ -59,6 +59,13 @@ def accel_space(
     )
 
 
+def _operators(
+    layer: Layer, option: Option, state: State
+) -> tuple[State, tuple[Operator, ...]]:
+    assert layer.block is not None  # as in every mobile network
+    return layer.block(option).operators(state)
+
+
 def _charge(
     stage: Layer,
     before: tuple[Operator, ...],
@@ -69,10 +76,10 @@ def _charge(
     option: Option,
 ) -> tuple[State, Mapping[str, float]]:
     """One stage, with the stem before the first and the head after the last."""
-    after, operators = stage.block(option).operators(state)
+    after, operators = _operators(stage, option, state)
     operators = (*before, *operators)
     if head is not None:
-        after, more = head.block(head.options[0]).operators(after)
+        after, more = _operators(head, head.options[0], after)
         operators += more
     costs: dict[str, float] = {
         "macs": authors_macs(operators),

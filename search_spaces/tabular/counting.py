@@ -32,9 +32,10 @@ def benchmark_image(
     Raises:
       UserError: An argument is out of range.
     """
-    height, width = resolution, resolution
     if isinstance(resolution, str):
         height, width = parse_resolution(resolution)
+    else:
+        height, width = resolution, resolution
     for name, value, least, step in (
         ("resolution", height, multiple, multiple),
         ("resolution", width, multiple, multiple),

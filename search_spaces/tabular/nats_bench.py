@@ -199,10 +199,10 @@ def network(keras: Any, filters: Sequence[int], image: State, classes: int) -> A
 
 
 def _cell(layers: Any, x: Any, filters: int, name: str) -> Any:
-    def relu(x, node):
+    def relu(x: Any, node: int) -> Any:
         return layers.ReLU(name=f"{name}_relu{node}")(x)
 
-    def conv(x, edge):
+    def conv(x: Any, edge: str) -> Any:
         return _convolve(layers, x, filters, 3, 1, f"{name}_{edge}")
 
     x0 = relu(x, 0)

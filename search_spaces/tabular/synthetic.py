@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -120,13 +121,13 @@ class SyntheticTable:
                     reached[option, : len(totals) - cost] + self.unary[layer, option]
                 )
         value[:, ~rows_inside(budgets, {self.metric: totals})] = -np.inf
-        option, total = np.unravel_index(int(value.argmax()), value.shape)
-        if value[option, total] == -np.inf:
+        last, spent = map(int, np.unravel_index(int(value.argmax()), value.shape))
+        if value[last, spent] == -np.inf:
             return None
-        chosen = [int(option)]
+        chosen = [last]
         for layer in reversed(range(1, count)):
-            total -= costs[layer, chosen[0]]
-            chosen.insert(0, int(came_from[layer - 1][chosen[0], total]))
+            spent -= int(costs[layer, chosen[0]])
+            chosen.insert(0, int(came_from[layer - 1][chosen[0], spent]))
         return tuple(chosen)
 
 
@@ -202,9 +203,15 @@ def synthetic(
 
 def parse_synthetic(text: str) -> SyntheticTable:
     """Makes the table of a text such as `layers=20,options=4,interaction=0.3`."""
-    kinds = {"layers": int, "options": int, "buckets": int, "seed": int}
-    kinds |= {"interaction": float, "noise": float}
-    arguments = {}
+    kinds: dict[str, type[int] | type[float]] = {
+        "layers": int,
+        "options": int,
+        "buckets": int,
+        "seed": int,
+        "interaction": float,
+        "noise": float,
+    }
+    arguments: dict[str, Any] = {}
     for word in filter(None, (word.strip() for word in text.split(","))):
         name, _, value = word.partition("=")
         try:
