@@ -36,7 +36,7 @@ def load_architecture(
     if not space and named not in names():
         raise UserError(
             f"architecture {path!r} is of space {named!r}, which is code: give "
-            f"--space={named} if you trust that file"
+            f"`space`={named} if you trust that file"
         )
     given = {name: value for name, value in changes.items() if value is not None}
     made = get_space(named, **{**data["arguments"], **given})

@@ -269,7 +269,7 @@ class MissingTest(absltest.TestCase):
         self.refused("no command 'no-such-adb'.*apt-get install adb", adb="no-such-adb")
 
     def test_no_tool(self):
-        self.refused("--benchmark_model: expected .*get it from https://", tool="")
+        self.refused("`benchmark_model`: expected .*get it from https://", tool="")
         self.refused("no file 'gone': expected .*get it from https://", tool="gone")
 
     def test_no_model(self):

@@ -69,7 +69,7 @@ class AndroidTimerTest(absltest.TestCase):
         self.assertEmpty(list(self.server.root("tin").iterdir()))
 
     def test_without_the_tool_it_says_where_to_get_it(self):
-        with self.assertRaisesRegex(UserError, "--benchmark_model: expected .*got no"):
+        with self.assertRaisesRegex(UserError, "`benchmark_model`: expected .*got no"):
             AndroidTimer.connect("adb", "", "", 1, 1, "float32")
 
 

@@ -290,7 +290,7 @@ class ArchitectureFileTest(absltest.TestCase):
         file = self.write(
             json.dumps({"space": code, "arguments": {}, "architecture": []})
         )
-        with self.assertRaisesRegex(UserError, "which is code: give --space="):
+        with self.assertRaisesRegex(UserError, "which is code: give `space`="):
             load_architecture(file)
         with self.assertRaisesRegex(UserError, "is of space .*, not 'other.py:make'"):
             load_architecture(file, "other.py:make")

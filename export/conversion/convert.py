@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -117,13 +117,14 @@ def _configure(
 
     form.configure(converter)
     if form.integer:
+        assert images is not None  # see _check_representative
         converter.representative_dataset = _calibration(images)
         converter.inference_input_type = tf.dtypes.as_dtype(input_type)
         converter.inference_output_type = tf.dtypes.as_dtype(input_type)
 
 
-def _calibration(images: np.ndarray) -> Callable[[], Any]:
-    def generate():
+def _calibration(images: np.ndarray) -> Callable[[], Iterator[list[np.ndarray]]]:
+    def generate() -> Iterator[list[np.ndarray]]:
         for number, image in enumerate(images):
             image = np.array(image, np.float32)
             if number == 0:

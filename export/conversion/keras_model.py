@@ -67,7 +67,7 @@ def in_float32(model: keras.Model) -> keras.Model:
         return model
     import keras
 
-    def copy(layer):
+    def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
         return layer.__class__.from_config(layer.get_config() | {"dtype": "float32"})
 
     converted = keras.models.clone_model(model, clone_function=copy)

@@ -53,7 +53,7 @@ class Tuning:
     batch_size: int | None = None
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -141,10 +141,9 @@ def tf_keras_network(
     """
     import tf_keras
 
-    try:
-        parameters = inspect.signature(space.builder).parameters
-    except TypeError:
-        raise UserError(f"space {space.name!r} has no builder of networks") from None
+    if space.builder is None:
+        raise UserError(f"space {space.name!r} has no builder of networks")
+    parameters = inspect.signature(space.builder).parameters
     if "keras_module" not in parameters:
         raise UserError(
             f"space {space.name!r}: quantization-aware training needs a builder that "
@@ -224,7 +223,8 @@ def train_quantized(network: Any, dataset: Dataset, tuning: Tuning) -> list[floa
         batch_size, seed=tuning.seed, augment=recipe.augment, repeat=True
     )
     images = iter(train)
-    best, accuracies = None, []
+    best: tuple[tuple[float, float], list[np.ndarray]] | None = None
+    accuracies: list[float] = []
     for epoch in range(epochs):
         history = network.fit(
             images, steps_per_epoch=steps, epochs=1, verbose=0
@@ -239,6 +239,7 @@ def train_quantized(network: Any, dataset: Dataset, tuning: Tuning) -> list[floa
         accuracies.append(accuracy)
         if best is None or (accuracy, -loss) >= best[0]:
             best = (accuracy, -loss), network.get_weights()
+    assert best is not None  # there is one epoch at least
     network.set_weights(best[1])
     return accuracies
 

@@ -14,10 +14,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
-import tensorflow_model_optimization as tfmot
-
-QuantizeConfig = tfmot.quantization.keras.QuantizeConfig
-Quantizer = tfmot.quantization.keras.quantizers.Quantizer
+from tensorflow_model_optimization.quantization.keras import QuantizeConfig
+from tensorflow_model_optimization.quantization.keras.quantizers import Quantizer
 
 _SLOWEST_AVERAGE = 0.01
 """Least weight that the newest batch has in the running mean of a range."""
@@ -49,7 +47,9 @@ class KernelQuantizer(Quantizer):
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
         return {}
 
-    def __call__(self, inputs, training, weights, **kwargs):
+    def __call__(
+        self, inputs: Any, training: bool, weights: dict[str, Any], **kwargs: Any
+    ) -> Any:
         shape = inputs.shape
         # No gradient: the range follows the weights, the weights not the range.
         size = tf.stop_gradient(tf.abs(inputs))
@@ -94,7 +94,9 @@ class ActivationQuantizer(Quantizer):
             "batches": variable("batches", 0.0),
         }
 
-    def __call__(self, inputs, training, weights, **kwargs):
+    def __call__(
+        self, inputs: Any, training: bool, weights: dict[str, Any], **kwargs: Any
+    ) -> Any:
         low, high, batches = (weights[key] for key in ("low", "high", "batches"))
         if not training:
             return tf.quantization.fake_quant_with_min_max_vars(inputs, low, high)
@@ -129,7 +131,9 @@ class FixedQuantizer(Quantizer):
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
         return {}
 
-    def __call__(self, inputs, training, weights, **kwargs):
+    def __call__(
+        self, inputs: Any, training: bool, weights: dict[str, Any], **kwargs: Any
+    ) -> Any:
         return tf.quantization.fake_quant_with_min_max_args(
             inputs, min=self.low, max=self.high
         )

@@ -192,12 +192,19 @@ class _Rebuilder:
         self._made[id(end)] = x
         return x
 
-    def _with_weights(self, layer: Any, x: Any, kernel, bias, output) -> Any:
+    def _with_weights(
+        self,
+        layer: Any,
+        x: Any,
+        kernel: np.ndarray,
+        bias: np.ndarray,
+        output: configs.Quantizer | None,
+    ) -> Any:
         layer.build(x.shape)
         layer.set_weights([kernel, _uneven(bias)])
         return self._add(layer, output, _WEIGHTED[type(layer)])(x)
 
-    def _affine(self, layer: Any, x: Any, scale, offset) -> Any:
+    def _affine(self, layer: Any, x: Any, scale: np.ndarray, offset: np.ndarray) -> Any:
         if len(x.shape) != 4:
             raise UserError(
                 f"quantization-aware training: layer {layer.name!r} of type "
@@ -214,14 +221,18 @@ class _Rebuilder:
         for number, other in enumerate(inputs[1:], 1):
             last = number == len(inputs) - 1
             name = layer.name if last else f"{layer.name}_{number}"
-            output = configs.ActivationQuantizer()
+            output: configs.Quantizer | None = configs.ActivationQuantizer()
             if last and type(layer).__name__ == "Add":
                 output = self._output(layer.output, _FUSED_TO_SUMS)
             x = self._add(type(layer)(name=name), output)([x, other])
         return x
 
     def _activated(self, x: Any, activation: str, name: str, fused: bool) -> Any:
-        def step(function, output, suffix=""):
+        def step(
+            function: Callable[[Any], Any],
+            output: configs.Quantizer | None,
+            suffix: str = "",
+        ) -> Any:
             layer = tf_keras.layers.Activation(function, name=f"{name}{suffix}")
             return self._add(layer, output)
 

@@ -51,7 +51,7 @@ class _AlignedBuilder(flatbuffers.Builder):
     code ignores.
     """
 
-    def StartVector(self, elemSize, numElems, alignment):  # noqa: N802, N803
+    def StartVector(self, elemSize: int, numElems: int, alignment: int) -> int:
         if elemSize == 1:
             alignment = _ALIGNMENT
         return super().StartVector(elemSize, numElems, alignment)

@@ -9,6 +9,7 @@ import pathlib
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -95,7 +96,7 @@ def arena_bytes(path: str, *, runtime: str = "auto") -> int:
     return high - low
 
 
-def _span(interpreter, index: int) -> tuple[int, int]:
+def _span(interpreter: Any, index: int) -> tuple[int, int]:
     array = interpreter.tensor(index)()
     start = array.__array_interface__["data"][0]
     return start, start + array.nbytes

@@ -9,6 +9,7 @@ import importlib.util
 import os
 import warnings
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -144,7 +145,7 @@ class LoadedModel:
     ```
     """
 
-    def __init__(self, interpreter, path: str, runtime: str, threads: int):
+    def __init__(self, interpreter: Any, path: str, runtime: str, threads: int):
         self._interpreter = interpreter
         self.path = path
         self.runtime = runtime
@@ -209,7 +210,7 @@ def load(path: str, *, runtime: str = "auto", threads: int = 1) -> LoadedModel:
     return LoadedModel(interpreter, path, runtime, threads)
 
 
-def open_interpreter(path: str, *, runtime: str = "auto", threads: int = 1):
+def open_interpreter(path: str, *, runtime: str = "auto", threads: int = 1) -> Any:
     """The runtime's own interpreter of any .tflite file, its tensors allocated.
 
     Arguments and errors as `load`, which is for image classifiers.
@@ -217,7 +218,7 @@ def open_interpreter(path: str, *, runtime: str = "auto", threads: int = 1):
     return _interpreter(path, resolve_runtime(runtime), threads, delegates=True)
 
 
-def bare_interpreter(path: str, *, runtime: str = "auto"):
+def bare_interpreter(path: str, *, runtime: str = "auto") -> Any:
     """As `open_interpreter`, with TFLite's own kernels: no delegate takes part."""
     return _interpreter(path, resolve_runtime(runtime), 1, delegates=False)
 
@@ -237,7 +238,7 @@ def operators(path: str) -> tuple[tuple[str, int], ...]:
     return tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _interpreter(path: str, runtime: str, threads: int, *, delegates: bool):
+def _interpreter(path: str, runtime: str, threads: int, *, delegates: bool) -> Any:
     try:
         with open(path, "rb") as file:
             head = file.read(8)

@@ -181,7 +181,9 @@ class Graph:
         self._tensors[x.index].quantization = made
         return dataclasses.replace(x, quantization=quantization)
 
-    def _run(self, code, inputs, output: Tensor, options) -> Tensor:
+    def _run(
+        self, code: str, inputs: Sequence[Tensor], output: Tensor, options: Any
+    ) -> Tensor:
         schema = self.schema
         version = _INT8_VERSIONS.get(code, 2) if self.int8 else 1
         key = (getattr(schema.BuiltinOperator, code), version)
@@ -198,12 +200,19 @@ class Graph:
         self._operators.append(operator)
         return output
 
-    def _activation(self, shape, quantization) -> Tensor:
+    def _activation(
+        self, shape: tuple[int, ...], quantization: tuple[float, int]
+    ) -> Tensor:
         if self.int8:
             return self._add(shape, "INT8", quantization)
         return self._add(shape, "FLOAT32", None)
 
-    def _stored(self, shape, values: np.ndarray, quantization=None) -> Tensor:
+    def _stored(
+        self,
+        shape: tuple[int, ...],
+        values: np.ndarray,
+        quantization: tuple[np.ndarray, int, int] | None = None,
+    ) -> Tensor:
         made = self._add(shape, values.dtype.name.upper(), None)
         buffer = self.schema.BufferT()
         buffer.data = np.frombuffer(values.tobytes(), np.uint8)
@@ -214,7 +223,12 @@ class Graph:
             tensor.quantization = self._quantization(*quantization)
         return made
 
-    def _add(self, shape, kind: str, quantization) -> Tensor:
+    def _add(
+        self,
+        shape: tuple[int, ...],
+        kind: str,
+        quantization: tuple[float, int] | None,
+    ) -> Tensor:
         tensor = self.schema.TensorT()
         tensor.shape = np.array(shape, np.int32)
         tensor.type = getattr(self.schema.TensorType, kind)

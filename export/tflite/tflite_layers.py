@@ -198,7 +198,14 @@ class TfliteLayers:
         return self._graph.run(code, [x, y], x.shape, options=options)
 
     def _convolve(
-        self, code, x: Tensor, shape, axis, stride, padding, options
+        self,
+        code: str,
+        x: Tensor,
+        shape: tuple[int, ...],
+        axis: int,
+        stride: int,
+        padding: str,
+        options: Any,
     ) -> Tensor:
         kernel = shape[1]
         options.padding = _PADDING[padding]

@@ -137,7 +137,8 @@ def verify(
 def _run(
     models: Sequence[runtimes.LoadedModel], split: Split
 ) -> tuple[np.ndarray, np.ndarray]:
-    outputs, labels = [], []
+    outputs: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
     with concurrent.futures.ThreadPoolExecutor(len(models)) as pool:
         for images, batch_labels in split.batches(_BATCH):
             parts = np.array_split(images.numpy(), len(models))

@@ -10,7 +10,7 @@ import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 from export.timing.benchmark_output import BenchmarkOutput, parse_output
 from export.timing.benchmark_warnings import not_as_asked
@@ -212,7 +212,7 @@ def time_on_devices(
     cool_down: float = 10.0,
     adb: str = "adb",
     sleep: Callable[[float], None] = time.sleep,
-) -> Iterator[DeviceRun]:
+) -> Generator[DeviceRun, None, None]:
     """Times a .tflite file on Android devices, one setting after the other.
 
     All files are removed from the devices again, also after an error.
@@ -246,7 +246,7 @@ def time_on_devices(
         raise UserError(f"cannot read {path!r}: no such file")
     if not benchmark_model:
         raise UserError(
-            "--benchmark_model: expected TFLite's benchmark_model built for Android "
+            "`benchmark_model`: expected TFLite's benchmark_model built for Android "
             f"(get it from {WHERE}), got nothing"
         )
     if not os.path.isfile(benchmark_model):

@@ -62,7 +62,7 @@ class AndroidTimer:
         """
         if not tool or not os.path.isfile(tool):
             raise UserError(
-                f"--benchmark_model: expected TFLite's benchmark_model built for "
+                f"`benchmark_model`: expected TFLite's benchmark_model built for "
                 f"Android (get it from {WHERE}), got {tool or 'nothing'}"
             )
         command = Adb(adb)

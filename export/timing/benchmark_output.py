@@ -102,19 +102,17 @@ def parse_output(text: str) -> BenchmarkOutput:
         statistics = [{"count": runs, "avg": float(average_ms.group(1)) * 1e3}]
     if not statistics:
         raise UserError(f"benchmark_model gave no timings: {_reason(text)}")
-    if not (average_us or average_ms):
+    if average_us:
+        whole = float(average_us.group(1))
+    elif average_ms:
+        whole = float(average_ms.group(1)) * 1e3
+    else:
         # Those of the warm-up are there before the tool fails.
         raise UserError(f"benchmark_model did not finish: {_reason(text)}")
     # Warming up comes first; with profiling the same figures come once more, with the
     # profiler's own work in them, after a title.
     timed = statistics[min(1, len(statistics) - 1)]
-    average = timed.get("avg", timed.get("curr"))
-    if average is None:
-        average = (
-            float(average_us.group(1))
-            if average_us
-            else float(average_ms.group(1)) * 1e3
-        )
+    average = timed.get("avg", timed.get("curr", whole))
     initialized, session, memory = (
         pattern.search(text) for pattern in (_INITIALIZED, _SESSION, _MEMORY)
     )

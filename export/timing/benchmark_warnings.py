@@ -61,9 +61,9 @@ def not_as_asked(text: str, delegate: str) -> str:
         return ""
     name = delegate.upper()
     for pattern in (*_NOT_APPLIED, *_ANY_DELEGATE):
-        match = re.search(pattern.replace("{}", name), text)
-        if match:
-            return f"the {name} delegate was not applied: {_short(match.group(0))}"
+        said = re.search(pattern.replace("{}", name), text)
+        if said:
+            return f"the {name} delegate was not applied: {_short(said.group(0))}"
     replaced = re.search(_REPLACED.replace("{}", name), text, re.IGNORECASE)
     if replaced and int(replaced.group(1)) == 0:
         return f"the {name} delegate was not applied: {_short(replaced.group(0))}"

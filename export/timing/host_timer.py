@@ -96,7 +96,7 @@ class HostTimer:
         interpreter.set_tensor(details["index"], noise.astype(details["dtype"]))
         clock = time.thread_time_ns if self.threads == 1 else time.perf_counter_ns
         interpreter.invoke()
-        taken = []
+        taken: list[int] = []
         end = time.perf_counter() + _ROUND_SECONDS
         while len(taken) < RUNS or (
             len(taken) < _MOST_RUNS and time.perf_counter() < end

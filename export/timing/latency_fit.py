@@ -52,15 +52,12 @@ def calibration_networks(space: SearchSpace, seed: int = 0) -> list[Architecture
             tuple(int(rng.integers(len(layer.options))) for layer in space.layers)
         )
     metric = space.metrics[0].name
-    low, high = (bound((), metric) for bound in _bounds(space))
+    low = space.chain.cheapest((), metric)
+    high = space.chain.most_expensive((), metric)
     for share in _SHARES:
         budget = Budget(metric, 0.0, low + share * (high - low))
         chosen.append(BudgetedChain(space.chain, [budget]).sample(rng))
     return list(dict.fromkeys(chosen))
-
-
-def _bounds(space: SearchSpace):
-    return space.chain.cheapest, space.chain.most_expensive
 
 
 def fit(sums: Sequence[float], measured: Sequence[float]) -> Calibration:

@@ -32,9 +32,17 @@ class Timer(Protocol):
       timer.networks({"default": content})
     """
 
-    runtime: str
-    threads: int
-    form: str
+    @property
+    def runtime(self) -> str:
+        """What runs the files."""
+
+    @property
+    def threads(self) -> int:
+        """Threads of one inference."""
+
+    @property
+    def form(self) -> str:
+        """The files' format: one of `tflite_graph.FORMATS`."""
 
     @property
     def device(self) -> str:
@@ -122,13 +130,16 @@ def measure_table(
 
     for i, s, o in _pairs(space):
         layer, state = space.layers[i], space.chain.states[i][s]
+        assert layer.block is not None  # see check_blocks
         block = layer.block(layer.options[o])
         key = (block, state, i == 0)
         if key not in names:
             content = block_file(block, state, timer.form, pixels=i == 0)
-            names[key] = content and hashlib.sha256(content).hexdigest()
-            if content and names[key] not in known.blocks:
-                waiting[names[key]] = content
+            names[key] = None
+            if content is not None:
+                digest = names[key] = hashlib.sha256(content).hexdigest()
+                if digest not in known.blocks:
+                    waiting[digest] = content
         places[i][s, o] = names[key]
         size = sum(map(len, waiting.values()))
         if len(waiting) >= _CHUNK_FILES or size >= _CHUNK_BYTES:
@@ -172,7 +183,7 @@ def _begin(space: SearchSpace, timer: Timer, path: pathlib.Path) -> Measurement:
     }:
         raise UserError(
             f"{str(path)!r} is no unfinished latency table: remove it, or give another "
-            "--out"
+            "`out`"
         )
     different = [
         f"{name} was {stored['header'].get(name)!r}, is {value!r}"
@@ -182,7 +193,7 @@ def _begin(space: SearchSpace, timer: Timer, path: pathlib.Path) -> Measurement:
     if different:
         raise UserError(
             f"{str(path)!r} is of another measurement: {'; '.join(different)}. Remove "
-            "it, or give another --out"
+            "it, or give another `out`"
         )
     return Measurement(path, **stored)
 

@@ -50,10 +50,10 @@ def block_file(block: Any, state: State, form: str, *, pixels: bool) -> bytes | 
 
 def network_file(space: SearchSpace, architecture: Architecture, form: str) -> bytes:
     """A whole network as a .tflite file; arguments as `block_file`."""
-    blocks = [
-        (layer.name, layer.block(layer.options[index]))
-        for layer, index in zip(space.layers, architecture)
-    ]
+    blocks = []
+    for layer, index in zip(space.layers, architecture):
+        assert layer.block is not None  # see check_blocks
+        blocks.append((layer.name, layer.block(layer.options[index])))
     content = _file(blocks, space.start, form, pixels=True)
     if content is None:
         raise UserError(f"space {space.name!r}: an architecture runs nothing at all")

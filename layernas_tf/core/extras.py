@@ -19,7 +19,7 @@ def needs_extra(extra: Extra, what: str) -> Iterator[None]:
 
     Example:
       ```python
-      with needs_extra("ray", "--workers=4"):
+      with needs_extra("ray", "training in several workers"):
           import ray
       ```
 

@@ -64,7 +64,8 @@ class SearchSpace:
       start: The state that the first layer receives.
       layers: The chain.
       metrics: The costs that every transition returns.
-      builder: Makes the Keras model of an architecture; imports Keras when called.
+      builder: Makes the Keras model of an architecture; imports Keras when called. One
+        that also takes `keras_module` can be made with tf_keras.
       arguments: What the space was made with (resolution, classes, ...), so that an
         architecture file can make it again.
       published: Where trained weights of the default architecture are to be found;
@@ -75,7 +76,7 @@ class SearchSpace:
     start: State
     layers: tuple[Layer, ...]
     metrics: tuple[Metric, ...] = NETWORK_METRICS
-    builder: Callable[[Architecture], Any] | None = None
+    builder: Callable[..., Any] | None = None
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     published: Published | None = None
 
