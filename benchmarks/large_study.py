@@ -25,7 +25,8 @@ from layernas_tf.algorithms.base import Algorithm
 from layernas_tf.algorithms.registry import make_algorithm
 from layernas_tf.core.app import run_main
 from layernas_tf.core.errors import UserError
-from layernas_tf.pipeline.finals import Finalist, Finals, Training
+from layernas_tf.pipeline.final_trainer import Training
+from layernas_tf.pipeline.finals import Finalist, Finals
 from layernas_tf.pipeline.results import report_data
 from layernas_tf.pipeline.trials_csv import TrialsCsv
 from layernas_tf.report import write_report

@@ -15,8 +15,9 @@ from layernas_tf.datasets.data_check import ClassSize, DataCheck
 from layernas_tf.datasets.split import ArraySplit, Dataset
 from layernas_tf.pipeline.class_figures import class_metrics, class_notes
 from layernas_tf.pipeline.config import SearchConfig
-from layernas_tf.pipeline.finals import Finalist, Finals, Training
-from layernas_tf.pipeline.results import agreement_notes
+from layernas_tf.pipeline.final_trainer import Training
+from layernas_tf.pipeline.finals import Finalist, Finals
+from layernas_tf.pipeline.notes import agreement_notes
 from layernas_tf.report import ClassFigures, ExportedFile
 from layernas_tf.report.classes import classes_section
 from layernas_tf.training.class_weights import class_weights

@@ -14,10 +14,9 @@ from layernas_tf.algorithms.registry import make_algorithm
 from layernas_tf.core.errors import UserError
 from layernas_tf.datasets import ArraySplit, Dataset
 from layernas_tf.evaluators.base import Evaluation
+from layernas_tf.pipeline.final_trainer import FinalTrainer, Training
 from layernas_tf.pipeline.finals import (
     Finalist,
-    FinalTrainer,
-    Training,
     choose_finalists,
     run_finals,
 )

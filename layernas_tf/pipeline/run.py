@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import dataclasses
 import functools
@@ -10,13 +9,12 @@ import json
 import pathlib
 import shutil
 import socket
-import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from layernas_tf.core.files import read_json, write_json, writing
+from layernas_tf.core.files import write_json, writing
 from layernas_tf.core.workdir import check_workdir
 from layernas_tf.costs.latency import check_same_table
 from layernas_tf.datasets.data_check import DATA_CHECK
@@ -24,27 +22,24 @@ from layernas_tf.datasets.file_progress import file_progress
 from layernas_tf.pipeline import config as configuration
 from layernas_tf.pipeline.class_figures import class_notes
 from layernas_tf.pipeline.config import SearchConfig
+from layernas_tf.pipeline.description import description
 from layernas_tf.pipeline.evaluation import make_executor, shared_segments
-from layernas_tf.pipeline.finals import (
-    Finals,
-    FinalTrainer,
-    choose_finalists,
-    run_finals,
-)
+from layernas_tf.pipeline.export_winner import Exporter, export_finals
+from layernas_tf.pipeline.final_trainer import FinalTrainer
+from layernas_tf.pipeline.finals import Finals, choose_finalists, run_finals
 from layernas_tf.pipeline.fingerprint import fingerprint
 from layernas_tf.pipeline.fresh_start import in_workdir, set_aside
 from layernas_tf.pipeline.inputs import Inputs
 from layernas_tf.pipeline.loop import search
-from layernas_tf.pipeline.results import (
+from layernas_tf.pipeline.metrics import metrics_json
+from layernas_tf.pipeline.notes import (
     agreement_notes,
-    file_table,
     latency_notes,
     memory_notes,
-    metrics_json,
-    network_table,
     notes_about,
-    report_data,
 )
+from layernas_tf.pipeline.result_tables import file_table, network_table
+from layernas_tf.pipeline.results import report_data
 from layernas_tf.pipeline.task import Task, load_task
 from layernas_tf.pipeline.trials_csv import TrialsCsv
 from layernas_tf.report import ExportedFile, write_report
@@ -54,12 +49,6 @@ from layernas_tf.study.trial import Trial
 
 if TYPE_CHECKING:
     from layernas_tf.training.recipe import Recipe
-
-
-Exporter = Callable[..., Sequence[Any]]
-"""Takes a Keras model, a data set, a folder, formats, and by name `input_type` and
-`network` (space and architecture); writes `model_FORMAT.tflite` files there and returns
-their figures."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -134,7 +123,7 @@ def run(
         configuration.save(config, folder / "config.json")
         if kept_aside:
             say(f"Searching anew; what was made before the change is in {kept_aside}.")
-        for line in _description(task, study):
+        for line in description(task, study):
             say(line)
         search_candidates(task, study, folder, console, callbacks)
         if task.dataset is None:
@@ -234,92 +223,6 @@ def train_finalists(
     )
 
 
-def export_finals(
-    task: Task, finals: Finals, folder: pathlib.Path, exporter: Exporter
-) -> tuple[list[ExportedFile], float]:
-    """Writes winner/: the Keras model, the TFLite files, and the architecture.
-
-    Files that an earlier run exported from the same weights are not made again.
-
-    Args:
-      task: The search.
-      finals: The winner and its weights.
-      folder: The workdir.
-      exporter: Writes the .tflite files, checks and times them.
-
-    Returns:
-      The files with their figures, and the seconds that it took.
-    """
-    started = time.monotonic()
-    winner = folder / "winner"
-    record = folder / "finals" / "export.json"
-    config = task.config
-    about = {
-        "weights": finals.weights.name,
-        "formats": list(config.format_names),
-        "input_type": config.export_input_type,
-    }
-    names = ["model.keras", *(f"model_{name}.tflite" for name in config.format_names)]
-    if record.exists() and all((winner / name).exists() for name in names):
-        stored = read_json(record)
-        if all(stored.get(key, _OLD.get(key)) == about[key] for key in about):
-            return [ExportedFile(**file) for file in stored["files"]], stored["seconds"]
-    import keras
-
-    record.unlink(missing_ok=True)
-    with writing(winner / "model.keras") as temporary:
-        shutil.copyfile(finals.weights, temporary)
-    write_json(
-        winner / "architecture.json", task.space.to_json(finals.winner.architecture)
-    )
-    model = keras.models.load_model(
-        winner / "model.keras", compile=False, safe_mode=True
-    )
-    exported = exporter(
-        model,
-        task.dataset,
-        str(winner),
-        config.format_names,
-        input_type=config.export_input_type,
-        network=(task.space, finals.winner.architecture),
-    )
-    files = [
-        ExportedFile(
-            name="winner/model.keras",
-            format="Keras",
-            bytes=(winner / "model.keras").stat().st_size,
-            test_accuracy=finals.winner_trainings[0].test_accuracy,
-        )
-    ]
-    for file in exported:
-        files.append(
-            ExportedFile(
-                name=f"winner/{pathlib.Path(file.path).name}",
-                format=f"TFLite {file.format}",
-                bytes=file.file_bytes,
-                test_accuracy=file.accuracy,
-                agreement=file.agreement,
-                latency_ms=file.latency_ms,
-                arena_bytes=file.arena_bytes,
-                note=f"run and timed by {file.runtime}, one thread",
-            )
-        )
-    seconds = time.monotonic() - started
-    write_json(
-        record,
-        {
-            **about,
-            "seconds": seconds,
-            "files": [dataclasses.asdict(file) for file in files],
-        },
-    )
-    return files, seconds
-
-
-_OLD = {"formats": ["float32", "int8"], "input_type": "uint8"}
-"""What was exported when the record did not say."""
-
-
 def write_results(
     task: Task,
     study: Study,
@@ -365,42 +268,6 @@ def write_results(
     return FinishedSearch(
         folder, task, study, finals, tuple(files), tuple(notes), seconds
     )
-
-
-def _description(task: Task, study: Study) -> list[str]:
-    config, dataset = task.config, task.dataset
-    budgets = " and ".join(map(str, task.budgets)) or "no budget"
-    lines = [
-        f"{config.algorithm} on {task.space.name} ({task.space.size:.3g} "
-        f"architectures) under {budgets}"
-    ]
-    if dataset is not None:
-        shape = "x".join(map(str, dataset.shape))
-        lines.append(
-            f"{dataset.name}: {dataset.train.size:,} images to train, "
-            f"{dataset.valid.size:,} to validate, {dataset.test.size:,} to test, "
-            f"{shape}, {dataset.classes} classes; trained on {_device()}"
-        )
-        if dataset.check is not None:
-            lines += dataset.check.lines()
-        else:
-            lines += [f"Note: {note}" for note in dataset.notes]
-        if dataset.frame is not None and config.dataset.startswith("folder:"):
-            lines.append(f"Network's input: {dataset.frame.sentence()}")
-    if task.latency is not None:
-        lines.append(f"Latency: {task.latency}.")
-    if study.trials:
-        lines.append(f"Resuming after {len(study.trials)} trials.")
-    return lines
-
-
-def _device() -> str:
-    """The devices that Keras computes on; a GPU that it does not find is not listed."""
-    import keras
-
-    devices = keras.distribution.list_devices()
-    kinds = collections.Counter(device.split(":")[0] for device in devices)
-    return ", ".join(f"{count} {kind.upper()}" for kind, count in kinds.items())
 
 
 def _one_line(recipe: Recipe) -> str:

@@ -1,0 +1,105 @@
+"""winner/: the Keras model, the TFLite files, and the architecture."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from layernas_tf.core.files import read_json, write_json, writing
+from layernas_tf.pipeline.finals import Finals
+from layernas_tf.pipeline.task import Task
+from layernas_tf.report import ExportedFile
+
+Exporter = Callable[..., Sequence[Any]]
+"""Takes a Keras model, a data set, a folder, formats, and by name `input_type` and
+`network` (space and architecture); writes `model_FORMAT.tflite` files there and returns
+their figures."""
+
+_OLD = {"formats": ["float32", "int8"], "input_type": "uint8"}
+"""What was exported when the record did not say."""
+
+
+def export_finals(
+    task: Task, finals: Finals, folder: pathlib.Path, exporter: Exporter
+) -> tuple[list[ExportedFile], float]:
+    """Writes winner/: the Keras model, the TFLite files, and the architecture.
+
+    Files that an earlier run exported from the same weights are not made again.
+
+    Args:
+      task: The search.
+      finals: The winner and its weights.
+      folder: The workdir.
+      exporter: Writes the .tflite files, checks and times them.
+
+    Returns:
+      The files with their figures, and the seconds that it took.
+    """
+    started = time.monotonic()
+    winner = folder / "winner"
+    record = folder / "finals" / "export.json"
+    config = task.config
+    about = {
+        "weights": finals.weights.name,
+        "formats": list(config.format_names),
+        "input_type": config.export_input_type,
+    }
+    names = ["model.keras", *(f"model_{name}.tflite" for name in config.format_names)]
+    if record.exists() and all((winner / name).exists() for name in names):
+        stored = read_json(record)
+        if all(stored.get(key, _OLD.get(key)) == about[key] for key in about):
+            return [ExportedFile(**file) for file in stored["files"]], stored["seconds"]
+    import keras
+
+    record.unlink(missing_ok=True)
+    with writing(winner / "model.keras") as temporary:
+        shutil.copyfile(finals.weights, temporary)
+    write_json(
+        winner / "architecture.json", task.space.to_json(finals.winner.architecture)
+    )
+    model = keras.models.load_model(
+        winner / "model.keras", compile=False, safe_mode=True
+    )
+    exported = exporter(
+        model,
+        task.dataset,
+        str(winner),
+        config.format_names,
+        input_type=config.export_input_type,
+        network=(task.space, finals.winner.architecture),
+    )
+    files = [
+        ExportedFile(
+            name="winner/model.keras",
+            format="Keras",
+            bytes=(winner / "model.keras").stat().st_size,
+            test_accuracy=finals.winner_trainings[0].test_accuracy,
+        )
+    ]
+    for file in exported:
+        files.append(
+            ExportedFile(
+                name=f"winner/{pathlib.Path(file.path).name}",
+                format=f"TFLite {file.format}",
+                bytes=file.file_bytes,
+                test_accuracy=file.accuracy,
+                agreement=file.agreement,
+                latency_ms=file.latency_ms,
+                arena_bytes=file.arena_bytes,
+                note=f"run and timed by {file.runtime}, one thread",
+            )
+        )
+    seconds = time.monotonic() - started
+    write_json(
+        record,
+        {
+            **about,
+            "seconds": seconds,
+            "files": [dataclasses.asdict(file) for file in files],
+        },
+    )
+    return files, seconds
