@@ -1,4 +1,4 @@
-"""The error a user can mend, and how every binary reports it."""
+"""The error that a user can fix, and exceptions as one line of text."""
 
 from __future__ import annotations
 

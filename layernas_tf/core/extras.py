@@ -1,4 +1,4 @@
-"""Optional packages: where one is missing, one line names the extra that brings it."""
+"""Optional packages: if one is missing, one line names the extra that installs it."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def needs_extra(extra: Extra, what: str) -> Iterator[None]:
       ```
 
     Args:
-      extra: Which extra brings the package.
-      what: What the user asked for that needs it, the subject of the message.
+      extra: The extra that installs the package.
+      what: What the user asked for that needs the package; the message's subject.
 
     Raises:
-      UserError: An import in the body fails; it says why and what to install.
+      UserError: An import in the body fails; the message says why, and what to install.
     """
     try:
         yield
@@ -41,7 +41,7 @@ def missing(extra: Extra) -> str:
     """The end of a sentence whose subject needs an extra: what to install.
 
     Args:
-      extra: Which extra is needed.
+      extra: The extra that is needed.
     """
     text = f"needs the extra {extra!r}: pip install 'layernas-tf[{extra}]'"
     if extra == "tflite-runtime" and sys.version_info >= (3, 12):

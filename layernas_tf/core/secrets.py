@@ -1,4 +1,4 @@
-"""Passwords in URLs of databases: never shown, in whichever spelling they come."""
+"""Passwords in database URLs, which are never shown, however they are spelled."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def scrubbed(text: str, url: str) -> str:
     known = set(re.split(r"[:/@?&=;#,\s]+", shown)) | {"", HIDDEN}
     for part in sorted(parts - known, key=len, reverse=True):
         escaped = re.escape(part)
-        if len(part) < 4:  # as a word of its own, not inside of others
+        if len(part) < 4:  # only as a word of its own, not inside another
             escaped = rf"(?<!\w){escaped}(?!\w)"
         text = re.sub(escaped, HIDDEN, text)
     return text

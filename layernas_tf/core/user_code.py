@@ -33,7 +33,7 @@ class UserCode:
     Attributes:
       subject: What the code is meant to be and the text that named it, for error
         messages: `space 'my_space.py:tiny'`.
-      path: Of the file.
+      path: Path of the file.
       attribute: The name inside the file.
     """
 

@@ -74,7 +74,7 @@ def lock_workdir(folder: pathlib.Path) -> Iterator[None]:
                 raise UserError(
                     f"workdir {str(folder)!r} is on a file system without locks "
                     f"({reason_of(error)}): expected one with them, as two searches in "
-                    "one folder would spoil each other"
+                    "one folder would overwrite each other's files"
                 ) from None
             raise UserError(
                 f"workdir {str(folder)!r} is in use by another search or training; "
