@@ -64,7 +64,7 @@ class Budget:
         return max(cost - self.upper, self.lower - cost)
 
     def holds(self, costs: Mapping[str, float]) -> bool:
-        """Whether an architecture of these costs is inside."""
+        """Whether an architecture with these costs is inside."""
         return self.lower <= costs[self.metric] <= self.upper
 
     def __str__(self) -> str:
@@ -74,7 +74,7 @@ class Budget:
 
 
 def inside(budgets: Sequence[Budget], costs: Mapping[str, float]) -> bool:
-    """Whether an architecture of these costs is inside every budget."""
+    """Whether an architecture with these costs is inside every budget."""
     return all(budget.holds(costs) for budget in budgets)
 
 
@@ -84,8 +84,8 @@ def rows_inside(
     """For many architectures, whether each one is inside every budget.
 
     Args:
-      budgets: All must hold.
-      costs: By metric, float array `(N,)`, as `Chain.costs` returns.
+      budgets: The budgets, all of which must hold.
+      costs: For each metric name, a float array `(N,)`, as `Chain.costs` returns it.
 
     Returns:
       Boolean array `(N,)`.

@@ -1,4 +1,4 @@
-"""An architecture that an algorithm wants to be evaluated."""
+"""An architecture that an algorithm wants to have evaluated."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from layernas_tf.space.types import Architecture
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """An architecture that an algorithm wants to be evaluated.
+    """An architecture that an algorithm wants to have evaluated.
 
     Example: `Candidate((1, 0, 2), number=7)` proposes the options 1, 0 and 2 of three
     layers as the eighth trial.

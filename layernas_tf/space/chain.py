@@ -1,4 +1,4 @@
-"""The chain as arrays: costs of many architectures and bounds of a prefix.
+"""The chain as arrays: costs of many architectures, and cost bounds of a prefix.
 
 Only a few distinct states can enter a layer (a handful of channel counts), so the chain
 fits in small arrays indexed by (state, option). An exact dynamic program over them
@@ -19,8 +19,8 @@ from layernas_tf.space.types import Layer, Metric, State
 class Chain:
     """The transitions of a chain of layers, compiled to arrays.
 
-    `S_i` is the number of states that can enter layer `i`, `O_i` that of its options
-    and `L` the number of layers.
+    `S_i` is the number of states that can enter layer `i`, `O_i` the number of its
+    options and `L` the number of layers.
 
     Example:
       >>> from search_spaces.tabular.burger import burger
@@ -95,7 +95,7 @@ class Chain:
         return len(self.next_state)
 
     def _bounds(self, metric: str, pick: Callable[..., np.ndarray]) -> list[np.ndarray]:
-        """For each layer `i`, and for the end, the bound of the rest, `(S_i,)`."""
+        """For each layer `i`, and for the end, the bound of the cost left, `(S_i,)`."""
         bounds = [np.zeros(len(self.states[-1]))]
         for i in reversed(range(len(self))):
             rest = bounds[0][self.next_state[i]]

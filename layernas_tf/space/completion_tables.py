@@ -1,4 +1,4 @@
-"""Completions of every layer and state, counted by what they cost.
+"""Counts of the completions from every layer and state, by their cost.
 
 Two forms of the same table: exact, by distinct cost, and rounded, by cost in units.
 """
@@ -13,7 +13,10 @@ from layernas_tf.space.chain import Chain
 
 
 class Counts:
-    """Completions of one state by surplus: `counts` cumulated over sorted `keys`.
+    """How many completions from one state have which surplus, exactly.
+
+    `keys` are the distinct surpluses, sorted, a float array `(M, D)` for `D` budgets;
+    `counts` holds the number of completions with each, a float array `(M,)`.
 
     Example:
       >>> counts = Counts(keys=np.array([[0.0], [2.0]]), counts=np.array([1.0, 3.0]))
@@ -22,7 +25,7 @@ class Counts:
     """
 
     def __init__(self, keys: np.ndarray, counts: np.ndarray):
-        self.keys = keys  # (M, D)
+        self.keys = keys
         self.counts = counts
         if keys.shape[1] == 1:
             self._sorted = np.ascontiguousarray(keys[:, 0])
@@ -47,10 +50,10 @@ def exact_tables(
     slack: np.ndarray,
     most: int,
 ) -> list[list[Counts]] | None:
-    """The tables by exact surplus, or None where they would have over `most` rows.
+    """The tables by exact surplus, or None if they would have more than `most` rows.
 
-    Arguments as for `rounded_tables`, with surpluses in the metrics' units; rows beyond
-    `slack`, the surplus that the limit leaves, are left out.
+    The arguments are those of `rounded_tables`, with surpluses in the metrics' units.
+    Rows beyond `slack`, the largest surplus that the limits allow, are left out.
     """
     axes = len(slack)
     tables = [[Counts(np.zeros((1, axes)), np.ones(1)) for _ in chain.states[-1]]]
@@ -96,13 +99,14 @@ def rounded_tables(
     """The tables by surplus in units.
 
     Args:
-      chain: The costs.
-      allowed: Per layer, which options a state may take, bool arrays `(S, O)`.
-      surplus: Per layer, in units, int arrays `(S, O, D)` for `D` budgets.
-      units: How many there are between the cheapest architecture and the limit.
+      chain: The chain whose completions are counted.
+      allowed: For each layer, whether a state may take an option, bool array `(S, O)`.
+      surplus: For each layer, the options' surpluses in units, int array `(S, O, D)`
+        for `D` budgets.
+      units: Number of units between the cheapest architecture and the limit.
 
     Returns:
-      For each layer and the end, a grid per state.
+      For each layer, and for the end of the chain, one grid per state.
     """
     axes = surplus[0].shape[-1]
     end = np.zeros((units + 1,) * axes)
@@ -126,7 +130,9 @@ def rounded_tables(
 
 
 class Grid:
-    """Completions of one state by surplus in units, cumulated along every axis.
+    """How many completions from one state have which surplus, in units.
+
+    `density` holds the number of completions, with one axis per budget.
 
     Example:
       >>> grid = Grid(np.array([1.0, 0.0, 3.0]))

@@ -3,7 +3,7 @@
 One table holds, for each layer and state, the number of completions by their cost. With
 few distinct costs the table is exact. Otherwise costs are rounded up to units of a
 fixed resolution (rounded down for a lower limit), so that no architecture outside the
-budget is counted or sampled. What is lost are architectures close to the limit: at most
+budget is counted or sampled. The only architectures lost are close to the limit, within
 one unit per layer.
 
 The table counts surplus costs: the surplus of an option is its cost beyond that of the
@@ -52,9 +52,9 @@ class BudgetedChain:
       True
 
     Attributes:
-      chain: The costs.
+      chain: The chain of the space.
       budgets: All of them must hold. Without budgets, every architecture is inside.
-      axes: Those budgets that are an axis of the table.
+      axes: The budgets that are axes of the table.
     """
 
     def __init__(
@@ -66,8 +66,8 @@ class BudgetedChain:
         """Builds the table.
 
         Args:
-          chain: The costs of the space.
-          budgets: Ranges; a range with a lower end on a maximum is not supported.
+          chain: The chain of the space.
+          budgets: The budgets; one on a maximum must not have a lower end.
           exact_entries: How many distinct (state, cost) pairs are kept exactly.
 
         Raises:
@@ -87,7 +87,7 @@ class BudgetedChain:
         self.allowed = _allowed(chain, self.budgets)
         self._surplus = [
             np.stack(
-                [self._regret_of(name, i) for name in self._metrics]
+                [self._surplus_of(name, i) for name in self._metrics]
                 or [np.zeros_like(chain.next_state[i], float)],
                 axis=-1,
             )
@@ -100,8 +100,8 @@ class BudgetedChain:
             raise self._nothing_inside()
         self._slack = slack
         self._exact_entries = exact_entries
-        # The cheapest architecture fits, which settles it for a single upper limit;
-        # the table is made when it is first needed.
+        # With a single upper limit, it is enough that the cheapest architecture fits:
+        # the table is then made only when it is first needed.
         plain = len(self.budgets) < 2 and np.all(self._low <= 0)
         if not plain and self.count() == 0:
             raise self._nothing_inside()
@@ -147,7 +147,7 @@ class BudgetedChain:
             + (" (each on its own)" if len(self.budgets) > 1 else "")
         )
 
-    def _regret_of(self, metric: str, i: int) -> np.ndarray:
+    def _surplus_of(self, metric: str, i: int) -> np.ndarray:
         here, _ = self.chain.remaining(i, metric)
         after, _ = self.chain.remaining(i + 1, metric)
         surplus = (
@@ -178,7 +178,7 @@ class BudgetedChain:
     def _window(
         self, layer: int, state: Any, spent: Any
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The surplus, in units, that what follows may have: low and high end."""
+        """The lowest and highest surplus that the layers from `layer` on may have."""
         floor = spent + self._cheapest_from(layer, state)
         high = self._high - floor
         low = self._low - floor
@@ -231,7 +231,7 @@ class BudgetedChain:
     def sample(
         self, rng: np.random.Generator, prefix: Sequence[int] = ()
     ) -> Architecture:
-        """Draws uniformly from the architectures inside the budgets that begin so.
+        """Draws uniformly from the architectures inside the budgets with this prefix.
 
         Raises:
           ValueError: The prefix is not searchable.

@@ -16,14 +16,14 @@ class Published:
     """What a space knows of its published network's weights.
 
     Attributes:
-      layers: The names that the publisher gave the layers, by ours.
-      application: Class of `keras.applications` that downloads ImageNet's weights.
-      arguments: Its arguments.
-      optional: Layers that a file may lack, as networks without a top do.
-      constants: Layers of the publisher that are constants here: the values that a
-        file may have for each of their weights.
-      from_npz: Reads arrays by their names in another framework; None: there is no
-        such source. Raises `KeyError` for a name that is missing.
+      layers: The publisher's name of each layer, by the layer's name in the space.
+      application: Class of `keras.applications` that downloads ImageNet weights.
+      arguments: Arguments of that class.
+      optional: Layers that a file may lack, as those of networks without a top do.
+      constants: Layers of the publisher that are constants in the space: for each of
+        their weights, the values that a file may hold.
+      from_npz: Makes the weights of layers from arrays named as in another framework,
+        and raises `KeyError` for a missing name. None if there is no such source.
 
     Example:
       Published({"stem_conv": "Conv1"}, "MobileNetV2", {"alpha": 1.0})

@@ -64,12 +64,12 @@ class SearchSpace:
       start: The state that the first layer receives.
       layers: The chain.
       metrics: The costs that every transition returns.
-      builder: Makes the Keras model of an architecture; imports Keras when called. One
-        that also takes `keras_module` can be made with tf_keras.
+      builder: Makes the Keras model of an architecture; imports Keras when called. A
+        builder that also takes `keras_module` can make the model with tf_keras.
       arguments: What the space was made with (resolution, classes, ...), so that an
         architecture file can make it again.
-      published: Where trained weights of the default architecture are to be found;
-        None: only its own winners are known.
+      published: Where trained weights of the default architecture can be found; None
+        if none are published.
     """
 
     name: str

@@ -119,8 +119,8 @@ class Layer:
       default: Index into `options` of the published network's choice.
       transition: Takes the incoming state and an option; returns the outgoing state
         and the layer's cost by metric name.
-      block: Where options stand for blocks of a network, makes an option's block
-        (`search_spaces.blocks.blocks.Block`), which a latency table measures.
+      block: Where options stand for blocks of a network, a function from an option to
+        its block (`search_spaces.blocks.blocks.Block`), which a latency table measures.
     """
 
     name: str
@@ -138,11 +138,11 @@ class Metric:
     of all layers, in bytes.
 
     Attributes:
-      name: Such as `madds`.
+      name: Name of the cost, such as `madds`.
       kind: `sum` (MAdds, bytes of weights) or `max` (peak activation memory).
-      unit: For reports, such as `bytes`.
-      title: For reports, such as `peak memory`; by default made from the name.
-      text: Writes a value without its unit; by default as `2.94M`.
+      unit: Unit in reports, such as `bytes`.
+      title: Title in reports, such as `peak memory`; by default made from the name.
+      text: Formats a value without its unit; by default like `2.94M`.
     """
 
     name: str
