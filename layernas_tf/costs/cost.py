@@ -28,11 +28,11 @@ class Cost:
            lambda step: step.after.channels * step.after.height * step.after.width)
 
     Attributes:
-      metric: Its name, whether layers add up or the largest counts, its unit and how
-        it is written.
-      of_layer: From one layer of an architecture to what it costs, a finite number
-        of at least 0. The step has the layer, its option, the sizes before and after
-        it, and the costs that the space had before, by name.
+      metric: The cost's name, unit and format, and whether the costs of layers are
+        added up or the largest one counts.
+      of_layer: Returns what one layer of an architecture costs, a finite number of at
+        least 0. The step that it is given has the layer, its option, the states before
+        and after it, and the costs that the space already had, by name.
     """
 
     metric: Metric
@@ -44,7 +44,8 @@ def with_cost(space: SearchSpace, cost: Cost) -> SearchSpace:
 
     Raises:
       UserError: The space has a cost of that name, or the name cannot be written in a
-        budget. When costs are first asked for: `of_layer` failed or gave no number.
+        budget. Later, when costs are first needed: `of_layer` failed or did not return
+        such a number.
     """
     name = cost.metric.name
     if not re.fullmatch(r"[A-Za-z_0-9]+", name):
@@ -96,7 +97,7 @@ def load_cost(reference: str, space: SearchSpace) -> Cost:
       space: The space that the cost is for.
 
     Raises:
-      UserError: There is no such file or name, or it stands for something else.
+      UserError: There is no such file or name, or the name stands for something else.
     """
     code = parse_reference("cost", reference, noun="name")
     found = code.load()

@@ -1,7 +1,7 @@
 """Costs read off a Keras model, whoever built it.
 
-The counterpart of `costs.operators`: nothing here knows about search spaces, so that
-the two agreeing on an architecture says something about both.
+The independent counterpart of `costs.operators`: nothing here knows about search
+spaces, so where the two agree on an architecture, each confirms the other.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ def profile(model: Any) -> dict[str, int]:
 
     Multiply-adds are those of convolutions (grouped, depthwise, separable and
     transposed ones included) and dense layers, as `costs.operators` counts them. A
-    layer that the graph uses several times counts each time; models inside the model
-    are counted through. Layers that wrap others (`TimeDistributed`, recurrent layers)
-    and attention are not looked into.
+    layer that the graph uses several times counts each time; the layers of models
+    inside the model count too. Layers that wrap others (`TimeDistributed`, recurrent
+    layers) and attention count as 0.
 
     Args:
       model: A functional or sequential model of `keras` or `tf_keras` whose image size
         is known.
 
     Returns:
-      `madds`; `params`, every weight, as `model.count_params()`; `trainable_params`.
+      The numbers `madds`, `params` (of all weights, as `model.count_params()`) and
+      `trainable_params`.
 
     Raises:
       UserError: The model is not built, or the size of a tensor is unknown.
@@ -90,7 +91,7 @@ def _layer_madds(layer: Any, node: Any) -> int:
 
 
 def _positions(layer: Any, node: Any, side: str) -> int:
-    """Positions of a tensor, of one image: all but the batch and the channels."""
+    """Positions in the tensor of one image: its size without batch and channels."""
     tensors = node.output_tensors if side == "output" else node.input_tensors
     tensor = tensors[0] if isinstance(tensors, (list, tuple)) else tensors
     shape = tuple(tensor.shape)[1:]

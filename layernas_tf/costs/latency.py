@@ -1,8 +1,8 @@
-"""Latency as a cost of the chain, from a table that a device was measured for.
+"""Latency as a cost of the chain, from a table that was measured on a device.
 
 `export.latency_table` measures every distinct block of a space on a device and writes
-the table; here it is read, held against the space, and added to it as one more sum
-along the chain. All bounds, counts and samples are then as for any other cost.
+the table. Here it is read, checked against the space, and added to it as one more sum
+along the chain. Bounds, counts and samples are then exact as for any other cost.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class LayerTimes:
     Attributes:
       name: Name of the layer.
       options: Labels of its options.
-      states: The states that may come in.
-      ms: Milliseconds by state and option, as measured one by one.
+      states: The states that can enter the layer.
+      ms: Milliseconds by state and option, each block measured alone.
     """
 
     name: str
@@ -49,24 +49,24 @@ class LayerTimes:
 
 @dataclasses.dataclass(frozen=True)
 class LatencyTable:
-    """What a device takes for every block of a space.
+    """How long a device takes for every block of a space.
 
     Example:
       table = read_table("latency.json")
       print(table)  # the device, the runtime, the threads and the format
 
     Attributes:
-      path: The file.
+      path: Path of the file.
       digest: SHA-256 of the file.
       space: Name of the space.
       arguments: The arguments that the space was made with.
-      device: What was measured, in words.
-      runtime: What ran the blocks, with its version.
-      threads: Of one inference.
-      format: Of the measured files: `float32` or `int8`.
-      scale: What the sum of a network's blocks is multiplied with: fitted to whole
-        networks, whose blocks find less of their data in the caches.
-      offset_ms: What is added to that for every network, milliseconds.
+      device: The device that was measured, in words.
+      runtime: The runtime that ran the blocks, with its version.
+      threads: Number of threads of one inference.
+      format: Number format of the measured files: `float32` or `int8`.
+      scale: Factor that the sum of a network's blocks is multiplied by. It is fitted to
+        whole networks, whose blocks find less of their data in the caches.
+      offset_ms: Milliseconds that are then added for every network.
       layers: One entry per layer of the space.
     """
 
@@ -91,8 +91,8 @@ def read_table(path: str) -> LatencyTable:
     """Reads what `export.latency_table` wrote.
 
     Raises:
-      UserError: The file cannot be read or is no finished latency table; the line says
-        what was expected where.
+      UserError: The file cannot be read or is not a complete latency table; the message
+        says what was expected, and where.
     """
     try:
         content = pathlib.Path(path).read_bytes()
@@ -275,13 +275,13 @@ def check_same_table(
     """Checks that a search goes on with the latency table that it began with.
 
     Args:
-      table: What is asked for.
-      kept: The workdir's copy.
+      table: The table that is asked for, if any.
+      kept: Path of the workdir's copy of the table.
       resumed: Whether there is a search in the workdir.
 
     Raises:
-      UserError: It began with another table, or with a table and none is given, or
-      without one.
+      UserError: The search began with another table, with a table where none is given
+        now, or without one where one is given now.
     """
     if not resumed or (table is None and not kept.exists()):
         return

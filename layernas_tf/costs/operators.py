@@ -1,6 +1,6 @@
 """Operators of a mobile network, and what they cost.
 
-A block of a search space says which operators it runs in which order; the costs of a
+A block of a search space lists the operators that it runs, in order; the costs of a
 layer follow from that list. What is counted:
 
 * `madds`: multiply-adds of convolutions, depthwise convolutions and dense layers,
@@ -10,19 +10,20 @@ layer follow from that list. What is counted:
   the MobileNet and EfficientNet papers, and of TensorFlow's graph profiler (which
   counts a multiply-add as two operations).
 * `params`: every weight of the Keras model, as `model.count_params()` does: batch
-  normalization has four a channel, its moving mean and variance included.
-* `model_bytes`, `float32_bytes`: size of the .tflite file, full-integer int8 and
-  float32: batch normalization is folded into the convolution before it, which thereby
-  has a bias (int32, 4 bytes) a channel; int8 weights and biases carry a scale (float32)
-  and a zero point (int64) a channel each; every operator adds its tables to the file.
+  normalization has four per channel, its moving mean and variance included.
+* `model_bytes`, `float32_bytes`: size of the .tflite file in full-integer int8 and in
+  float32. Batch normalization is folded into the convolution before it, which thereby
+  gets a bias (int32, 4 bytes) per channel. In int8, the weights and the biases each
+  have a scale (float32) and a zero point (int64) per channel. Every operator adds its
+  tables to the file.
 * `peak_memory_bytes`: int8 activations, the largest sum of tensors that are alive
   while some operator runs: what it reads, what it writes, and what a later operator
   still needs. As in TFLite's arena planner, elementwise operators write over one of
   their inputs of the same size; activations that fuse into the operator before have no
   tensor.
   A convolution with a kernel or stride above 1 also lays out its patches side by side
-  (TFLite's im2col buffer). What the planner loses between tensors of different
-  lifetimes is not in it: that depends on the network as a whole.
+  (TFLite's im2col buffer). Space that the planner loses between tensors of different
+  lifetimes is not counted: it depends on the network as a whole.
 """
 
 from __future__ import annotations
@@ -33,15 +34,16 @@ from collections.abc import Iterable
 from layernas_tf.space.types import State
 
 FUSED_ACTIVATIONS = ("linear", "relu", "relu6")
-"""Activations that TFLite runs inside the operator before."""
+"""Activations that TFLite fuses into the operator before them."""
 
-# Tables, names and buffers of one operator in a .tflite file: fitted to the files that
-# TensorFlow 2.20 converts from the default and random architectures of the MobileNet
-# and EfficientNet spaces, 270 kB to 16 MB, whose sizes they give within 0.8 %.
+# Bytes of the tables, names and buffers of one operator in a .tflite file, fitted to
+# files that TensorFlow 2.20 converted from the default and random architectures of the
+# MobileNet and EfficientNet spaces (270 kB to 16 MB). They give the sizes of those
+# files within 0.8 %.
 KERNEL_OPERATOR_INT8, OTHER_OPERATOR_INT8 = 640, 220
 KERNEL_OPERATOR_FLOAT32, OTHER_OPERATOR_FLOAT32 = 560, 185
 
-# The bias, and scale and zero point of both the bias and the kernel.
+# A bias, and a scale and a zero point for both the bias and the kernel.
 CHANNEL_BYTES_INT8 = 4 + 2 * (4 + 8)
 
 
@@ -64,7 +66,7 @@ class Operator:
       params: Weights of the Keras layer.
       weights: Elements of the kernel in the .tflite file.
       channels: Output channels with a bias in the .tflite file.
-      count: TFLite operators it becomes; 0 if it is folded into the one before.
+      count: Number of TFLite operators it becomes; 0 if folded into the one before.
       memory: Elements of all tensors alive while it runs.
     """
 
@@ -102,8 +104,8 @@ def conv(
       state: The tensor it reads.
       filters: Output channels.
       kernel: Edge of the square kernel, in pixels.
-      stride: Step in pixels, both ways.
-      groups: Channel groups.
+      stride: Step in pixels, in both directions.
+      groups: Number of channel groups.
       bias: Whether the Keras layer has a bias (after folding, TFLite's always has).
       held: Elements of other tensors that a later operator still needs.
     """
@@ -129,7 +131,7 @@ def conv(
 def depthwise_conv(
     state: State, kernel: int, stride: int = 1, *, held: int = 0
 ) -> Operator:
-    """A depthwise convolution without bias, padding "same"; arguments as `conv`."""
+    """A depthwise convolution without bias, padding "same"; see `conv`."""
     target = _strided(state, state.channels, stride)
     weights = kernel * kernel * state.channels
     return Operator(
@@ -185,12 +187,12 @@ def activation(state: State, name: str, *, held: int = 0) -> Operator:
 
 
 def add(state: State, *, held: int = 0) -> Operator:
-    """The sum of two tensors of one shape; written over one of them."""
+    """The sum of two tensors of the same shape, written over one of them."""
     return Operator("add", state, state, memory=2 * elements(state) + held)
 
 
 def scale_channels(state: State, *, held: int = 0) -> Operator:
-    """A tensor times one number a channel, as in squeeze-and-excite."""
+    """A tensor times one number per channel, as in squeeze-and-excite."""
     return Operator(
         "scale_channels",
         state,
@@ -224,7 +226,7 @@ def average_pool(state: State, kernel: int, stride: int, *, held: int = 0) -> Op
 
 
 def pad(state: State, rows: int, columns: int, *, held: int = 0) -> Operator:
-    """Zero padding by that many rows and columns in all."""
+    """Zero padding by `rows` rows and `columns` columns in total."""
     target = State(state.channels, state.height + rows, state.width + columns)
     return Operator(
         "pad", state, target, memory=elements(state) + elements(target) + held
@@ -234,7 +236,7 @@ def pad(state: State, rows: int, columns: int, *, held: int = 0) -> Operator:
 def rescale(state: State) -> Operator:
     """The image times a factor plus an offset: MUL into a new tensor, ADD in place.
 
-    The image itself is not in its `memory`: see `image` of `costs`.
+    Its `memory` does not include the image itself: see `image` of `costs`.
     """
     return Operator("rescale", state, state, count=2, memory=elements(state))
 
@@ -249,8 +251,8 @@ def costs(operators: Iterable[Operator], image: int = 0) -> dict[str, int]:
 
     Args:
       operators: In any order.
-      image: Elements of the network's input, which TFLite's interpreter keeps through
-        the whole run: added to the memory of every operator.
+      image: Elements of the network's input. TFLite's interpreter keeps them during
+        the whole run, so they are added to the memory of every operator.
     """
     madds = params = int8 = float32 = memory = 0
     for operator in operators:
