@@ -312,8 +312,8 @@ class PublicTablesTest(parameterized.TestCase):
         self.assertEqual(table.best().architecture, NATS_284)
         with self.assertRaisesRegex(
             UserError,
-            r"simple: architecture \(0, 0, 0, 0, 1\) \(index 1\) is not in it: it "
-            "holds 3 of 32,768 records",
+            r"simple: there is no record of architecture \(0, 0, 0, 0, 1\) "
+            r"\(index 1\): it holds 3 of 32,768 records",
         ):
             table.query((0, 0, 0, 0, 1))
 

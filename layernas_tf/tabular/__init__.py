@@ -1,1 +1,1 @@
-"""What a benchmark table is."""
+"""Benchmark tables: their types, and loading a user's own."""

@@ -27,9 +27,9 @@ class Row:
     Example: `Row((1, 0, 2), valid=93.1, test=92.8)`.
 
     Attributes:
-      architecture: Its option indices.
-      valid: The search signal, higher is better.
-      test: The figure that is reported for it.
+      architecture: The architecture's option indices.
+      valid: The search signal; higher is better.
+      test: The result that is reported for the architecture.
     """
 
     architecture: Architecture
@@ -38,17 +38,17 @@ class Row:
 
 
 class Table(Protocol):
-    """What an evaluator and a comparison need of a table.
+    """What an evaluator and a comparison need from a table.
 
     Example:
       def gap(table: Table, architecture: Architecture) -> float:
           return table.best().valid - table.query(architecture).valid
 
     Attributes:
-      benchmark: Its name, such as `nats_sss`.
+      benchmark: Name of the benchmark, such as `nats_sss`.
       dataset: What the architectures were trained on, such as `cifar10`.
       space: The search space; its default is the largest architecture.
-      metric: The cost that its budgets are usually about, such as `madds`.
+      metric: The cost that budgets usually limit, such as `madds`.
     """
 
     @property
@@ -71,7 +71,7 @@ class Table(Protocol):
         """Looks one architecture up; raises `UserError` if it is not there."""
 
     def best(self, budgets: Sequence[Budget] = ()) -> Row:
-        """The architecture of the best `valid` inside all budgets.
+        """The row with the best `valid` inside all budgets.
 
         Raises:
           UserError: No architecture is inside.
@@ -94,7 +94,7 @@ class ArrayTable:
       space: See `Table`; `N` is its size and `L` its number of layers.
       metric: See `Table`.
       valid: Search signals, float array `(N,)`; NaN where the source has no record.
-      test: Reported figures, float array `(N,)`; NaN likewise.
+      test: Reported results, float array `(N,)`; NaN where the source has no record.
       source: The file or folder, for messages.
     """
 
@@ -125,14 +125,15 @@ class ArrayTable:
         valid = float(self.valid[index])
         if math.isnan(valid):
             raise UserError(
-                f"{self.source}: architecture {architecture} (index {index}) is not in "
-                f"it: it holds {np.count_nonzero(~np.isnan(self.valid)):,} of "
+                f"{self.source}: there is no record of architecture {architecture} "
+                f"(index {index}): it holds "
+                f"{np.count_nonzero(~np.isnan(self.valid)):,} of "
                 f"{self.space.size:,} records"
             )
         return Row(architecture, valid, float(self.test[index]))
 
     def best(self, budgets: Sequence[Budget] = ()) -> Row:
-        """The row of the best `valid` inside all budgets; the first of equals."""
+        """The row with the best `valid` inside all budgets; the first one on a tie."""
         inside = rows_inside(budgets, self.costs) & ~np.isnan(self.valid)
         if not inside.any():
             limits = " and ".join(map(str, budgets)) or "no budget"
@@ -153,7 +154,7 @@ def table_of_rows(
     metric: str,
     dataset: str = "",
 ) -> ArrayTable:
-    """Makes a table of what was measured; architectures without a row are not in it.
+    """Makes a table from measured rows; architectures without one have no record.
 
     Example:
       table_of_rows(space, [Row((0, 1), 91.5, 90.8)], benchmark="mine", metric="madds")
@@ -161,13 +162,13 @@ def table_of_rows(
     Args:
       space: The search space.
       rows: At most one for each architecture, in any order.
-      benchmark: Its name.
-      metric: The cost that its budgets are usually about.
+      benchmark: Name of the benchmark.
+      metric: The cost that budgets usually limit.
       dataset: What the architectures were trained on.
 
     Raises:
-      UserError: An architecture is not of the space or given twice, a figure is not
-      finite, there is no row, or the space has no such cost.
+      UserError: An architecture is not in the space or occurs twice, a figure is not
+        finite, there is no row, or the space has no such cost.
     """
     space.metric(metric)
     counts = [len(layer.options) for layer in space.layers]
@@ -176,8 +177,7 @@ def table_of_rows(
         index = int(np.ravel_multi_index(space.check(row.architecture), counts))
         if not np.isnan(valid[index]):
             raise UserError(
-                f"benchmark {benchmark!r}: architecture {row.architecture} is there "
-                "twice"
+                f"benchmark {benchmark!r}: architecture {row.architecture} occurs twice"
             )
         if not (math.isfinite(row.valid) and math.isfinite(row.test)):
             raise UserError(

@@ -22,9 +22,9 @@ def load_user_table(
     Args:
       reference: The file, which is run (only name files that you trust), and the name
         of a function that returns a `Table`, such as `table_of_rows` makes.
-      path: Where it is given, the function's argument `path`: of a file of figures.
-      dataset: Where it is given, the function's argument `dataset`.
-      names: What the reference could be instead, for the error.
+      path: Path of a file of results; passed to the function as `path` if given.
+      dataset: Name of a data set; passed to the function as `dataset` if given.
+      names: Known names that could be given instead, for the error message.
 
     Raises:
       UserError: There is no such file or function, it does not take what is given,
