@@ -218,10 +218,10 @@ class LayerNASSampler(optuna.samplers.BaseSampler):
         return known
 
     def _spare(self, study: optuna.Study, number: int) -> Architecture:
-        """For a trial that the algorithm has nothing for: any inside the budgets.
+        """Any architecture inside the budgets, as the algorithm has nothing to propose.
 
-        Optuna must be given something. When nothing is left to try at all, the study
-        is stopped after this trial.
+        Optuna must be given one. When nothing is left to try at all, the study is
+        stopped after this trial.
         """
         if self._replay.algorithm.finished:
             with contextlib.suppress(RuntimeError):  # not inside `optimize`

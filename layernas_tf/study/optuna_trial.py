@@ -140,11 +140,11 @@ def template(
     """A running trial in the form of Optuna, with all its attributes.
 
     Args:
-      space: What is searched.
-      distributions: Those of the space; see the function of that name.
+      space: The search space.
+      distributions: The space's parameters, as `distributions` makes them.
       budgets: The limits on the costs.
       trial: The trial that the algorithm has just proposed.
-      further: Further attributes.
+      further: Further user attributes.
     """
     import optuna
 
@@ -168,7 +168,7 @@ def read_trial(
     """A trial of Optuna's storage as a `Trial`; raises `UserError` if it does not fit.
 
     Args:
-      space: What is searched.
+      space: The search space.
       stored: The trial in Optuna's storage.
       sign: 1 for a study that is maximized, -1 for one that is minimized.
     """

@@ -77,7 +77,7 @@ class Storage:
             yield connection
 
     def settle(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Stores the settings of a new study; returns those of the study."""
+        """Stores the settings that the study lacks; returns all that it then has."""
         table = self._tables.study_attributes
         with self.transaction() as connection:
             rows = connection.execute(

@@ -72,7 +72,7 @@ def _message(error: BaseException, url: str) -> str:
             if advice == "is corrupt":
                 advice += "; restore a copy of it, or start again in a new `workdir`"
             elif "disk" in advice or "read-only" in advice:
-                advice += "; the same command continues when this is mended"
+                advice += "; the same command continues when this is fixed"
             return f"study {_shown(url)} {advice} ({text})"
     return f"study {_shown(url)}: {text}"
 

@@ -75,14 +75,14 @@ class Study:
         self._storage = storage
         self._replay = Replay(make_algorithm)
         self._driver = driver
-        self._believed_from = believed_from  # trials before are only on record
+        self._believed_from = believed_from  # earlier trials are only on record
         self.renewed = False
         self._distributions = distributions(space)
         self._decoder: Decoder | None = None
-        self._ids: list[int] = []  # in the database, by number
-        self._newest = 0  # of these
+        self._ids: list[int] = []  # the trials' ids in the database, by number
+        self._newest = 0  # the largest of these ids
         self._mine: set[int] = set()  # numbers of this driver's running trials
-        self._others: set[int] = set()  # and of the other drivers'
+        self._others: set[int] = set()  # numbers of other drivers' running trials
         self._news: list[Trial] = []
         with storage.transaction() as connection:
             self._catch_up(connection)
@@ -308,8 +308,8 @@ def open_study(
         driver, which stays the same when it is started again.
       settings: By flag name, the settings that all drivers must agree on.
       objective: The name of the rewards, shown by dashboards.
-      fingerprint: Digests of what the rewards depend on, by its name. A study of
-        before such digests takes the present ones for its own.
+      fingerprint: Digests of what the rewards depend on, by name. A study that was made
+        before there were such digests adopts the present ones.
       accept_changes: Whether to go on where a digest differs: the trials so far stay
         on record, but neither the algorithm nor the finals believe them.
 
