@@ -29,7 +29,7 @@ class Outcome:
       'out of memory'
 
     Attributes:
-      candidate: What was evaluated.
+      candidate: The candidate that was evaluated.
       evaluation: The evaluator's result; None if the evaluation failed.
       seconds: Duration of the evaluation.
       reason: Why it failed, in one line; empty if it succeeded.
