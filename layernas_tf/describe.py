@@ -28,32 +28,6 @@ from layernas_tf.space.budget import format_exactly
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture, Layer, Option
 
-_SPACE = flags.DEFINE_string(
-    "space",
-    None,
-    "A registry name or path/to/file.py:function; by default the architecture file's.",
-)
-_ARCHITECTURE = flags.DEFINE_string(
-    "architecture",
-    None,
-    "An architecture.json; by default the space's default architecture is shown.",
-)
-_RESOLUTION = flags.DEFINE_string(
-    "resolution", None, "Of the images, in pixels, such as 96 or 96x160."
-)
-_CLASSES = flags.DEFINE_integer("classes", None, "Number of classes.")
-_CHANNELS = flags.DEFINE_integer("channels", None, "Of the images: 1 or 3.")
-_STEM_STRIDE = flags.DEFINE_integer(
-    "stem_stride", None, "Stride of the stem, 1 or 2; by default 1 below 64 pixels."
-)
-_LATENCY_TABLE = flags.DEFINE_string(
-    "latency_table", None, "A table of export.latency_table: adds the latency."
-)
-
-_COST = flags.DEFINE_multi_string(
-    "cost", [], "A cost of your own, path/to/file.py:name. May repeat."
-)
-
 _PIPE_WIDTH = 160
 """Columns of the output where it does not go to a terminal."""
 
@@ -156,39 +130,69 @@ def main(argv: Sequence[str]) -> None:
     from search_spaces.registry import get_space
 
     del argv
+    values = flags.FLAGS
+    named = ("resolution", "classes", "channels", "stem_stride")
     given = {
-        flag.name: flag.value
-        for flag in (_RESOLUTION, _CLASSES, _CHANNELS, _STEM_STRIDE)
-        if flag.value is not None
+        name: values[name].value for name in named if values[name].value is not None
     }
-    if _ARCHITECTURE.value is not None:
+    if values.architecture is not None:
         space, architecture = load_architecture(
-            _ARCHITECTURE.value, _SPACE.value or "", **given
+            values.architecture, values.space or "", **given
         )
-    elif _SPACE.value is not None:
-        space = get_space(_SPACE.value, **given)
+    elif values.space is not None:
+        space = get_space(values.space, **given)
         architecture = space.default
     else:
         raise UserError("expected --space=NAME or --architecture=FILE, got neither")
-    space = with_user_costs(space, tuple(_COST.value or ()))
-    if _LATENCY_TABLE.value is not None:
-        table = read_table(_LATENCY_TABLE.value)
+    space = with_user_costs(space, tuple(values.cost))
+    if values.latency_table is not None:
+        table = read_table(values.latency_table)
         space = with_latency(space, table)
     console = Console(markup=False, highlight=False)
     if not console.is_terminal:
         console = Console(markup=False, highlight=False, width=_PIPE_WIDTH)
     console.print(summary(space))
-    if _LATENCY_TABLE.value is not None:
+    if values.latency_table is not None:
         console.print(f"latency_ms: {table}")
     console.print(cost_table(space))
-    console.print(_ARCHITECTURE.value or "default architecture")
+    console.print(values.architecture or "default architecture")
     console.print(layer_table(space, architecture))
     if key := label_key(space):
         console.print(key)
 
 
+def define_flags() -> None:
+    """Defines the binary's flags: not at import, as tests import this module."""
+    flags.DEFINE_string(
+        "space",
+        None,
+        "A registry name or path/to/file.py:function; by default the architecture "
+        "file's.",
+    )
+    flags.DEFINE_string(
+        "architecture",
+        None,
+        "An architecture.json; by default the space's default architecture is shown.",
+    )
+    flags.DEFINE_string(
+        "resolution", None, "Of the images, in pixels, such as 96 or 96x160."
+    )
+    flags.DEFINE_integer("classes", None, "Number of classes.")
+    flags.DEFINE_integer("channels", None, "Of the images: 1 or 3.")
+    flags.DEFINE_integer(
+        "stem_stride", None, "Stride of the stem, 1 or 2; by default 1 below 64 pixels."
+    )
+    flags.DEFINE_string(
+        "latency_table", None, "A table of export.latency_table: adds the latency."
+    )
+    flags.DEFINE_multi_string(
+        "cost", [], "A cost of your own, path/to/file.py:name. May repeat."
+    )
+
+
 def cli() -> None:
     """The command `layernas-describe`: parses the flags and runs."""
+    define_flags()
     run_main(main)
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from absl import flags
 
@@ -22,58 +21,20 @@ from layernas_tf.datasets.augment import AUGMENTATIONS
 from layernas_tf.datasets.frame import DEFAULT_FIT, FITS
 from layernas_tf.training.recipe import OPTIMIZERS, SCHEDULES, Recipe, with_epochs
 
-if TYPE_CHECKING:
-    pass
-
-_ARCHITECTURE = flags.DEFINE_string(
-    "architecture", None, "File that a search wrote: winner/architecture.json."
+_RECIPE_FLAGS = (
+    "epochs",
+    "batch_size",
+    "optimizer",
+    "learning_rate",
+    "weight_decay",
+    "schedule",
+    "warmup_epochs",
+    "label_smoothing",
+    "augment",
+    "randaugment",
+    "mixup",
+    "ema",
 )
-_SPACE = flags.DEFINE_string(
-    "space",
-    None,
-    "The architecture's space, needed for one of your own (path/to/file.py:function): "
-    "an architecture file alone never runs code.",
-)
-_DATASET = flags.DEFINE_string(
-    "dataset", "digits", "digits, npz:FILE, folder:DIR or tfds:NAME."
-)
-_FIT = flags.DEFINE_enum("fit", DEFAULT_FIT, FITS, "As in the search.")
-_SKIP_UNREADABLE = flags.DEFINE_bool(
-    "skip_unreadable", False, "Leave out the files of a folder that cannot be read."
-)
-_VALID_FRACTION = flags.DEFINE_float(
-    "valid_fraction", 0.2, "Share of the training images held out for validation."
-)
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for the results.")
-_RECIPE = (
-    flags.DEFINE_integer("epochs", None, "Rounds through the training images."),
-    flags.DEFINE_integer("batch_size", None, "Images per step, of all devices."),
-    flags.DEFINE_enum("optimizer", None, OPTIMIZERS, "The optimizer."),
-    flags.DEFINE_float("learning_rate", None, "Peak learning rate."),
-    flags.DEFINE_float("weight_decay", None, "Decoupled weight decay."),
-    flags.DEFINE_enum("schedule", None, SCHEDULES, "Of the rate, after the warm-up."),
-    flags.DEFINE_float("warmup_epochs", None, "Epochs in which the rate rises."),
-    flags.DEFINE_float("label_smoothing", None, "Share spread over all classes."),
-    flags.DEFINE_enum("augment", None, AUGMENTATIONS, "Moves, crops, mirrors."),
-    flags.DEFINE_float(
-        "randaugment", None, "Magnitude of RandAugment, 1 to 10; 0: none."
-    ),
-    flags.DEFINE_float("mixup", None, "Alpha of mixup, such as 0.2; 0: none."),
-    flags.DEFINE_float(
-        "ema", None, "Momentum of the average of weights, such as 0.9999; 0: none."
-    ),
-)
-_DROPOUT = flags.DEFINE_float(
-    "dropout", None, "Rate before the classifier; by default as in the architecture."
-)
-_MIXED_PRECISION = flags.DEFINE_bool("mixed_precision", False, "Compute in bfloat16.")
-_TPU = flags.DEFINE_string(
-    "tpu",
-    "",
-    "Name or address of a TPU ('local' on its own machine). GPUs need no flag: all "
-    "that are visible work together.",
-)
-_SEED = flags.DEFINE_integer("seed", 0, "Of weights, images held out, and their order.")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -81,34 +42,38 @@ def main(argv: Sequence[str]) -> None:
     from search_spaces.architecture_files import load_architecture
 
     del argv
+    values = flags.FLAGS
     for name in ("architecture", "workdir"):
-        if not flags.FLAGS[name].value:
-            raise UserError(f"--{name} is needed (--help lists the flags)")
+        if not values[name].value:
+            raise UserError(f"`{name}` is needed (--help lists the flags)")
     space, architecture = load_architecture(
-        _ARCHITECTURE.value, _SPACE.value or "", dropout=_DROPOUT.value
+        values.architecture, values.space or "", dropout=values.dropout
     )
     from layernas_tf.datasets import load_dataset
     from layernas_tf.training.devices import all_devices
     from layernas_tf.training.full_training import train_fully
     from layernas_tf.training.recipe import default_recipe
 
-    workdir = open_workdir(_WORKDIR.value)
-    with lock_workdir(workdir), all_devices(_TPU.value) as devices:
+    workdir = open_workdir(values.workdir)
+    with lock_workdir(workdir), all_devices(values.tpu) as devices:
         dataset = load_dataset(
-            _DATASET.value,
+            values.dataset,
             resolution=(space.start.height, space.start.width),
             channels=space.start.channels,
-            valid_fraction=_VALID_FRACTION.value,
-            seed=_SEED.value,
+            fit=values.fit,
+            skip_unreadable=values.skip_unreadable,
+            valid_fraction=values.valid_fraction,
+            seed=values.seed,
         )
         trained = train_fully(
             space,
             architecture,
             dataset,
-            with_flags(default_recipe(dataset, proxy=False)),
+            with_flags(default_recipe(dataset, proxy=False), values),
             workdir,
-            seed=_SEED.value,
-            facts={"valid_fraction": _VALID_FRACTION.value, "devices": devices},
+            seed=values.seed,
+            data={"fit": values.fit, "valid_fraction": values.valid_fraction},
+            facts={"devices": devices},
         )
     print(
         f"valid accuracy {trained.valid_accuracy:.4f}, test accuracy "
@@ -116,16 +81,75 @@ def main(argv: Sequence[str]) -> None:
     )
 
 
-def with_flags(recipe: Recipe) -> Recipe:
+def with_flags(recipe: Recipe, values: flags.FlagValues) -> Recipe:
     """The recipe with what the flags say in place of the defaults."""
-    given = {flag.name: flag.value for flag in _RECIPE if flag.value is not None}
+    chosen = {name: values[name].value for name in _RECIPE_FLAGS}
+    given = {name: value for name, value in chosen.items() if value is not None}
     if "epochs" in given:
         recipe = with_epochs(recipe, given.pop("epochs"))
-    return dataclasses.replace(recipe, mixed_precision=_MIXED_PRECISION.value, **given)
+    return dataclasses.replace(recipe, mixed_precision=values.mixed_precision, **given)
+
+
+def define_flags() -> None:
+    """Defines the binary's flags: not at import, as in the other binaries."""
+    flags.DEFINE_string(
+        "architecture", None, "File that a search wrote: winner/architecture.json."
+    )
+    flags.DEFINE_string(
+        "space",
+        None,
+        "The architecture's space, needed for one of your own "
+        "(path/to/file.py:function): an architecture file alone never runs code.",
+    )
+    flags.DEFINE_string(
+        "dataset", "digits", "digits, npz:FILE, folder:DIR or tfds:NAME."
+    )
+    flags.DEFINE_enum("fit", DEFAULT_FIT, FITS, "As in the search.")
+    flags.DEFINE_bool(
+        "skip_unreadable", False, "Leave out the files of a folder that cannot be read."
+    )
+    flags.DEFINE_float(
+        "valid_fraction", 0.2, "Share of the training images held out for validation."
+    )
+    flags.DEFINE_string("workdir", None, "Folder for the results.")
+    flags.DEFINE_float(
+        "dropout",
+        None,
+        "Rate before the classifier; by default as in the architecture.",
+    )
+    flags.DEFINE_bool("mixed_precision", False, "Compute in bfloat16.")
+    flags.DEFINE_string(
+        "tpu",
+        "",
+        "Name or address of a TPU ('local' on its own machine). GPUs need no flag: all "
+        "that are visible work together.",
+    )
+    flags.DEFINE_integer("seed", 0, "Of weights, images held out, and their order.")
+    _define_recipe_flags()
+
+
+def _define_recipe_flags() -> None:
+    flags.DEFINE_integer("epochs", None, "Rounds through the training images.")
+    flags.DEFINE_integer("batch_size", None, "Images per step, of all devices.")
+    flags.DEFINE_enum("optimizer", None, OPTIMIZERS, "The optimizer.")
+    flags.DEFINE_float("learning_rate", None, "Peak learning rate.")
+    flags.DEFINE_float("weight_decay", None, "Decoupled weight decay.")
+    flags.DEFINE_enum("schedule", None, SCHEDULES, "Of the rate, after the warm-up.")
+    flags.DEFINE_float("warmup_epochs", None, "Epochs in which the rate rises.")
+    flags.DEFINE_float("label_smoothing", None, "Share spread over all classes.")
+    flags.DEFINE_enum("augment", None, AUGMENTATIONS, "Moves, crops, mirrors.")
+    flags.DEFINE_float(
+        "randaugment", None, "Magnitude of RandAugment, 1 to 10; 0: none."
+    )
+    flags.DEFINE_float("mixup", None, "Alpha of mixup, such as 0.2; 0: none.")
+    flags.DEFINE_float(
+        "ema", None, "Momentum of the average of weights, such as 0.9999; 0: none."
+    )
 
 
 def cli() -> None:
     """The command `layernas-train`: parses the flags and runs."""
+    define_flags()
     run_main(main)
 
 

@@ -11,6 +11,7 @@ import tempfile
 
 import numpy as np
 from absl.testing import absltest
+from PIL import Image
 
 from search_spaces.registry import get_space
 from tests import small_networks
@@ -100,6 +101,21 @@ class TrainBinaryTest(absltest.TestCase):
             places=6,
         )
         self.assertTrue(list((self.folder / "out" / "tensorboard").rglob("*tfevents*")))
+
+    def test_pictures_that_cannot_be_read_are_left_out_if_that_is_asked_for(self):
+        inputs = [a for a in self.write_inputs() if not a.startswith("--dataset")]
+        split = small_networks.stripes(96).train
+        for number, label in enumerate(split.labels):
+            place = self.folder / "pictures" / f"class{label}" / f"{number}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(split.images[number, :, :, 0].astype(np.uint8)).save(place)
+        (self.folder / "pictures" / "class0" / "broken.png").write_bytes(b"no picture")
+        inputs.append(f"--dataset=folder:{self.folder}/pictures")
+        self.assert_refused(*inputs, words=("broken.png",))
+        result = train(*inputs, "--skip_unreadable", "--fit=pad")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        metrics = json.loads((self.folder / "out" / "metrics.json").read_text())
+        self.assertEqual(metrics["fit"], "pad")
 
     def test_an_architecture_file_alone_runs_no_code(self):
         arguments = [a for a in self.write_inputs() if not a.startswith("--space")]

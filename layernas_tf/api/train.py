@@ -87,5 +87,11 @@ def train_architecture(
     folder = open_workdir(workdir)
     with lock_workdir(folder):
         return train_fully(
-            profile.space, profile.architecture, dataset, chosen, folder, seed=seed
+            profile.space,
+            profile.architecture,
+            dataset,
+            chosen,
+            folder,
+            seed=seed,
+            data={"valid_fraction": valid_fraction},
         )

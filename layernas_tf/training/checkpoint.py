@@ -84,7 +84,7 @@ class Checkpoint:
         if stored != about:
             raise UserError(
                 f"{str(self.path)!r} is of another training "
-                f"({_difference(stored, about)}): expected the same flags to go on, or "
+                f"({_difference(stored, about)}): expected the same values, or "
                 "another `workdir`"
             )
         for variable, array in zip(variables, arrays, strict=True):

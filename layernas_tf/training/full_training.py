@@ -56,6 +56,7 @@ def train_fully(
     workdir: pathlib.Path,
     *,
     seed: int = 0,
+    data: Mapping[str, Any] | None = None,
     facts: Mapping[str, Any] | None = None,
 ) -> TrainedArchitecture:
     """Trains an architecture, or resumes its training in `workdir`.
@@ -67,6 +68,8 @@ def train_fully(
       recipe: How to train.
       workdir: Gets `model.keras`, `metrics.json` and TensorBoard's files.
       seed: Seed of the weights, the batches and the augmentation.
+      data: How the images were chosen and brought into the frame, by name; these are
+        entries of `metrics.json` too. A training on others is not resumed.
       facts: Further entries of `metrics.json`.
 
     Raises:
@@ -83,6 +86,7 @@ def train_fully(
         "arguments": dict(space.arguments),
         "architecture": list(architecture),
         "dataset": dataset.name,
+        **(data or {}),
         "recipe": dataclasses.asdict(recipe),
         "seed": seed,
     }
