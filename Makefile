@@ -42,10 +42,10 @@ test: venv
 	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile --max-worker-restart=0
 
 lint: venv
-	@$(VENV)/bin/ruff check .
-	@$(VENV)/bin/ruff format --check .
-	@$(VENV)/bin/lint-imports --no-cache --no-logo
-	@$(VENV)/bin/mypy
+	@$(VENV)/bin/python -m ruff check .
+	@$(VENV)/bin/python -m ruff format --check .
+	@$(VENV)/bin/python -c "from importlinter.cli import lint_imports_command as main; main()" --no-cache --no-logo
+	@$(VENV)/bin/python -m mypy
 
 docs: venv
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet --strict
