@@ -25,6 +25,7 @@ from layernas_tf.algorithms.base import Algorithm
 from layernas_tf.algorithms.registry import make_algorithm
 from layernas_tf.core.app import run_main
 from layernas_tf.core.errors import UserError
+from layernas_tf.datasets import load_dataset
 from layernas_tf.pipeline.final_trainer import Training
 from layernas_tf.pipeline.finals import Finalist, Finals
 from layernas_tf.pipeline.results import report_data
@@ -138,7 +139,15 @@ def measure(name: str, trials: int, folder: pathlib.Path) -> None:
     started = time.perf_counter()
     facts = {"dataset": "synthetic", "algorithm": name}
     data = report_data(
-        study, finals(study, folder), (), config=facts, notes=(), seconds={}
+        study,
+        finals(study, folder),
+        (),
+        config=facts,
+        notes=(),
+        seconds={},
+        dataset=load_dataset("digits"),
+        reward_name="reward",
+        reward_is_share=False,
     )
     write_report(data, folder / "report.html")
     print(f"  report.html: {_made(folder / 'report.html', started)}", flush=True)

@@ -40,6 +40,19 @@ class UserEvaluatorTest(parameterized.TestCase):
         path.write_text(text)
         return load_evaluator(f"{path}:reward", **offered)
 
+    def test_only_rewards_of_trainings_are_called_accuracies(self):
+        task = load_task(_CONFIG, _INPUTS)
+        self.assertEqual((task.reward_name, task.trains), ("reward", False))
+        config = dataclasses.replace(_CONFIG, evaluator="")
+        given = dataclasses.replace(_INPUTS, evaluator=lambda _: Evaluation(1.0))
+        task = load_task(config, given)
+        self.assertEqual((task.reward_name, task.trains), ("reward", False))
+        task = load_task(config, _INPUTS)
+        self.assertEqual((task.reward_name, task.trains), ("validation accuracy", True))
+        balanced = dataclasses.replace(config, reward="balanced_accuracy")
+        task = load_task(balanced, _INPUTS)
+        self.assertEqual(task.reward_name, "balanced validation accuracy")
+
     @parameterized.parameters(
         ("2", 2.0),
         ("np.float32(0.5)", 0.5),

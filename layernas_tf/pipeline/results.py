@@ -27,7 +27,6 @@ from layernas_tf.report import (
     TrainedNetwork,
 )
 from layernas_tf.space.types import Architecture
-from layernas_tf.study.storage import OBJECTIVE
 from layernas_tf.study.study import Study
 
 if TYPE_CHECKING:
@@ -43,6 +42,8 @@ def report_data(
     notes: Sequence[str],
     seconds: Mapping[str, float],
     dataset: Dataset,
+    reward_name: str,
+    reward_is_share: bool,
 ) -> ReportData:
     """Everything that report.html shows."""
     return ReportData(
@@ -75,8 +76,8 @@ def report_data(
         classes=_class_figures(finals, dataset.class_names),
         notes=tuple(notes),
         made=time.strftime("%Y-%m-%d %H:%M"),
-        reward_name="reward" if config.get("evaluator") else OBJECTIVE,
-        reward_is_share=not config.get("evaluator"),
+        reward_name=reward_name,
+        reward_is_share=reward_is_share,
     )
 
 

@@ -43,7 +43,7 @@ from layernas_tf.pipeline.results import report_data
 from layernas_tf.pipeline.task import Task, load_task
 from layernas_tf.pipeline.trials_csv import TrialsCsv
 from layernas_tf.report import ExportedFile, write_report
-from layernas_tf.study.storage import OBJECTIVE, sqlite_url
+from layernas_tf.study.storage import sqlite_url
 from layernas_tf.study.study import Study, open_study
 from layernas_tf.study.trial import Trial
 
@@ -148,8 +148,7 @@ def open_study_of(task: Task, folder: pathlib.Path) -> Study:
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     config = task.config
-    trained = not config.evaluator and task.inputs.evaluator is None
-    objective = OBJECTIVE if trained else "reward"
+    objective = task.reward_name
     if not config.storage:
         return open_study(
             sqlite_url(folder / "study.db"),
@@ -263,6 +262,8 @@ def write_results(
         notes=notes,
         seconds=seconds,
         dataset=dataset,
+        reward_name=task.reward_name,
+        reward_is_share=task.trains,
     )
     write_report(data, folder / "report.html")
     return FinishedSearch(

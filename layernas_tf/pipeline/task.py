@@ -18,6 +18,7 @@ from layernas_tf.pipeline.config import SearchConfig
 from layernas_tf.pipeline.inputs import Inputs
 from layernas_tf.space.budget import Budget, parse_budget
 from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.study.storage import OBJECTIVE
 
 if TYPE_CHECKING:
     from layernas_tf.datasets import Dataset
@@ -51,6 +52,19 @@ class Task:
     budgets: tuple[Budget, ...]
     proxy_recipe: Recipe | None
     final_recipe: Recipe | None
+
+    @property
+    def trains(self) -> bool:
+        """Whether rewards come from trainings, not from an evaluator of the user's."""
+        return not self.config.evaluator and self.inputs.evaluator is None
+
+    @property
+    def reward_name(self) -> str:
+        """What the rewards measure, for reports and dashboards."""
+        if not self.trains:
+            return "reward"
+        balanced = self.config.reward == "balanced_accuracy"
+        return f"balanced {OBJECTIVE}" if balanced else OBJECTIVE
 
     def make_algorithm(self) -> Algorithm:
         """The algorithm in its first state."""
