@@ -36,63 +36,75 @@ def comparison_page(
       best: The best possible inside the budget.
       command: The command that makes this page again.
     """
-    return render(
-        title,
-        f'<p class="headline">{_headline(standings, best)}</p>',
-        [
+    sections = [
+        _curves_section(
+            "Search signal",
+            "valid",
+            curves,
+            best.valid,
+            "The best architecture inside the budget after each trial, chosen by its "
+            "search signal: mean over the runs and the band of the middle half. A "
+            "click on a name hides its curve.",
+        ),
+        _curves_section(
+            "Reported figure",
+            "test",
+            curves,
+            best.test,
+            "The test figure of the same architectures, which no search sees. The line "
+            "is that of the architecture with the best search signal, so curves can "
+            "lie above it.",
+        ),
+    ]
+    if any(each.recommends for each in curves):
+        sections.append(
+            _curves_section(
+                "Recommended",
+                "recommended_test",
+                curves,
+                best.test,
+                "The test figure of what each algorithm recommends: where it has a "
+                "belief about the noise of the signal, the architecture whose expected "
+                "quality is highest, else the one above.",
+            )
+        )
+    sections += _tables_sections(standings, tests, targets, best)
+    headline = f'<p class="headline">{_headline(standings, best)}</p>'
+    return render(title, headline, sections, f"Made by: {command}")
+
+
+def _curves_section(
+    title: str, attribute: str, curves: Sequence[Curves], best: float, text: str
+) -> Section:
+    name = attribute.replace("_", "-")
+    return Section(title, chart(name, _figure(curves, attribute, best), 460), text)
+
+
+def _tables_sections(
+    standings: Sequence[Standing],
+    tests: Sequence[Test],
+    targets: Sequence[float],
+    best: Row,
+) -> list[Section]:
+    sections = [
+        Section(
+            "Standings",
+            _standings_table(standings, targets, best),
+            "After the last trial. Trials needed: the median over the runs, and the "
+            "share of runs that got there.",
+        )
+    ]
+    if tests:
+        sections.append(
             Section(
-                "Search signal",
-                chart("valid", _figure(curves, "valid", best.valid), 460),
-                "The best architecture inside the budget after each trial, chosen by "
-                "its search signal: mean over the runs and the band of the middle "
-                "half. A click on a name hides its curve.",
-            ),
-            Section(
-                "Reported figure",
-                chart("test", _figure(curves, "test", best.test), 460),
-                "The test figure of the same architectures, which no search sees. The "
-                "line is that of the architecture with the best search signal, so "
-                "curves can lie above it.",
-            ),
-            *(
-                [
-                    Section(
-                        "Recommended",
-                        chart(
-                            "recommended",
-                            _figure(curves, "recommended_test", best.test),
-                            460,
-                        ),
-                        "The test figure of what each algorithm recommends: where it "
-                        "has a belief about the noise of the signal, the architecture "
-                        "whose expected quality is highest, else the one above.",
-                    )
-                ]
-                if any(each.recommends for each in curves)
-                else []
-            ),
-            Section(
-                "Standings",
-                _standings_table(standings, targets, best),
-                "After the last trial. Trials needed: the median over the runs, "
-                "and the share of runs that got there.",
-            ),
-            *(
-                [
-                    Section(
-                        "Paired tests",
-                        _tests_table(tests),
-                        "Mean difference of the search signal between runs of the same "
-                        "seed and the two-sided p-value of Wilcoxon's signed-rank "
-                        "test, not corrected for the number of comparisons.",
-                    )
-                ]
-                if tests
-                else []
-            ),
-        ],
-        f"Made by: {command}",
-    )
+                "Paired tests",
+                _tests_table(tests),
+                "Mean difference of the search signal between runs of the same seed "
+                "and the two-sided p-value of Wilcoxon's signed-rank test, not "
+                "corrected for the number of comparisons.",
+            )
+        )
+    return sections
 
 
 def _headline(standings: Sequence[Standing], best: Row) -> str:
