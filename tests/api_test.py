@@ -42,7 +42,7 @@ def brief(**options):
     return layernas_tf.run_search(**{**given, **options})
 
 
-_DEAREST = burger().costs(burger().default)["price"]
+_DEFAULT_PRICE = burger().costs(burger().default)["price"]
 
 
 def pricey(candidate) -> float:
@@ -94,7 +94,7 @@ class EvaluatorTest(parameterized.TestCase):
         )
 
         self.assertEqual(result.winner.reward, pricey(result.winner))
-        inside = result.trials[result.trials["price"] <= 0.6 * _DEAREST]
+        inside = result.trials[result.trials["price"] <= 0.6 * _DEFAULT_PRICE]
         self.assertEqual(result.winner.reward, inside["reward"].max())
         self.assertIsNone(result.winner.test_accuracy)
         with self.assertRaisesRegex(UserError, "trained nothing, so it has no model"):

@@ -167,7 +167,7 @@ class ResumeTest(absltest.TestCase):
         space = burger()
         self.search(folder, space, 5)
 
-        def dearer(layer: Layer) -> Layer:
+        def at_double_cost(layer: Layer) -> Layer:
             def transition(state, option):
                 after, costs = layer.transition(state, option)
                 return after, {name: 2 * cost for name, cost in costs.items()}
@@ -175,7 +175,7 @@ class ResumeTest(absltest.TestCase):
             return dataclasses.replace(layer, transition=transition)
 
         other = dataclasses.replace(
-            space, layers=(dearer(space.layers[0]), *space.layers[1:])
+            space, layers=(at_double_cost(space.layers[0]), *space.layers[1:])
         )
         with self.assertRaisesRegex(
             UserError, "the search space changed since .*`accept_changes`"

@@ -86,7 +86,7 @@ class TradesTest(absltest.TestCase):
 
 
 class OptionWorthTest(absltest.TestCase):
-    def test_before_there_are_data_the_dearer_are_worth_more(self):
+    def test_before_there_are_data_expensive_options_are_worth_more(self):
         worth = OptionWorth(np.array([[-1.0, 0.0, 1.0]] * 4))
         draws = [worth.draw(np.random.default_rng(n)) for n in range(2000)]
         mean = np.mean(draws, axis=0)

@@ -159,6 +159,9 @@ class ExportedFile:
 class ClassFigures:
     """What the networks make of the test images of each class.
 
+    Example: `ClassFigures(("cat", "dog"), np.array([[48, 2], [5, 45]]))` says that the
+    winner takes 2 of 50 cats for dogs and 5 of 50 dogs for cats.
+
     Attributes:
       class_names: In order of the labels.
       winner: (classes, classes) numbers of images, rows the true classes, columns what
