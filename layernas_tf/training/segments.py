@@ -21,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from layernas_tf.core.errors import UserError
+from layernas_tf.training.pooled_products import multiply_pooled
 
 _NORMALIZED = (keras.layers.BatchNormalization, keras.layers.Add)
 _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
@@ -211,7 +212,9 @@ def _copy(layer: keras.layers.Layer) -> keras.layers.Layer:
     if type(layer) is keras.layers.BatchNormalization:
         if layer.axis in (-1, 3) and not (layer.renorm or layer.synchronized):
             return _FusedBatchNormalization.from_config(config)
-    return type(layer).from_config(config)
+    copied = type(layer).from_config(config)
+    multiply_pooled(copied)
+    return copied
 
 
 def _compile(piece: Piece) -> Segment:

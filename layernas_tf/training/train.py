@@ -19,6 +19,7 @@ from layernas_tf.training.class_weights import class_weights
 from layernas_tf.training.devices import agree_on_statistics, compiled_by_xla
 from layernas_tf.training.evaluate import evaluate_model
 from layernas_tf.training.optimizer import averaging_momentum, make_optimizer
+from layernas_tf.training.pooled_products import pooled_products
 from layernas_tf.training.recipe import Recipe, default_recipe
 from layernas_tf.training.result import TrainingResult, check_finite
 from layernas_tf.training.scoring import Scores, compile_for_use, gives_logits
@@ -165,7 +166,10 @@ def _fit(
     ]
     if recipe.ema:
         added.append(keras.callbacks.SwapEMAWeights())  # during validation
-    with _statistics_momentum(model, averaging_momentum(steps)):
+    with (
+        _statistics_momentum(model, averaging_momentum(steps)),
+        pooled_products(model),
+    ):
         model.fit(
             training_batches(dataset, recipe, seed, start=len(rows) * per_epoch),
             epochs=recipe.epochs,
