@@ -14,18 +14,23 @@ import functools
 import multiprocessing
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from absl import flags
 
 from benchmarks.published_tables import CHECKPOINTS, TABLES, PublishedTable
+from layernas_tf.algorithms.layernas_bayes import LayerNASBayes
+from layernas_tf.algorithms.memorial_solver import MemorialSolver
 from layernas_tf.algorithms.registry import make_algorithm
+from layernas_tf.algorithms.reward_features import Effects
 from layernas_tf.compare import load
 from layernas_tf.comparison.compare import budget_of
 from layernas_tf.core.app import run_main
+from layernas_tf.space.budget import Budget
 from layernas_tf.space.completions import BudgetedChain
 from layernas_tf.space.types import Architecture
+from layernas_tf.tabular.table import Table
 
 SAMPLES = 100
 
@@ -91,7 +96,7 @@ class SampledSolver:
       score, architecture = next(solver.solutions(scores))
     """
 
-    def __init__(self, effects, budgeted: BudgetedChain, seed: int):
+    def __init__(self, effects: Effects, budgeted: BudgetedChain, seed: int):
         self._effects = effects
         self._budgeted = budgeted
         self._rng = np.random.default_rng(seed)
@@ -113,7 +118,7 @@ class SampledSolver:
 
 
 @functools.lru_cache(maxsize=1)
-def _loaded(table: PublishedTable, folder: str):
+def _loaded(table: PublishedTable, folder: str) -> tuple[Table, tuple[Budget, ...]]:
     setting = table.setting(folder)
     rows = load(setting)
     return rows, tuple(budget_of(text, rows) for text in setting.budgets)
@@ -126,8 +131,10 @@ def run(variant: Variant, table: PublishedTable, folder: str, seed: int) -> list
         variant.algorithm, rows.space, budgets, seed, **variant.options
     )
     if variant.sampled:
+        assert isinstance(algorithm, LayerNASBayes)
         budgeted = BudgetedChain(rows.space.chain, budgets)
-        algorithm.solver = SampledSolver(algorithm.effects, budgeted, seed)
+        solver = SampledSolver(algorithm.effects, budgeted, seed)
+        algorithm.solver = cast(MemorialSolver, solver)  # has what the search uses
     reached = []
     best = np.nan
     for trial in range(1, CHECKPOINTS[-1] + 1):

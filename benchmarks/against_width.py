@@ -16,6 +16,7 @@ import dataclasses
 import pathlib
 import statistics
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from absl import flags
 
@@ -26,6 +27,10 @@ from layernas_tf.costs.latency import LatencyTable, read_table, with_latency
 from layernas_tf.space.budget import LATENCY, Budget, format_cost, parse_budget
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture
+
+if TYPE_CHECKING:
+    from layernas_tf.datasets import Dataset
+    from layernas_tf.training.recipe import Recipe
 
 _ROUNDS = 20
 """Turns of each network when latency is measured."""
@@ -113,9 +118,10 @@ def widest_as_fast(
     searched, *defaults = measured(
         [searched, *widths_of_default(searched.space)], table
     )
+    assert searched.latency_ms is not None  # it has just been measured
     longest = max(searched.latency_ms, budget.high)
     for network in defaults:
-        if network.latency_ms <= longest:
+        if network.latency_ms is not None and network.latency_ms <= longest:
             return searched, network
     raise UserError(f"no width from 0.05 to 2 brings the default to {longest:.3g} ms")
 
@@ -173,7 +179,9 @@ def main(argv: Sequence[str]) -> None:
         )
 
 
-def _train(network: Network, dataset, recipe, seed: int) -> dict[str, float]:
+def _train(
+    network: Network, dataset: Dataset, recipe: Recipe, seed: int
+) -> dict[str, float]:
     import keras
 
     from layernas_tf.training.train import evaluate_model, train_model

@@ -43,6 +43,7 @@ def ask_times(search: LayerNASBayes, weights: np.ndarray, trials: int) -> np.nda
         started = time.process_time()
         candidate = search.ask()
         seconds[trial] = time.process_time() - started
+        assert candidate is not None  # the spaces are far larger than the searches
         reward = search.effects.row(candidate.architecture) @ weights
         search.tell(candidate, float(reward + _NOISE * rng.standard_normal()))
     return seconds

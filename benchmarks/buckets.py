@@ -63,7 +63,9 @@ def measure(
     while (candidate := search.ask()) is not None:
         trainings += 1
         search.tell(candidate, rewards[index[candidate.architecture]])
-    loss = (inside.max() - search.best.reward) / (inside.max() - inside.mean())
+    best = search.best
+    assert best is not None and best.reward is not None  # everything was tried
+    loss = (inside.max() - best.reward) / (inside.max() - inside.mean())
     return float(loss), trainings
 
 

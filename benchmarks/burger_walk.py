@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -24,6 +25,10 @@ from layernas_tf.space.budget import parse_budget
 from layernas_tf.space.candidate import Candidate
 from layernas_tf.space.types import Architecture
 from search_spaces.tabular.burger import BAND_DOLLARS, burger_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.patches import Rectangle
 
 Cells = dict[tuple[int, int], tuple[Architecture, float]]
 """By depth and band, the burger that is kept and its taste."""
@@ -134,7 +139,7 @@ def draw(steps: Sequence[Step], path: str) -> None:
     pyplot.close(figure)
 
 
-def _draw_table(panel, step: Step, before: Cells, low: int, high: int) -> None:
+def _draw_table(panel: Axes, step: Step, before: Cells, low: int, high: int) -> None:
     layers = burger_table().space.layers
     for (depth, band), kept in step.table.items():
         new = before.get((depth, band)) != kept
@@ -163,7 +168,7 @@ def _draw_table(panel, step: Step, before: Cells, low: int, high: int) -> None:
     panel.grid(axis="y", lw=0.4, alpha=0.5)
 
 
-def _rectangle(depth: int, band: int, **style):
+def _rectangle(depth: int, band: int, **style: Any) -> Rectangle:
     from matplotlib.patches import Rectangle
 
     return Rectangle((depth + 0.03, band + 0.05), 0.94, 0.9, **style)

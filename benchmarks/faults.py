@@ -128,7 +128,8 @@ def wrong(folder: pathlib.Path, command: Command, whole: Sequence[Trial]) -> lis
     if command.workers == 1 and _key(trials) != _key(whole):
         problems.append("its trials are not those of an uninterrupted search")
     result = json.loads((workdir / "result.json").read_text(encoding="utf-8"))
-    if result != [list(study.algorithm.best.architecture), study.algorithm.best.reward]:
+    best = study.algorithm.best
+    if best is None or result != [list(best.architecture), best.reward]:
         problems.append("result.json is of another search")
     left = [path.name for path in workdir.rglob(".*.tmp*")]
     if left:
@@ -168,12 +169,16 @@ def strike(
         pid = victim()
         if pid is not None and end is None:
             end = time.monotonic() + seconds
-        if pid is not None and time.monotonic() >= end:
+        if pid is not None and end is not None and time.monotonic() >= end:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
                 return True
         time.sleep(0.002)
     return False
+
+
+def _always(pid: int) -> Callable[[], int]:
+    return lambda: pid
 
 
 def run_whole(command: Command, folder: pathlib.Path) -> float:
@@ -233,7 +238,7 @@ def attack(
                 find = functools.partial(worker, workdir, old)
                 if strike(process, rng.uniform(0, evaluating), find):
                     kills.workers += 1
-            elif strike(process, rng.uniform(0, length), lambda pid=process.pid: pid):
+            elif strike(process, rng.uniform(0, length), _always(process.pid)):
                 kills.drivers += 1
                 process.wait()
         if process.wait() != -signal.SIGKILL:

@@ -23,6 +23,7 @@ from layernas_tf.core.app import run_main
 from layernas_tf.core.errors import UserError
 from layernas_tf.datasets import Dataset, folder, load_dataset
 from layernas_tf.datasets.data_check import DataCheck
+from layernas_tf.datasets.split import ArraySplit
 
 _PLAIN = picture_kinds.KINDS[0]
 
@@ -34,15 +35,15 @@ def both_ways(root: pathlib.Path) -> tuple[Dataset, float, list[np.ndarray]]:
       The data set in memory, the largest difference of a pixel, the training images.
     """
     height, width = picture_kinds.SIZE
-    options = {"resolution": (height, width), "skip_unreadable": False}
-    held = load_dataset(f"folder:{root}", **options)
+    held = load_dataset(f"folder:{root}", resolution=(height, width))
     with mock.patch.object(folder, "HELD_BYTES", 0):
-        streamed = load_dataset(f"folder:{root}", **options)
+        streamed = load_dataset(f"folder:{root}", resolution=(height, width))
     worst = 0.0
     for part in ("train", "valid", "test"):
         one, two = getattr(held, part), getattr(streamed, part)
         images = np.concatenate([batch.numpy() for batch, _ in two.batches(64)])
         worst = max(worst, float(np.abs(images - one.images).max()))
+    assert isinstance(held.train, ArraySplit)
     return held, worst, list(held.train.images)
 
 

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from types import ModuleType
 
 import layernas_tf.algorithms
 import layernas_tf.costs
@@ -22,7 +23,7 @@ import layernas_tf.costs
 _RUNS = 7
 
 
-def modules_of(package) -> list[str]:
+def modules_of(package: ModuleType) -> list[str]:
     """Names of a package and of every module inside it."""
     inside = pkgutil.walk_packages(package.__path__, package.__name__ + ".")
     return [package.__name__, *(module.name for module in inside)]

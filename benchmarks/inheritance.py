@@ -17,7 +17,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from absl import flags
@@ -28,7 +28,11 @@ from layernas_tf.core.errors import UserError
 from layernas_tf.core.files import read_json, write_json
 from layernas_tf.space.budget import parse_budget
 from layernas_tf.space.candidate import Candidate
+from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.training.recipe import Recipe, default_recipe, with_epochs
+
+if TYPE_CHECKING:
+    from layernas_tf.datasets import Dataset
 
 _SPACE = flags.DEFINE_string("space", "mobilenet_v3_small", "As for the search.")
 _DATASET = flags.DEFINE_string("dataset", "digits", "As for the search.")
@@ -62,7 +66,7 @@ class Way:
     inherits: bool
 
 
-def ways(dataset) -> tuple[Way, ...]:
+def ways(dataset: Dataset) -> tuple[Way, ...]:
     """The four proxy trainings; the first one steers the search."""
     if _EPOCHS.value % 2:
         raise UserError(f"--epochs: expected an even number, got {_EPOCHS.value}")
@@ -82,7 +86,7 @@ class Trainings:
       trainings.train(way, candidate, seed=0)
     """
 
-    def __init__(self, space, dataset, out: pathlib.Path):
+    def __init__(self, space: SearchSpace, dataset: Dataset, out: pathlib.Path):
         from layernas_tf.training.segments import SegmentCache
 
         self._space, self._dataset, self._out = space, dataset, out
@@ -119,7 +123,8 @@ class Trainings:
         lineage = 1
         started = time.process_time()
         if way.inherits:
-            lineage = descend(model, candidate, self._space, folder)["lineage"]
+            found = descend(model, candidate, self._space, folder)
+            lineage = int(found["lineage"])
         result = train_model(
             model, self._dataset, way.recipe, seed=seed, segments=self._segments
         )
@@ -138,7 +143,7 @@ class Trainings:
 
 
 def lineage_of_search(
-    space, train: Callable[[Candidate], float]
+    space: SearchSpace, train: Callable[[Candidate], float]
 ) -> tuple[Candidate, list[Candidate]]:
     """The default network, and the first children of LayerNAS after it."""
     algorithm = make_algorithm(
@@ -232,7 +237,10 @@ def print_ways(
             taus.append(correlation([f["reward"] for f in figures[-1]], truth))
 
         def mean(
-            name: str, start: int = 0, stop: int | None = None, rows=figures
+            name: str,
+            start: int = 0,
+            stop: int | None = None,
+            rows: list[list[dict[str, Any]]] = figures,
         ) -> float:
             return statistics.mean(f[name] for row in rows for f in row[start:stop])
 

@@ -16,6 +16,7 @@ import pathlib
 import tempfile
 import time
 from collections.abc import Sequence
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -92,7 +93,11 @@ def write_study(url: str, tried: Sequence[Trial]) -> None:
         for trial in tried:
             row = template(_SPACE, options, _BUDGETS, trial, {})
             stored = storage.insert(connection, trial.number, row)
-            result = {"seconds": trial.seconds, "metrics": {}, "reason": ""}
+            result: dict[str, Any] = {
+                "seconds": trial.seconds,
+                "metrics": {},
+                "reason": "",
+            }
             attributes = {"result": result, "told": trial.told}
             storage.finish(connection, stored, attributes, trial.reward)
 
@@ -113,6 +118,7 @@ def finals(study: Study, folder: pathlib.Path) -> Finals:
         )
 
     best = study.algorithm.best
+    assert best is not None
     winner = Finalist(best.architecture, None, best.reward)
     trained = training(winner.architecture)
     default = training(_SPACE.default)

@@ -115,6 +115,7 @@ def _predict(
             score = float(np.mean(left_out**2))
             if best is None or score < best[0]:
                 best = score, mean + (single_asked + weight * pairs_asked) @ dual
+    assert best is not None
     return best[1]
 
 
@@ -209,6 +210,7 @@ def measure(published: PublishedTable, folder: str) -> dict[str, Any]:
         rows = read_accel_rows(setting.table)
         architectures, accuracy = rows.architectures, rows.accuracy
     else:
+        assert isinstance(table, ArrayTable)
         architectures, accuracy = table.architectures, table.test
     draws = {
         str(count): [explained(architectures, accuracy, count, s) for s in range(DRAWS)]

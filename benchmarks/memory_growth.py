@@ -22,6 +22,7 @@ from layernas_tf.algorithms.layernas import LayerNAS
 from layernas_tf.core.app import run_main
 from layernas_tf.core.errors import UserError
 from layernas_tf.datasets import Dataset, load_dataset
+from layernas_tf.evaluators.base import Evaluator
 from layernas_tf.evaluators.keras_evaluator import KerasEvaluator
 from layernas_tf.pipeline.config import SearchConfig
 from layernas_tf.space.budget import parse_budget
@@ -81,10 +82,11 @@ def main(argv: Sequence[str]) -> None:
     """Prints the table."""
     del argv
     make = functools.partial(make_evaluator, _SPACE.value, _IMAGES.value)
-    if _TRIALS_PER_PROCESS.value:
-        evaluator = ChildProcess(make, _TRIALS_PER_PROCESS.value)
-    else:
-        evaluator = make()
+    evaluator: Evaluator = (
+        ChildProcess(make, _TRIALS_PER_PROCESS.value)
+        if _TRIALS_PER_PROCESS.value
+        else make()
+    )
     space = load_space(_SPACE.value, load_dataset("digits", limit=_IMAGES.value))
     algorithm = LayerNAS(space, [parse_budget(_BUDGET.value, space)], seed=0)
     started = time.perf_counter()

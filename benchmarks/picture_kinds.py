@@ -124,7 +124,7 @@ def _animated(format: str, **options: Any) -> Callable:
     return make
 
 
-_FINE = {"quality": 95}
+_FINE: dict[str, Any] = {"quality": 95}
 KINDS = (
     Kind("JPEG RGB", ".jpg", _as("JPEG", **_FINE), tolerance=4),
     Kind("JPEG progressive", ".jpeg", _as("JPEG", progressive=True), tolerance=6),

@@ -15,12 +15,18 @@ import hashlib
 import pathlib
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from layernas_tf.core.app import run_main
 from layernas_tf.core.errors import UserError
 from layernas_tf.core.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from layernas_tf.datasets import Dataset
+    from layernas_tf.space.search_space import SearchSpace
+    from layernas_tf.space.types import Architecture
 
 _FORMATS = ("float32", "int8", "qat_int8")
 
@@ -120,7 +126,13 @@ def _row(network: Network, values: flags.FlagValues) -> dict[str, float]:
     return row
 
 
-def _train(space, architecture, dataset, path, values) -> None:
+def _train(
+    space: SearchSpace,
+    architecture: Architecture,
+    dataset: Dataset,
+    path: pathlib.Path,
+    values: flags.FlagValues,
+) -> None:
     import keras
 
     from layernas_tf.training.recipe import default_recipe, with_epochs

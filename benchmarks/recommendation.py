@@ -29,6 +29,7 @@ from layernas_tf.compare import load
 from layernas_tf.comparison.compare import budget_of
 from layernas_tf.core.app import run_main
 from layernas_tf.space.budget import inside
+from layernas_tf.tabular.table import Table
 
 SHARES = tuple(range(25, 81, 5))
 """Budgets in percent of the largest network's cost."""
@@ -37,7 +38,7 @@ CHECKPOINTS = (50, 100, 200)
 
 
 @functools.lru_cache(maxsize=1)
-def _loaded(table: PublishedTable, folder: str):
+def _loaded(table: PublishedTable, folder: str) -> Table:
     return load(table.setting(folder))
 
 

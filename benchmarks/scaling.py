@@ -204,12 +204,13 @@ def write_plot(path: str, by_name: dict[str, list[Cell]], cap: int) -> None:
     for name, cells in by_name.items():
         style = style_of(name)
         done = [cell for cell in cells if cell.median is not None]
+        medians = [cell.median for cell in cells if cell.median is not None]
         fitted = fit(cells)
         note = f": {fitted.formula}" if fitted is not None else ""
         x = [cell.layers for cell in done]
         axes.plot(
             x,
-            [cell.median for cell in done],
+            medians,
             MATPLOTLIB_DASH[style.dash],
             marker="o",
             ms=4,
@@ -228,8 +229,8 @@ def write_plot(path: str, by_name: dict[str, list[Cell]], cap: int) -> None:
         )
         for cell in cells:
             if cell.median is None and done:
-                ends = [x[-1], cell.layers], [done[-1].median, cap]
-                axes.plot(*ends, ":", color=style.colour, lw=1)
+                to = [x[-1], cell.layers], [medians[-1], cap]
+                axes.plot(*to, ":", color=style.colour, lw=1)
                 axes.plot(cell.layers, cap, "^", color=style.colour, ms=7)
     axes.axhline(cap, color="black", lw=0.6, dashes=(6, 3))
     axes.annotate(

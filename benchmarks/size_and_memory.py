@@ -52,7 +52,7 @@ def size_ratios(space: SearchSpace, number: int) -> dict[str, np.ndarray]:
 
     from export.conversion.convert import convert_all
 
-    ratios = {"model_bytes": [], "float32_bytes": []}
+    ratios: dict[str, list[float]] = {"model_bytes": [], "float32_bytes": []}
     rng = np.random.default_rng(0)
     shape = (2, space.start.height, space.start.width, space.start.channels)
     images = rng.uniform(0, 255, shape).astype(np.float32)

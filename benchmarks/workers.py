@@ -167,6 +167,7 @@ def compare_executors(trials: int) -> None:
         with tempfile.TemporaryDirectory() as temporary:
             folder = pathlib.Path(temporary)
             make = functools.partial(make_evaluator, str(folder / EVALUATIONS), SLEEP)
+            executor: Executor
             if name == "in this process":
                 executor = InProcess(make())
             elif name == "in a child process":

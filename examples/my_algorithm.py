@@ -3,21 +3,33 @@
 python -m layernas_tf.search --algorithm=examples/my_algorithm.py:BestFirst
 """
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from layernas_tf.algorithms.base import Algorithm
-from layernas_tf.space import Candidate
+from layernas_tf.space import Architecture, Budget, Candidate, SearchSpace
 
 
 class BestFirst(Algorithm):
     """Changes one layer of one of the best architectures found so far."""
 
-    def __init__(self, space, budgets=(), *, seed=0, parents=5, changes=50):
+    def __init__(
+        self,
+        space: SearchSpace,
+        budgets: Sequence[Budget] = (),
+        *,
+        seed: int = 0,
+        parents: int = 5,
+        changes: int = 50,
+    ):
         """Takes two options: how many `parents`, and how many `changes` to try."""
         super().__init__(space, budgets, seed=seed)
         self._parents = parents
         self._changes = changes
-        self._found = []
+        self._found: list[tuple[float, Architecture]] = []
 
-    def propose(self, number, rng):
+    def propose(self, number: int, rng: np.random.Generator) -> Candidate | None:
         """A changed parent; a random architecture where no change is untried."""
         for _ in range(self._changes if self._found else 0):
             _, parent = self._found[rng.integers(len(self._found))]
@@ -29,7 +41,7 @@ class BestFirst(Algorithm):
         architecture = self.untried.sample(rng)
         return None if architecture is None else Candidate(architecture, number)
 
-    def learn(self, candidate, reward):
+    def learn(self, candidate: Candidate, reward: float | None) -> None:
         """Keeps the best architectures that are inside the budgets."""
         if reward is not None and self.untried.fits(candidate.architecture):
             found = [*self._found, (reward, candidate.architecture)]

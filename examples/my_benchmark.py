@@ -16,18 +16,18 @@ from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 
 from layernas_tf.space import Layer, Metric, Option, SearchSpace, State
-from layernas_tf.tabular.table import Row, table_of_rows
+from layernas_tf.tabular.table import Row, Table, table_of_rows
 
 WIDTHS = (4, 8, 16, 32)
 
 
-def dense(state, option):
+def dense(state: State, option: Option) -> tuple[State, dict[str, float]]:
     """A fully connected layer: its output, and the number of its parameters."""
     units = option["units"]
     return State(units, 1, 1), {"params": (state.channels + 1) * units}
 
 
-def space():
+def space() -> SearchSpace:
     """Two layers with a choice, and the classifier."""
     options = tuple(Option.of(units=width) for width in WIDTHS)
     hidden = [Layer(f"hidden{i}", options, len(WIDTHS) - 1, dense) for i in (1, 2)]
@@ -36,7 +36,7 @@ def space():
     return SearchSpace("digits_mlp", State(64, 1, 1), (*hidden, classifier), metrics)
 
 
-def digits_mlp():
+def digits_mlp() -> Table:
     """The table: validation and test accuracy of each network, in percent."""
     images, labels = load_digits(return_X_y=True)
     x, x_test, y, y_test = train_test_split(

@@ -6,6 +6,7 @@ python -m layernas_tf.search --cost=examples/my_cost.py:energy --budget='energy_
 
 from layernas_tf.costs.cost import Cost
 from layernas_tf.space import Metric
+from layernas_tf.space.search_space import Step
 
 # Horowitz, "Computing's energy problem", ISSCC 2014, for 45 nm: an 8-bit product takes
 # 0.2 pJ, an 8-bit sum 0.03 pJ. Han et al., "EIE", ISCA 2016, table I: 32 bits from DRAM
@@ -14,7 +15,7 @@ MADD_PJ = 0.2 + 0.03
 BYTE_PJ = 640 / 4
 
 
-def picojoules(step):
+def picojoules(step: Step) -> float:
     """What a layer computes, and its weights, each fetched once."""
     return MADD_PJ * step.costs["madds"] + BYTE_PJ * step.costs["model_bytes"]
 

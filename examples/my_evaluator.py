@@ -9,8 +9,10 @@ parameter called `space` gets the search space, one called `dataset` the images.
 
 import math
 
+from layernas_tf.space import Candidate, SearchSpace
 
-def features(candidate, space):
+
+def features(candidate: Candidate, space: SearchSpace) -> float:
     """How many features a network computes: channels count once per pixel, by log2.
 
     A crude stand-in for training. It prefers wide layers where the resolution is high.

@@ -2,7 +2,7 @@
 
 import itertools
 
-from layernas_tf.space import Option, State
+from layernas_tf.space import Option, SearchSpace, State
 from search_spaces.blocks import (
     BlockLayer,
     ConvBlock,
@@ -15,7 +15,7 @@ from search_spaces.blocks import (
 )
 
 
-def stage(name, stride):
+def stage(name: str, stride: int) -> BlockLayer:
     """One layer: an inverted bottleneck of 24 options."""
     options = tuple(
         Option.of(filters=filters, kernel=kernel, expansion=expansion)
@@ -24,7 +24,7 @@ def stage(name, stride):
         )
     )
 
-    def block(option):
+    def block(option: Option) -> InvertedBottleneck:
         return InvertedBottleneck(
             option["filters"], option["kernel"], option["expansion"], stride
         )
@@ -32,7 +32,9 @@ def stage(name, stride):
     return BlockLayer(name, options, default=8, block=block)
 
 
-def tiny(resolution=32, classes=10, channels=3):
+def tiny(
+    resolution: int | str = 32, classes: int = 10, channels: int = 3
+) -> SearchSpace:
     """The space; the search passes the data set's resolution, classes and channels."""
     return block_space(
         "tiny",

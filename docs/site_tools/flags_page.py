@@ -67,7 +67,9 @@ def _section(
     yield ""
     yield "| flag | default | meaning |"
     yield "|---|---|---|"
-    for flag in sorted(described.iter("flag"), key=lambda each: each.findtext("name")):
+    for flag in sorted(
+        described.iter("flag"), key=lambda each: each.findtext("name") or ""
+    ):
         if (flag.findtext("file") or "").startswith("absl."):
             continue
         name = flag.findtext("name")

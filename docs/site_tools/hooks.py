@@ -27,9 +27,9 @@ def on_files(files: Files, config: Any) -> Files:
         for path, page in {**_COPIED, "docs/": ""}.items():
             text = text.replace(f"]({path}", f"]({page}")
         made[target] = text
-    for path in sorted((_ROOT / "examples").iterdir()):
-        if path.suffix in (".py", ".ipynb"):
-            made[f"examples/{path.name}"] = path.read_text(encoding="utf-8")
+    for example in sorted((_ROOT / "examples").iterdir()):
+        if example.suffix in (".py", ".ipynb"):
+            made[f"examples/{example.name}"] = example.read_text(encoding="utf-8")
     for target, content in made.items():
         if (old := files.get_file_from_path(target)) is not None:
             files.remove(old)
