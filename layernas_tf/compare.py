@@ -5,8 +5,8 @@
 
 Writes `curves.csv`, `summary.csv`, `curves.png` and `report.html` to `--out`. Every
 finished run is kept in `--out/runs`: the same command goes on where it was stopped, and
-more runs or algorithms are added to what is there. The same seeds give the same
-`curves.csv` to the byte.
+more runs or algorithms are added to those there. The same seeds give the same
+`curves.csv`, byte for byte.
 """
 
 from __future__ import annotations
@@ -78,29 +78,33 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "dataset",
         "",
-        "nats_sss, nats_tss: cifar10, cifar100 or imagenet16; synthetic: its "
-        "arguments, such as layers=20,options=4.",
+        "For nats_sss and nats_tss: cifar10, cifar100 or imagenet16. For synthetic: "
+        "its arguments, such as layers=20,options=4.",
     )
-    flags.DEFINE_integer("signal_hp", 90, "NATS-Bench archives: 12 or 90 epochs.")
+    flags.DEFINE_integer(
+        "signal_hp", 90, "For NATS-Bench archives: the signal after 12 or 90 epochs."
+    )
     flags.DEFINE_multi_string(
         "budget",
         [],
-        "What an architecture may cost; may be repeated; 'none' alone: anything. By "
-        "default half of the largest architecture's cost.",
+        "What an architecture may cost; may be repeated. 'none', given alone, allows "
+        "any cost. By default half of the largest architecture's cost.",
     )
     flags.DEFINE_string(
         "algorithms",
         DEFAULT_ALGORITHMS,
         f"Comma-separated: {', '.join(NAMES)} or path/to/file.py:Class. "
-        "'gp:10:100': 10 runs of 100 trials.",
+        "'gp:10:100' gives gp 10 runs of 100 trials.",
     )
     flags.DEFINE_integer("runs", 100, "Runs per algorithm.")
     flags.DEFINE_integer("trials", 400, "Evaluations per run.")
     flags.DEFINE_integer("seed", 0, "Run i has the seed seed + i.")
     flags.DEFINE_string("out", "runs/compare", "Folder for the results.")
-    flags.DEFINE_integer("processes", os.cpu_count() or 1, "Runs at once.")
+    flags.DEFINE_integer(
+        "processes", os.cpu_count() or 1, "Number of runs at the same time."
+    )
     flags.DEFINE_list(
-        "targets", [], "Accuracies to which the trials are counted in the report."
+        "targets", [], "Accuracies; the report counts the trials needed to reach each."
     )
     flags.DEFINE_enum(
         "reward_shape",
@@ -117,7 +121,7 @@ def define_flags() -> None:
 
 
 def main(argv: Sequence[str]) -> None:
-    """The binary."""
+    """Makes the comparison that the flags ask for."""
     given = flags.FLAGS
     try:
         targets = [float(target) for target in given.targets]

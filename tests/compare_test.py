@@ -123,7 +123,7 @@ class BinaryTest(parameterized.TestCase):
         pathlib.Path(out, "runs", "layernas-0002.csv").unlink()
         again = _run(*arguments)
         self.assertEqual(again.returncode, 0, again.stderr)
-        self.assertIn("6 of 8 runs are there already", again.stderr)
+        self.assertIn("6 of 8 runs were finished before", again.stderr)
         self.assertEqual(kept.stat().st_mtime_ns, stamp)
         self.assertEqual(pathlib.Path(out, "curves.csv").read_bytes(), curves)
 
@@ -375,7 +375,7 @@ class ParsingTest(absltest.TestCase):
     def test_what_is_wrong_is_said(self):
         for text, message in (
             ("", "expected one or more of"),
-            ("random,random", "'random' is there twice"),
+            ("random,random", "'random' occurs twice"),
             ("random:x", "'random:x': expected 'random', 'random:RUNS'"),
             ("random:0", "'random:0': expected 'random'"),
             ("random:1:2:3", "'random:1:2:3': expected 'random'"),

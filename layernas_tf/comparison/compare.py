@@ -47,8 +47,8 @@ class Plan:
     Example: `Plan(runs=100, trials=400)`.
 
     Attributes:
-      runs: How many searches.
-      trials: Evaluations in each.
+      runs: Number of searches.
+      trials: Number of evaluations in each search.
     """
 
     runs: int
@@ -56,7 +56,12 @@ class Plan:
 
 
 def parse_algorithms(text: str, runs: int, trials: int) -> dict[str, Plan]:
-    """Reads `layernas,random,gp:10:100`: by algorithm, runs and trials.
+    """Reads the plan of each algorithm from a text like `layernas,random,gp:10:100`.
+
+    Args:
+      text: Names, each with its own numbers of runs and trials where these differ.
+      runs: Number of runs of an algorithm that names none.
+      trials: Number of trials of an algorithm that names none.
 
     Raises:
       UserError: A name is unknown or given twice, or a number is not positive.
@@ -67,11 +72,11 @@ def parse_algorithms(text: str, runs: int, trials: int) -> dict[str, Plan]:
         raise UserError(f"`trials`: expected at least 1, got {trials}")
     plans: dict[str, Plan] = {}
     for word in filter(None, (word.strip() for word in text.split(","))):
-        # Of `path/to/file.py:Class` the first colon belongs to the name.
+        # In `path/to/file.py:Class`, the first colon belongs to the name.
         name, *numbers = re.split(r"(?<!\.py):", word)
         check_name(name)
         if name in plans:
-            raise UserError(f"`algorithms`: {name!r} is there twice")
+            raise UserError(f"`algorithms`: {name!r} occurs twice")
         if len(numbers) > 2 or not all(n.isdecimal() and int(n) for n in numbers):
             raise UserError(
                 f"`algorithms`: {word!r}: expected '{name}', '{name}:RUNS' or "
@@ -99,15 +104,15 @@ def compare(
     """Makes the runs that are missing and writes the outputs.
 
     Args:
-      setting: Table, budgets, seed.
-      plans: By algorithm, how often and how long.
-      out: The folder.
-      processes: How many runs at once.
+      setting: The table, the budgets and the seed.
+      plans: The plan of each algorithm, by its name.
+      out: Folder of the runs and the outputs.
+      processes: Number of runs at the same time.
       load: Importable function that loads the table of a setting; every process calls
         it once.
-      targets: Search signals for which the trials needed are counted; by default some
-        near the best possible.
-      command: For the report: the command that makes it again.
+      targets: Search signals; the trials needed to reach each are counted. By default
+        some near the best possible.
+      command: The command that makes the report again, shown in it.
       console: Shows the progress; None shows nothing.
 
     Returns:
@@ -170,7 +175,7 @@ def _run_with_progress(
     for job in missing:
         left[job.algorithm] += 1
     if len(missing) < total:
-        console.print(f"{total - len(missing)} of {total} runs are there already")
+        console.print(f"{total - len(missing)} of {total} runs were finished before")
     started = time.monotonic()
     with Progress(
         TextColumn("{task.description:24}"),

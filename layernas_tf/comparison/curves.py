@@ -27,13 +27,13 @@ class Curves:
       curves.test[:, -1]
 
     Attributes:
-      algorithm: Its name.
-      valid: Search signal of the best inside the budget, `(runs, trials)`; NaN while
-        there is none.
-      test: What is reported of it, `(runs, trials)`.
-      recommended_valid: Search signal of what the algorithm recommends, `(runs,
-        trials)`.
-      recommended_test: What is reported of that.
+      algorithm: Name of the algorithm.
+      valid: Search signal of the best architecture inside the budget so far, float
+        array `(runs, trials)`; NaN while there is none.
+      test: The result reported for that architecture, `(runs, trials)`.
+      recommended_valid: Search signal of the architecture that the algorithm
+        recommends, `(runs, trials)`.
+      recommended_test: The result reported for the recommendation, `(runs, trials)`.
     """
 
     algorithm: str
@@ -44,7 +44,7 @@ class Curves:
 
     @classmethod
     def of(cls, algorithm: str, runs: Sequence[Curve]) -> Curves:
-        """Stacks runs."""
+        """Stacks the curves of several runs."""
         return cls(
             algorithm,
             *(np.stack([getattr(run, name) for run in runs]) for name in _FIGURES),
@@ -52,7 +52,7 @@ class Curves:
 
     @property
     def recommends(self) -> bool:
-        """Whether it ever recommends another architecture than the luckiest."""
+        """Whether it ever recommends another architecture than the best by signal."""
         return not (
             np.array_equal(self.valid, self.recommended_valid, equal_nan=True)
             and np.array_equal(self.test, self.recommended_test, equal_nan=True)
@@ -66,16 +66,16 @@ class Standing:
     Example: `standing(curves, table.best(budgets).valid, (93.0,)).found`.
 
     Attributes:
-      algorithm: Its name.
-      runs: Their number.
-      trials: How many evaluations each had.
+      algorithm: Name of the algorithm.
+      runs: Number of runs.
+      trials: Number of evaluations in each run.
       valid: Mean final search signal.
-      test: Mean reported figure of the final answers.
+      test: Mean reported result of the final answers.
       spread: Distance between the quartiles of the final search signal.
       found: Share of runs that ended with the best possible search signal.
-      needed: For each target the median number of trials until it was reached; None
+      needed: For each target, the median number of trials until it was reached; None
         where fewer than half of the runs reached it.
-      reached: For each target the share of runs that reached it.
+      reached: For each target, the share of runs that reached it.
     """
 
     algorithm: str
@@ -96,11 +96,11 @@ class Test:
     Example: `Test("layernas", "random", trial=50, runs=30, difference=0.4, p=0.002)`.
 
     Attributes:
-      first: The one in question.
-      second: The other one.
-      trial: After how many trials.
-      runs: How many pairs (runs of the same seed).
-      difference: Mean of `first - second` of the search signal.
+      first: The algorithm in question.
+      second: The algorithm that it is compared with.
+      trial: Number of trials after which they are compared.
+      runs: Number of pairs (two runs of the same seed).
+      difference: Mean of the search signal of `first` minus that of `second`.
       p: Two-sided p-value of Wilcoxon's signed-rank test, not corrected for the
         number of comparisons.
     """
@@ -138,7 +138,7 @@ def summary_csv(benchmark: str, dataset: str, curves: Sequence[Curves]) -> str:
     """The text of `summary.csv`: mean and quartiles at the checkpoints.
 
     `answered` is the number of runs that had an architecture inside the budget by then;
-    the figures are of those runs.
+    means and quartiles are over those runs.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -201,7 +201,7 @@ def standing(curves: Curves, best: float, targets: Sequence[float]) -> Standing:
 
 
 def paired_tests(curves: Sequence[Curves]) -> list[Test]:
-    """Tests each LayerNAS against each other algorithm at every checkpoint."""
+    """Tests each variant of LayerNAS against the other algorithms, by checkpoint."""
     return [
         _test(first, second, trial)
         for first in curves

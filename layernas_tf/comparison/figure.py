@@ -19,15 +19,15 @@ _VISIBLE_FROM = 14
 
 
 def write_figure(path: str, title: str, curves: Sequence[Curves], best: Row) -> None:
-    """Draws the search signal and the reported figure against the trials.
+    """Draws the search signal and the reported result against the trials.
 
     A curve begins where every run has an architecture inside the budget.
 
     Args:
       path: A PNG file; written whole or not at all.
-      title: Above the panels.
-      curves: One algorithm each.
-      best: The best possible inside the budget.
+      title: Title above the panels.
+      curves: One entry per algorithm.
+      best: The best row of the table inside the budget.
     """
     import matplotlib
 
@@ -101,7 +101,7 @@ def _draw(panel: Axes, algorithm: str, values: np.ndarray) -> None:
 
 
 def _draw_recommended(panel: Axes, algorithm: str, values: np.ndarray) -> None:
-    """A thin dotted line: what is reported of the recommendation."""
+    """Draws the reported result of the recommendation as a thin dotted line."""
     style = style_of(algorithm)
     start = complete_from(values)
     panel.plot(
@@ -118,7 +118,7 @@ def _draw_recommended(panel: Axes, algorithm: str, values: np.ndarray) -> None:
 def _limits(
     curves: Sequence[Curves], attribute: str, best: float
 ) -> tuple[float, float]:
-    """The range that matters: from where the algorithms are after the first trials."""
+    """The range of y that matters, without what is reached in the first trials."""
     lows, highs = [best], [best]
     for each in curves:
         values = getattr(each, attribute)

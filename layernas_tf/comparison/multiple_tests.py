@@ -14,7 +14,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     these calls is wrong is at most 5 %, however the tests depend on each other.
 
     Args:
-      p_values: One of each test, 0 to 1.
+      p_values: The p-value of each test, 0 to 1.
 
     Returns:
       The corrected values, in the same order, at most 1.

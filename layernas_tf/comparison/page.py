@@ -29,11 +29,11 @@ def comparison_page(
 
     Args:
       title: Benchmark, dataset and budget.
-      curves: One algorithm each.
-      standings: In the order of `curves`.
-      tests: See `paired_tests`.
-      targets: The search signals that the standings are about.
-      best: The best possible inside the budget.
+      curves: One entry per algorithm.
+      standings: The standings, in the order of `curves`.
+      tests: The paired tests, as `paired_tests` makes them.
+      targets: The search signals that the standings count trials to.
+      best: The best row of the table inside the budget.
       command: The command that makes this page again.
     """
     sections = [

@@ -37,11 +37,11 @@ class Setting:
       )
 
     Attributes:
-      benchmark: The table's name.
-      table: Path of its file or folder; empty for computed ones.
+      benchmark: Name of the benchmark.
+      table: Path of the table's file or folder; empty for a computed table.
       dataset: What the table's architectures were trained on.
-      signal_hp: For NATS-Bench, the epochs after which the signal is taken.
-      budgets: As the user wrote them.
+      signal_hp: For NATS-Bench, the number of epochs after which the signal is taken.
+      budgets: The budgets as the user wrote them.
       shape: How the cost enters the reward of algorithms without constraints; `beta`
         as a share of the best possible reward.
       seed: Run `i` has the seed `seed + i`.
@@ -73,9 +73,9 @@ class Job:
     Example: `Job("layernas", run=0, trials=400)`.
 
     Attributes:
-      algorithm: Its name.
-      run: Its number, from 0.
-      trials: How many evaluations it has.
+      algorithm: Name of the algorithm.
+      run: The run's number, counted from 0.
+      trials: Number of evaluations.
     """
 
     algorithm: str
@@ -114,7 +114,8 @@ def claim_folder(out: str, setting: Setting) -> None:
 def read_run(out: str, job: Job) -> Curve | None:
     """Reads a finished run; None if there is none or it is too short.
 
-    Of a longer run the beginning is taken: a search does not know how long it runs.
+    Of a longer run, the first trials are taken: a search does not depend on how long it
+    goes on.
     """
     try:
         with open(_path(out, job), newline="", encoding="utf-8") as file:
@@ -144,7 +145,7 @@ def _write_run(out: str, job: Job, curve: Curve) -> None:
 
 
 def format_value(value: float) -> str:
-    """A figure for a CSV cell, to its last digit; empty where there is none."""
+    """A number as a CSV cell, with all its digits; empty for NaN."""
     return "" if np.isnan(value) else repr(float(value))
 
 
@@ -173,13 +174,13 @@ def run_all(
     """Runs jobs in parallel processes, each to its file; calls `done` after each.
 
     Args:
-      setting: What the runs share.
+      setting: The setting that all runs share.
       load: Importable function that loads the table; every process calls it once.
       parse: Importable function that reads a budget.
-      jobs: What to run.
-      out: The folder.
-      processes: How many at once.
-      done: Called here as the runs finish, in any order.
+      jobs: The runs to make.
+      out: Folder of the runs.
+      processes: Number of runs at the same time.
+      done: Called in this process as the runs finish, in any order.
 
     Raises:
       UserError: A run raised it. Runs that finished before are kept.
@@ -217,7 +218,7 @@ def _start_worker(
     setting: Setting, load: LoadTable, parse: Callable[[str, Table], Budget]
 ) -> None:
     end_with_parent()
-    # Optuna's Gaussian process warns whenever a fit fails, and does without it.
+    # Optuna's Gaussian process warns whenever a fit fails, and goes on without it.
     logging.disable(logging.WARNING)
     table = load(setting)
     budgets = [parse(text, table) for text in setting.budgets]
@@ -238,7 +239,7 @@ def _work(job: Job, out: str) -> None:
 
 
 def _digest(path: str) -> str:
-    """Tells tables apart: of a file its content, of a folder its files' sizes."""
+    """A digest of a file's content, or of the names and sizes of a folder's files."""
     digest = hashlib.sha256()
     try:
         if os.path.isdir(path):

@@ -13,10 +13,10 @@ class Style:
     Example: `Style("LayerNAS", "#0072B2", "dash", width=2.0)`.
 
     Attributes:
-      label: For legends.
-      colour: Hexadecimal; the palette is Okabe and Ito's, safe for colour-blind
+      label: Name in legends.
+      colour: Hexadecimal colour; the palette is Okabe and Ito's, safe for colour-blind
         readers, with two greys.
-      dash: Name of plotly's dash.
+      dash: Plotly's name of the dash.
       width: Line width in points.
     """
 
@@ -47,7 +47,7 @@ _OPTUNAS = ("tpe", "nsga2", "gp")
 
 
 def style_of(algorithm: str) -> Style:
-    """The style of an algorithm by its registry name; Optuna's name its version."""
+    """The style of an algorithm by its name; samplers of Optuna show its version."""
     style = _STYLES.get(algorithm, Style(algorithm, "#444444"))
     if algorithm in _OPTUNAS:
         version = importlib.metadata.version("optuna")

@@ -1,4 +1,4 @@
-"""One search of a table, and what it had found after each trial."""
+"""One search of a table, and the best that it had found after each trial."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ class Curve:
       curve.valid[-1], curve.test[-1]
 
     Attributes:
-      valid: Its search signal, float array `(trials,)`; NaN while there is none.
-      test: What is reported of it, `(trials,)`.
-      recommended_valid: Search signal of the algorithm's answer, `(trials,)`: of the
-        architecture whose expected quality is highest, where it has a belief about
-        that; else of the same architecture. Refreshed every few trials.
-      recommended_test: What is reported of that one, `(trials,)`.
+      valid: Search signal of that architecture, float array `(trials,)`; NaN while
+        there is none.
+      test: The result reported for it, `(trials,)`.
+      recommended_valid: Search signal of the architecture that the algorithm
+        recommends, `(trials,)`: the one with the highest expected quality if it has a
+        belief about that, else the same architecture. Refreshed every few trials.
+      recommended_test: The result reported for the recommendation, `(trials,)`.
     """
 
     valid: np.ndarray
@@ -80,7 +81,7 @@ def run_algorithm(
 
 
 def _recommended(algorithm: Algorithm, table: Table) -> Row | None:
-    """What is recommended in place of the luckiest; None if nothing is."""
+    """What is recommended in place of the best by signal; None if nothing is."""
     answer = algorithm.best
     if answer is None or answer.quality is None:
         return None
