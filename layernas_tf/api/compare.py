@@ -36,10 +36,10 @@ def compare_algorithms(
       compare_algorithms("synthetic", ["layernas", "random"], runs=10, trials=50)
 
     Args:
-      benchmark: As `--benchmark` of `layernas-compare`.
+      benchmark: A benchmark, named as for `--benchmark` of `layernas-compare`.
       algorithms: Names of algorithms; `gp:10:100` is `gp` with 10 runs of 100 trials.
       table: Path of the benchmark's file or folder.
-      dataset: Which of the benchmark's data sets, or the arguments of `synthetic`.
+      dataset: One of the benchmark's data sets, or the arguments of `synthetic`.
       budget: What an architecture may cost; by default half of the largest one's cost.
       runs: Number of runs of each algorithm.
       trials: Number of trials of each run.
@@ -54,7 +54,7 @@ def compare_algorithms(
       One standing per algorithm, in the order of `algorithms`.
 
     Raises:
-      UserError: A name, the table, the budget or the folder is not usable.
+      UserError: A name, the table, the budget or the folder cannot be used.
     """
     setting = Setting(benchmark, str(table), dataset, 90, (), RewardShape(), seed)
     budgets = tuple(budget) or (f"{load(setting).metric}<=50%",)

@@ -60,7 +60,7 @@ class SearchResult:
     Attributes:
       workdir: The folder of the search's files.
       space: The search space.
-      notes: Warnings that a reader of the figures must not miss.
+      notes: Warnings that a reader of the results must not miss.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class SearchResult:
 
     @property
     def model(self) -> keras.Model:
-        """The winner, trained: raw pixels in [0, 255] in, probabilities out."""
+        """The trained winner, from raw pixels in [0, 255] to class probabilities."""
         import keras
 
         path = self._trained("model") / "model.keras"

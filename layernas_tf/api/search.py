@@ -56,7 +56,7 @@ def run_search(
       train: `(images, labels)` as of `keras.datasets`, a finite `tf.data.Dataset` of
         such pairs, or a text: `digits`, `npz:FILE`, `folder:DIR`, `tfds:NAME`. May be
         left out where `evaluator` needs no images.
-      test: Arrays or a `tf.data.Dataset` for the final figures; by default held out
+      test: Arrays or a `tf.data.Dataset` for the final results; by default held out
         from `train`.
       valid: Arrays or a `tf.data.Dataset` on which rewards are measured; by default
         held out from `train`.
@@ -68,7 +68,7 @@ def run_search(
         training. A trial fails if it raises an exception or if its result is not
         finite.
       algorithm: A name, a class or function of `(space, budgets, seed=)`, or an
-        `Algorithm` in its first state.
+        `Algorithm` in its initial state.
       class_names: Names of the classes, where `train` is not a text.
       workdir: Folder of the results; the same call with the same folder resumes the
         search. None keeps everything in a temporary folder, which is deleted together
