@@ -1,4 +1,4 @@
-"""The report of a search: one HTML file that opens without a network."""
+"""The report of a search: one HTML file that opens offline."""
 
 from layernas_tf.report.data import (
     ClassFigures,

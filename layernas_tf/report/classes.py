@@ -1,4 +1,4 @@
-"""The classes in the report: accuracy of each, and what is taken for what."""
+"""The classes in the report: the accuracy of each, and which are confused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MATRIX = 20
 """Classes up to which the confusion matrix is shown."""
 
 _ROWS = 50
-"""Classes that are listed at most: those of the least accuracy."""
+"""The most classes that are listed; they are those with the lowest accuracy."""
 
 
 def classes_section(figures: ClassFigures) -> Section:
@@ -50,9 +50,9 @@ def classes_section(figures: ClassFigures) -> Section:
     if len(names) <= _MATRIX:
         content += _matrix(names, winner)
     text = "Share of each class's test images that are classified correctly, lowest"
-    text += " first; of several trainings the sum."
+    text += " first; the images of several trainings are added up."
     if len(order) > _ROWS:
-        text += f" Of {len(order)} classes the {_ROWS} lowest."
+        text += f" Only the {_ROWS} lowest of {len(order)} classes are listed."
     return Section("Classes", content, text)
 
 
@@ -62,7 +62,7 @@ def _share(confusion: np.ndarray, index: int) -> str:
 
 
 def _matrix(names: Sequence[str], confusion: np.ndarray) -> str:
-    """Rows are true classes, shaded by their share."""
+    """The confusion matrix; each cell is shaded by its share of its row."""
     head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
     rows = []
     for name, row in zip(names, confusion):
@@ -74,6 +74,6 @@ def _matrix(names: Sequence[str], confusion: np.ndarray) -> str:
         )
         rows.append(f"<tr><th>{html.escape(name)}</th>{cells}</tr>")
     return (
-        "<p>Confusion matrix: a row is the true class, a column what the winner says."
-        f"</p><table><tr><th></th>{head}</tr>{''.join(rows)}</table>"
+        "<p>Confusion matrix: a row per true class, a column per class predicted by "
+        f"the winner.</p><table><tr><th></th>{head}</tr>{''.join(rows)}</table>"
     )

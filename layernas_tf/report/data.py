@@ -39,7 +39,7 @@ class ReportTrial:
 
     @property
     def score(self) -> float:
-        """The reward of a complete trial; a `ValueError` for any other."""
+        """The reward of a complete trial; raises `ValueError` for any other."""
         if self.reward is None:
             raise ValueError(f"trial {self.number} has no reward")
         return self.reward
@@ -157,16 +157,21 @@ class ExportedFile:
 
 @dataclasses.dataclass(frozen=True)
 class ClassFigures:
-    """What the networks make of the test images of each class.
+    """How the networks classify the test images of each class.
+
+    Example:
+      >>> figures = ClassFigures(("cat", "dog"), np.array([[9, 1], [2, 8]]))
+      >>> int(figures.winner[1, 0])  # dogs that the winner takes for cats
+      2
 
     Example: `ClassFigures(("cat", "dog"), np.array([[48, 2], [5, 45]]))` says that the
     winner takes 2 of 50 cats for dogs and 5 of 50 dogs for cats.
 
     Attributes:
-      class_names: In order of the labels.
-      winner: (classes, classes) numbers of images, rows the true classes, columns what
-        the winner says.
-      default: Likewise of the default architecture, or None.
+      class_names: Names of the classes, in the order of the labels.
+      winner: Numbers of images, int array `(classes, classes)`: a row per true class,
+        a column per class predicted by the winner.
+      default: The same for the default architecture, or None.
     """
 
     class_names: tuple[str, ...]
@@ -187,7 +192,7 @@ class ReportData:
       budgets: The budgets, which must all hold.
       trials: The trials, in any order.
       dataset: Name of the data set, for the headline and the title.
-      algorithm: Name of the algorithm, likewise.
+      algorithm: Name of the algorithm, for the title.
       winner: The winning architecture; None if there is none yet.
       reward_name: What rewards measure, such as `validation accuracy` or `taste`.
       reward_is_share: Whether rewards are accuracies in 0..1, shown in percent.
@@ -203,7 +208,7 @@ class ReportData:
       seconds: Duration of each phase by its name, in order.
       check: The findings of the check of the data set.
       samples: By class name, images as the network sees them.
-      classes: Findings of the winner for each class.
+      classes: How the winner classifies the test images of each class.
       notes: Important remarks, shown under the headline.
       made: Date and time of the report, as text.
     """

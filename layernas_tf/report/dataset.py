@@ -40,8 +40,8 @@ def dataset_section(
     return Section(
         "Data",
         f"<table>{head}{''.join(rows)}</table><ul>{lines}</ul>",
-        "Images as the network sees them. Those that were held out of the training "
-        "images are counted as such.",
+        "Images as the network sees them. Images held out of the training images count "
+        "as validation or test images.",
     )
 
 

@@ -74,7 +74,7 @@ def _value_texts(values: Iterable[AttributeValue | None]) -> list[str]:
 
 
 def effects_html(data: ReportData) -> str:
-    """A heat map per attribute, and the layers' options with the best effect."""
+    """A heat map per attribute, and the best option of every layer."""
     scale = 100 if data.reward_is_share else 1
     found = effects_by_attribute(data)
     every = [

@@ -1,4 +1,4 @@
-"""The report's first sentence and its few large figures."""
+"""The report's first sentence and its few large numbers."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def headline(data: ReportData) -> str:
     if winner is None or winner.test_accuracy is None:
         reward = _winner_reward(data)
         if reward is None:
-            return f"The winner was not trained itself; it has {cost}."
+            return f"The winner itself was not trained; it has {cost}."
         reached = f"{reward_text(reward, data)} {data.reward_name}"
         return f"The winner reached {reached} in the search with {cost}."
     accuracy = f"{share_text(winner.test_accuracy)} test accuracy"
@@ -84,7 +84,7 @@ def _winner_reward(data: ReportData) -> float | None:
 
 
 def _costs(data: ReportData) -> tuple[float | None, float | None]:
-    """The lead cost of the winner and of the default network."""
+    """The winner's and the default network's cost in the headline's metric."""
     name = lead_metric(data).name
     found: list[float | None] = []
     for architecture in (data.winner, data.space.default):
@@ -131,7 +131,7 @@ def _against_default(data: ReportData) -> str:
 
 
 def tiles(data: ReportData) -> str:
-    """The most important figures, as HTML."""
+    """The most important numbers, as HTML."""
     parts = []
     winner = trained_network(data, data.winner_name)
     default = trained_network(data, data.default_name)

@@ -1,4 +1,4 @@
-"""One HTML file that opens without a network: style, script and figures inside."""
+"""One HTML file that opens offline: style, script and figures are inside it."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def chart(name: str, figure: dict[str, Any], height: int, caption: str = "") -> 
     """A Plotly figure as HTML.
 
     Args:
-      name: Unique in the page; letters, digits and dashes.
+      name: A name of letters, digits and dashes, unique in the page.
       figure: The figure's `data` and `layout`.
-      height: In CSS pixels; the width is the page's.
+      height: Height in CSS pixels; the width is the page's.
       caption: Plain text under the figure.
     """
     # Only these characters could end a script element early.
@@ -54,7 +54,7 @@ def render(title: str, lead: str, sections: Sequence[Section], footer: str = "")
     Args:
       title: Plain text: the title of the window and the heading of the page.
       lead: HTML that comes first: the result in one sentence and the main figures.
-      sections: In order; each is linked from the top.
+      sections: The sections in order; each is linked from the top.
       footer: Plain text at the end.
     """
     anchors = [re.sub(r"[^a-z0-9]+", "-", part.title.lower()) for part in sections]

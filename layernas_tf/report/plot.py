@@ -26,9 +26,9 @@ def plot_trials(
     """Rewards over trials, with the best so far, and rewards against cost.
 
     Args:
-      trials: Of a study; failed and running ones are left out.
-      metric: The cost of the right-hand picture.
-      budgets: Trials outside of them are grey.
+      trials: Trials of a study; failed and running ones are left out.
+      metric: The cost of the right-hand panel.
+      budgets: The budgets; trials outside them are grey.
 
     Returns:
       A figure that belongs to no window.

@@ -24,7 +24,7 @@ from layernas_tf.report.wording import (
 
 
 def write_report(data: ReportData, path: str | os.PathLike[str]) -> None:
-    """Writes `report.html`: one file that opens without a network.
+    """Writes `report.html`: one file that opens offline.
 
     An earlier report is replaced in one step.
 
@@ -155,8 +155,8 @@ def _memorial(data: ReportData, memorial: MemorialSnapshot) -> Section:
             height,
             "Buckets divide the range of costs, cheapest first. Grey: no candidate.",
         ),
-        f"Per layer and bucket of {title}, the best reward found; the layers after it "
-        "stand at their default. A star marks the winner; point at a cell for its "
+        f"The best reward found for each layer and bucket of {title}, with the layers "
+        "after it at their defaults. A star marks the winner; point at a cell for its "
         "architecture.",
     )
 

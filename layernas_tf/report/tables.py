@@ -50,7 +50,7 @@ def table(head: Sequence[tuple[str, str]], rows: Iterable[str], foot: str = "") 
 def trained_table(data: ReportData) -> str:
     """All networks of the final training, with the winner marked."""
     metrics = shown_metrics(data, [network.costs for network in data.trained])
-    # Four times the params: worth a column only with a budget on it.
+    # These are four times the params: they get a column only if a budget limits them.
     budgeted = {budget.metric for budget in data.budgets}
     metrics = [m for m in metrics if m.name != "float32_bytes" or m.name in budgeted]
     proxy = any(network.proxy_reward is not None for network in data.trained)
@@ -88,7 +88,7 @@ def _in_budget(network: TrainedNetwork, data: ReportData) -> str:
 
 
 def files_table(data: ReportData) -> str:
-    """The exported files with their measured figures."""
+    """The exported files with what was measured of them."""
     noted = any(file.note for file in data.files)
     head = [
         ("file", ""),

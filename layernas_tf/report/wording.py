@@ -10,7 +10,7 @@ from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture, Metric, State
 
 NONE = "–"
-"""The text for a missing figure."""
+"""The text for a missing value."""
 
 _TITLES = {
     "madds": "MAdds",
@@ -39,7 +39,7 @@ def metric_title(metric: Metric) -> str:
 
 
 def axis_title(metric: Metric) -> str:
-    """The metric's name and, where the name does not tell it, the unit."""
+    """The metric's name, and its unit unless the name says it."""
     title = metric_title(metric)
     if not metric.unit or metric.unit == title:
         return title
