@@ -30,7 +30,7 @@ class BestFirst(Algorithm):
         self._found: list[tuple[float, Architecture]] = []
 
     def propose(self, number: int, rng: np.random.Generator) -> Candidate | None:
-        """A changed parent; a random architecture where no change is untried."""
+        """Proposes a changed parent, or anything untried if no change is left."""
         for _ in range(self._changes if self._found else 0):
             _, parent = self._found[rng.integers(len(self._found))]
             layer = int(rng.choice(self.space.searched_layers))

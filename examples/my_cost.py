@@ -16,7 +16,7 @@ BYTE_PJ = 640 / 4
 
 
 def picojoules(step: Step) -> float:
-    """What a layer computes, and its weights, each fetched once."""
+    """Energy of a layer's multiply-adds, and of fetching each of its weights once."""
     return MADD_PJ * step.costs["madds"] + BYTE_PJ * step.costs["model_bytes"]
 
 

@@ -1,10 +1,10 @@
-"""An evaluator of your own: what a network may be worth, without training it.
+"""An evaluator of your own: it guesses a network's quality without training it.
 
 python -m layernas_tf.search --evaluator=examples/my_evaluator.py:features \
     --budget='madds<=50%'
 
-The function is called with each candidate and returns a number, higher is better. A
-parameter called `space` gets the search space, one called `dataset` the images.
+The function is called with each candidate and returns a number; higher is better. A
+parameter named `space` receives the search space, one named `dataset` the images.
 """
 
 import math
@@ -13,7 +13,7 @@ from layernas_tf.space import Candidate, SearchSpace
 
 
 def features(candidate: Candidate, space: SearchSpace) -> float:
-    """How many features a network computes: channels count once per pixel, by log2.
+    """How many features a network computes: the log2 of the channels at every pixel.
 
     A crude stand-in for training. It prefers wide layers where the resolution is high.
     """

@@ -21,7 +21,7 @@ from search_spaces.tabular.synthetic import synthetic
 
 
 def main() -> None:
-    """Searches 80 trials and compares with the best possible."""
+    """Runs 80 trials and compares the best of them with the best possible."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     table = synthetic(layers=8, options=4, buckets=48, interaction=0.1)
     budgets = [parse_budget("cost<=60%", table.space)]
