@@ -64,7 +64,7 @@ class AlgorithmConformance(absltest.TestCase):
     def make(
         self, space: SearchSpace, budgets: Sequence[Budget], seed: int
     ) -> Algorithm:
-        """Makes the algorithm under test in its first state."""
+        """Makes the algorithm under test in its initial state."""
         found = type(self).algorithm
         assert found is not None  # see setUp
         return make_algorithm(found, space, budgets, seed, **self.options)
@@ -285,7 +285,7 @@ class AlgorithmConformance(absltest.TestCase):
         *,
         recall: bool = False,
     ) -> None:
-        """Does a history again and fails if another candidate is proposed."""
+        """Repeats a history and fails if another candidate is proposed."""
         for event in events:
             candidate = event.candidate
             if isinstance(event, Tell):
@@ -300,7 +300,7 @@ class AlgorithmConformance(absltest.TestCase):
     def assert_go_on_alike(
         self, one: Algorithm, other: Algorithm, reward: Reward, workers: int
     ) -> None:
-        """Fails if two algorithms do not propose the same from here on."""
+        """Fails if two algorithms do not go on with the same proposals."""
         steps = self.steps // 4
         self.assertEqual(
             run(one, reward, steps, workers=workers).events,

@@ -52,7 +52,7 @@ class Run:
     Attributes:
       events: Asks and tells, in their order.
       asked: The candidates, in the order of the asks.
-      pending: Those of them that were not told.
+      pending: The candidates that had not been told when the search stopped.
     """
 
     events: Sequence[Ask | Tell]
@@ -71,10 +71,10 @@ def run(
     """Asks and tells for a number of steps, with up to `workers` pending at once.
 
     Args:
-      algorithm: What searches.
-      reward: Gives the reward of an architecture.
-      steps: The most asks.
-      workers: Pending candidates are told in random order.
+      algorithm: The algorithm that searches.
+      reward: Returns the reward of an architecture.
+      steps: Number of steps, each with at most one ask and one tell.
+      workers: The most pending candidates; they are told in random order.
       failing: Steps whose tell is a failure.
     """
     events: list[Ask | Tell] = []
@@ -107,7 +107,7 @@ def task(
 
 
 def rewards(seed: int, space: SearchSpace) -> Reward:
-    """A reward for each option, and a little for each pair of neighbours."""
+    """Makes a reward: the sum of a term per option and less per pair of neighbours."""
     rng = np.random.default_rng(seed)
     widest = max(len(layer.options) for layer in space.layers)
     unary = rng.normal(size=(len(space.layers), widest))
