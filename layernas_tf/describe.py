@@ -64,7 +64,7 @@ def cost_table(space: SearchSpace) -> Table:
 
 
 def _exact(value: float) -> str:
-    # The last digits of a fraction are those of the order in which layers add up.
+    # The last digits of a fraction depend on the order in which layers are added up.
     return format_exactly(value) if float(value).is_integer() else f"{value:.4f}"
 
 
@@ -78,10 +78,10 @@ def layer_table(space: SearchSpace, architecture: Architecture) -> Table:
     ] or list(space.metrics)
     lead = metrics[0]
     totals = space.costs(architecture)
-    # A chain that is no network keeps its one state.
+    # A chain that is not a network has the same state throughout.
     shaped = any(step.after != space.start for step in steps)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=True)
-    table.add_column("layer", "whole network" if shaped else "in all")
+    table.add_column("layer", "whole network" if shaped else "total")
     table.add_column("option")
     if shaped:
         table.add_column("input", justify="right")
@@ -175,15 +175,17 @@ def define_flags() -> None:
         "An architecture.json; by default the space's default architecture is shown.",
     )
     flags.DEFINE_string(
-        "resolution", None, "Of the images, in pixels, such as 96 or 96x160."
+        "resolution", None, "Size of the images in pixels, such as 96 or 96x160."
     )
     flags.DEFINE_integer("classes", None, "Number of classes.")
-    flags.DEFINE_integer("channels", None, "Of the images: 1 or 3.")
+    flags.DEFINE_integer("channels", None, "Channels of the images: 1 or 3.")
     flags.DEFINE_integer(
         "stem_stride", None, "Stride of the stem, 1 or 2; by default 1 below 64 pixels."
     )
     flags.DEFINE_string(
-        "latency_table", None, "A table of export.latency_table: adds the latency."
+        "latency_table",
+        None,
+        "A table of export.latency_table, to show the latency too.",
     )
     flags.DEFINE_multi_string(
         "cost", [], "A cost of your own, path/to/file.py:name. May repeat."

@@ -1,9 +1,9 @@
-"""Searches a network under a budget, and hands back a trained and exported winner.
+"""Searches for a network inside a budget, then trains and exports the winner.
 
 python -m layernas_tf.search --space=mobilenet_v3_small --dataset=digits \
     --budget='madds<=3M' --trials=60 --workdir=runs/x
 
-Running it again with the same workdir continues where it was.
+Running it again with the same workdir continues where it stopped.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> None:
         where = error.filename or flags.FLAGS.workdir
         raise UserError(
             f"{where!r}: {error.strerror or error}; the same command continues when "
-            "this is mended"
+            "this is fixed"
         ) from None
 
 

@@ -3,8 +3,8 @@
     python -m layernas_tf.train --architecture=FILE --dataset=digits --workdir=DIR
 
 writes `model.keras` and `metrics.json` (test accuracy too) into the workdir, and logs
-for TensorBoard. Run again after an interruption, it goes on after the last epoch that
-was finished.
+for TensorBoard. Running it again after an interruption continues after the last
+finished epoch.
 """
 
 from __future__ import annotations
@@ -104,7 +104,9 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "dataset", "digits", "digits, npz:FILE, folder:DIR or tfds:NAME."
     )
-    flags.DEFINE_enum("fit", DEFAULT_FIT, FITS, "As in the search.")
+    flags.DEFINE_enum(
+        "fit", DEFAULT_FIT, FITS, "How images are fitted to the size, as in the search."
+    )
     flags.DEFINE_bool(
         "skip_unreadable", False, "Leave out the files of a folder that cannot be read."
     )
@@ -115,35 +117,47 @@ def define_flags() -> None:
     flags.DEFINE_float(
         "dropout",
         None,
-        "Rate before the classifier; by default as in the architecture.",
+        "Dropout rate before the classifier; by default that of the architecture file.",
     )
     flags.DEFINE_bool("mixed_precision", False, "Compute in bfloat16.")
     flags.DEFINE_string(
         "tpu",
         "",
         "Name or address of a TPU ('local' on its own machine). GPUs need no flag: all "
-        "that are visible work together.",
+        "visible ones are used together.",
     )
-    flags.DEFINE_integer("seed", 0, "Of weights, images held out, and their order.")
+    flags.DEFINE_integer(
+        "seed", 0, "Seed of the weights, the held-out images and the order of images."
+    )
     _define_recipe_flags()
 
 
 def _define_recipe_flags() -> None:
-    flags.DEFINE_integer("epochs", None, "Rounds through the training images.")
-    flags.DEFINE_integer("batch_size", None, "Images per step, of all devices.")
+    flags.DEFINE_integer("epochs", None, "Number of epochs.")
+    flags.DEFINE_integer("batch_size", None, "Images per step, over all devices.")
     flags.DEFINE_enum("optimizer", None, OPTIMIZERS, "The optimizer.")
     flags.DEFINE_float("learning_rate", None, "Peak learning rate.")
     flags.DEFINE_float("weight_decay", None, "Decoupled weight decay.")
-    flags.DEFINE_enum("schedule", None, SCHEDULES, "Of the rate, after the warm-up.")
-    flags.DEFINE_float("warmup_epochs", None, "Epochs in which the rate rises.")
-    flags.DEFINE_float("label_smoothing", None, "Share spread over all classes.")
-    flags.DEFINE_enum("augment", None, AUGMENTATIONS, "Moves, crops, mirrors.")
-    flags.DEFINE_float(
-        "randaugment", None, "Magnitude of RandAugment, 1 to 10; 0: none."
+    flags.DEFINE_enum(
+        "schedule", None, SCHEDULES, "Schedule of the learning rate after the warm-up."
     )
-    flags.DEFINE_float("mixup", None, "Alpha of mixup, such as 0.2; 0: none.")
     flags.DEFINE_float(
-        "ema", None, "Momentum of the average of weights, such as 0.9999; 0: none."
+        "warmup_epochs", None, "Epochs of warm-up, in which the learning rate rises."
+    )
+    flags.DEFINE_float(
+        "label_smoothing", None, "Share of a label that is spread over all classes."
+    )
+    flags.DEFINE_enum(
+        "augment", None, AUGMENTATIONS, "How images are shifted, cropped and mirrored."
+    )
+    flags.DEFINE_float(
+        "randaugment", None, "Magnitude of RandAugment, 1 to 10; 0 switches it off."
+    )
+    flags.DEFINE_float("mixup", None, "Alpha of mixup, such as 0.2; 0 switches it off.")
+    flags.DEFINE_float(
+        "ema",
+        None,
+        "Momentum of the average of weights, such as 0.9999; 0 switches it off.",
     )
 
 

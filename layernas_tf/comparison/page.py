@@ -47,13 +47,13 @@ def comparison_page(
             "click on a name hides its curve.",
         ),
         _curves_section(
-            "Reported figure",
+            "Reported result",
             "test",
             curves,
             best.test,
-            "The test figure of the same architectures, which no search sees. The line "
-            "is that of the architecture with the best search signal, so curves can "
-            "lie above it.",
+            "The test result of the same architectures, which no search sees. The "
+            "dashed line is that of the architecture with the best search signal, so "
+            "curves can lie above it.",
         ),
     ]
     if any(each.recommends for each in curves):
@@ -63,9 +63,10 @@ def comparison_page(
                 "recommended_test",
                 curves,
                 best.test,
-                "The test figure of what each algorithm recommends: where it has a "
-                "belief about the noise of the signal, the architecture whose expected "
-                "quality is highest, else the one above.",
+                "The test result of what each algorithm recommends. An algorithm with "
+                "a belief about the noise of the signal recommends the architecture "
+                "with the highest expected quality; the others recommend the one "
+                "above.",
             )
         )
     sections += _tables_sections(standings, tests, targets, best)
@@ -90,8 +91,8 @@ def _tables_sections(
         Section(
             "Standings",
             _standings_table(standings, targets, best),
-            "After the last trial. Trials needed: the median over the runs, and the "
-            "share of runs that got there.",
+            "The results after the last trial. Trials to a signal: the median over the "
+            "runs, and the share of runs that reached it.",
         )
     ]
     if tests:

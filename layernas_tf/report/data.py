@@ -159,11 +159,6 @@ class ExportedFile:
 class ClassFigures:
     """How the networks classify the test images of each class.
 
-    Example:
-      >>> figures = ClassFigures(("cat", "dog"), np.array([[9, 1], [2, 8]]))
-      >>> int(figures.winner[1, 0])  # dogs that the winner takes for cats
-      2
-
     Example: `ClassFigures(("cat", "dog"), np.array([[48, 2], [5, 45]]))` says that the
     winner takes 2 of 50 cats for dogs and 5 of 50 dogs for cats.
 
