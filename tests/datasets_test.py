@@ -271,7 +271,7 @@ class NpzFormsTest(DatasetTest):
         self.assertIn("6 of 30 images are held out", dataset.notes[-1])
         unlabelled = content | {"x_test": arrays()["x_test"]}
         dataset = load_dataset(self.save(unlabelled), resolution=8)
-        self.assertIn("not used of the archive: x_test", dataset.notes)
+        self.assertIn("arrays that are not used: x_test", dataset.notes)
         self.assertEqual(dataset.test.size, 6)
 
     def test_the_users_validation_set_is_used_as_such(self):
@@ -294,7 +294,7 @@ class NpzFormsTest(DatasetTest):
         text = self.save(arrays(class_names=names[:2]))
         self.assert_refused(text, "label 2", "class_names has 2")
         text = self.save(arrays(class_names=np.array(["a", "a", "b"])))
-        self.assert_refused(text, "class_names", "twice")
+        self.assert_refused(text, "class_names", "repeats a name")
         for bad in ("", " ", "two\nlines", b"\xff"):
             odd = np.array(
                 [b"a", b"b", bad] if isinstance(bad, bytes) else ["a", "b", bad]
@@ -402,7 +402,7 @@ class TfdsTest(DatasetTest):
             with absltest.mock.patch.object(
                 tfds.core.DatasetBuilder, "download_and_prepare", fail
             ):
-                self.assert_refused("tfds:mnist", "name resolution failed", "network")
+                self.assert_refused("tfds:mnist", "name resolution", "no internet")
 
 
 @functools.cache

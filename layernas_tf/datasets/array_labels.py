@@ -17,7 +17,7 @@ class Labels:
     Example: `Labels({"y_train": np.array([1, 0], np.int32)}, ("cat", "dog"))`.
 
     Attributes:
-      labels: Labels by the array's name: (N,), int32, 0 <= label < number of classes.
+      labels: By the array's name, int32 labels (N,), 0 <= label < number of classes.
       class_names: One name per class.
       notes: Sentences about labels that were converted or interpreted.
     """
@@ -35,8 +35,8 @@ def read_labels(
     """Reads labels: integers, one-hot rows, booleans or texts, the same in all arrays.
 
     Args:
-      arrays: By name, (N,), (N, 1) or, one-hot, (N, classes).
-      train: The array of the training images: its labels say which classes there are.
+      arrays: Labels by name, of shape (N,), (N, 1) or, one-hot, (N, classes).
+      train: Name of the training images' array; its labels decide on the classes.
       class_names: (classes,) texts, or None.
 
     Raises:
@@ -54,7 +54,7 @@ def read_labels(
         raise UserError(f"the labels are of different kinds: {listed}; expected one")
     names = None if class_names is None else _texts("class_names", class_names.ravel())
     if names is not None and len(set(names)) < len(names):
-        raise UserError("class_names has a name twice: expected one for each class")
+        raise UserError("class_names repeats a name: expected one for each class")
     return _READERS[kinds[train]](columns, train, names)
 
 
@@ -150,8 +150,8 @@ def _of_texts(
         key: np.array([places[text] for text in values], np.int32)
         for key, values in texts.items()
     }
-    order = "of class_names" if given else "in the order of their names"
-    note = f"labels are texts: the classes are counted {order}"
+    order = "class_names" if given else "their names"
+    note = f"labels are texts: the classes are counted in the order of {order}"
     return Labels(labels, tuple(names), (note,))
 
 

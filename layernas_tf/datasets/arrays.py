@@ -1,4 +1,4 @@
-"""From checked arrays to a `Dataset`; `digits`."""
+"""Makes a `Dataset` of checked arrays, such as scikit-learn's `digits`."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def make_dataset(
     valid: ArraySplit | None = None,
     notes: tuple[str, ...] = (),
 ) -> Dataset:
-    """Limits, resizes and parts images of one size that are checked already.
+    """Limits, resizes and splits images of one size that have been checked.
 
-    Without `valid` a share of the training images is held out.
+    Without `valid`, a share of the training images is held out.
     """
     least = 2 if valid is None else 1
     if options.limit is not None:
@@ -79,11 +79,12 @@ def check_enough(
     """Raises `UserError` unless there are two classes, each with enough images.
 
     Args:
-      name: Of the data set.
-      labels: Of the training images.
-      class_names: Of all classes.
-      least: Images that each class must have: one is held out for each of the
-        validation and the test set that the data set does not bring itself.
+      name: Name of the data set.
+      labels: Labels of the training images.
+      class_names: Names of all classes.
+      least: Number of images that each class must have. It counts one image that is
+        held out for validation and one for the test set, if the data set has no such
+        set of its own.
     """
     classes = len(class_names)
     if classes < 2:
@@ -104,7 +105,7 @@ def check_enough(
 
 
 def load_digits(name: str, options: Options) -> Dataset:
-    """scikit-learn's 1,797 handwritten digits; a fifth, always the same, is the test.
+    """scikit-learn's 1,797 handwritten digits; the same fifth is always the test set.
 
     Source: E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits, UCI
     Machine Learning Repository, 1998.

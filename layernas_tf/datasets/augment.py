@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 AUGMENTATIONS = ("none", "shift", "shift_flip", "crop_flip")
 """`shift` moves an image by up to an eighth of its side (pad and crop); `shift_flip`
-also mirrors it in half of the cases; `crop_flip` resizes a random part of it to the
-whole, and mirrors: what networks for ImageNet are trained with."""
+also mirrors it in half of the cases; `crop_flip` enlarges a random part of it to the
+full size and mirrors it in half of the cases, as is usual for ImageNet."""
 
 SMALLEST_CROP = 0.08
 """The smallest share of an image's area that `crop_flip` cuts out."""
@@ -33,7 +33,7 @@ def augment_images(
         border.
       key: (2,) int64 seed.
       augment: One of `AUGMENTATIONS`.
-      randaugment: Magnitude of `randaugment.rand_augment`, which comes last; 0 is none.
+      randaugment: Magnitude of `randaugment.rand_augment`, applied last; 0 for none.
 
     Returns:
       The augmented batch, of the same shape.
@@ -65,11 +65,11 @@ def crop_box(height: tf.Tensor, width: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
     """A random part of an image, by area and aspect ratio; the whole if none fits.
 
     Source: C. Szegedy et al., Going Deeper with Convolutions, arXiv 1409.4842, section
-    6; with the aspect ratios that are common since.
+    6; with the aspect ratios that have become common since.
 
     Args:
-      height: Of the image, in pixels.
-      width: Likewise.
+      height: Height of the image, in pixels.
+      width: Width of the image, in pixels.
       key: (2,) int64 seed.
 
     Returns:
@@ -104,17 +104,17 @@ def mixup(
     """Mixes each image of a batch, and its label, with another image and its label.
 
     Source: H. Zhang et al., mixup: Beyond Empirical Risk Minimization, arXiv
-    1710.09412; as there, one share per batch. The partners are the images of the batch
-    in reverse order; batches are shuffled before.
+    1710.09412; as there, one share is drawn per batch. The partners are the images of
+    the batch in reverse order, since batches are shuffled beforehand.
 
     Args:
       images: (B, H, W, C) float32.
-      labels: (B, classes) float32, each row sums up to 1.
+      labels: (B, classes) float32; each row sums to 1.
       key: (2,) int64 seed.
       alpha: The share is drawn from Beta(alpha, alpha), alpha > 0.
 
     Returns:
-      Images and labels; the sum over the batch does not change.
+      The mixed images and labels; their sums over the batch do not change.
     """
     import tensorflow as tf
 

@@ -2,8 +2,8 @@
 
     python -m layernas_tf.datasets.check --dataset=folder:DIR
 
-decodes every picture, lists every file that cannot be read, and tells the classes, what
-was left out and what else a training should know. Its exit code is 1 where a search
+decodes every picture, lists every file that cannot be read, and reports the classes,
+what was left out and whatever else matters for training. Its exit code is 1 if a search
 would refuse the data.
 """
 
@@ -32,15 +32,15 @@ from layernas_tf.datasets.options import Options
 def check_dataset(
     text: str, options: Options, console: Console | None = None
 ) -> DataCheck:
-    """Checks a data set, of a folder without loading it.
+    """Checks a data set; a folder is checked without being loaded.
 
     Args:
-      text: As `load_dataset` takes it.
-      options: Its resolution and fit choose the size; the rest is for other kinds.
+      text: The text of a data set, as for `load_dataset`.
+      options: The resolution and the fit choose the size of the network's input.
       console: Shows how many files are done; None shows nothing.
 
     Raises:
-      UserError: The text names no data set, or it has no form that can be checked.
+      UserError: The text names no data set, or it cannot be checked beforehand.
     """
     kind, _, path = text.partition(":")
     if kind == "folder" and path:
@@ -50,7 +50,7 @@ def check_dataset(
     check = load_dataset(text, resolution=options.resolution, fit=options.fit).check
     if check is None:
         raise UserError(
-            f"{text}: it is read while it is used, so that nothing is known before"
+            f"{text} is read only while it is used, so it cannot be checked beforehand"
         )
     return check
 
@@ -79,9 +79,13 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "dataset", "digits", "digits, npz:FILE, folder:DIR or tfds:NAME."
     )
-    flags.DEFINE_string("resolution", None, "As in the search.")
-    flags.DEFINE_enum("fit", DEFAULT_FIT, FITS, "As in the search.")
-    flags.DEFINE_string("out", "", "A file for the findings as JSON.")
+    flags.DEFINE_string(
+        "resolution", None, "Size of the network's input, as in the search."
+    )
+    flags.DEFINE_enum(
+        "fit", DEFAULT_FIT, FITS, "How images are fitted to the size, as in the search."
+    )
+    flags.DEFINE_string("out", "", "File that the findings are written to, as JSON.")
 
 
 if __name__ == "__main__":

@@ -142,7 +142,7 @@ class DataCheck:
                 f"{many.name!r}, {few.train:,} of {few.name!r}"
             )
         for number, what in (
-            (self.across_splits, "are in another split too, byte for byte: figures of "
+            (self.across_splits, "are in another split too, byte for byte: results on "
              "the test and validation sets are too good"),
             (self.contradicting, "are in another class too, byte for byte"),
             (self.repeated, "repeat another of their split, byte for byte"),
@@ -188,10 +188,10 @@ def check_arrays(
     """The check of images in memory.
 
     Args:
-      name: What the data set was called.
-      class_names: In order of the labels.
-      images: Of `train`, `valid` and `test`: (N, H, W, C), pixels from 0 to 255.
-      labels: Likewise, (N,) integers; `valid` was held out of the training images.
+      name: The text that named the data set.
+      class_names: Names of the classes, in the order of the labels.
+      images: Images of `train`, `valid` and `test`: (N, H, W, C), pixels from 0 to 255.
+      labels: Their labels, (N,) integers; `valid` was held out of the training images.
     """
     numbers = {
         split: np.bincount(labels[split], minlength=len(class_names))
@@ -201,7 +201,7 @@ def check_arrays(
     problem = ""
     if highest <= 1:
         problem = (
-            f"no pixel is above {highest:g} of 255: the images show black; expected "
+            f"no pixel is above {highest:g} of 255: the images are black; expected "
             "pixels from 0 to 255, or floats from 0 to 1"
         )
     train = numbers["train"] + numbers["valid"]

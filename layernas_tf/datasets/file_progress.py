@@ -16,12 +16,12 @@ def file_progress(
     """Yields the `progress` function of `load_dataset`; removes the bar at the end.
 
     Args:
-      console: None, or one that is no terminal, shows nothing.
+      console: Where the bar is shown. None, or one that is not a terminal, shows none.
     """
     if console is None or not console.is_terminal:
         yield None
         return
-    columns = (TextColumn("Looking at the pictures"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("Checking the pictures"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("files", total=None)
 

@@ -58,21 +58,21 @@ def load_folder(name: str, path: str, options: Options) -> Dataset:
     """Images in DIR/train/CLASS/, DIR/val/CLASS/, DIR/test/CLASS/, or in DIR/CLASS/.
 
     `folder_listing` says which folders and files count. Every file is decoded once
-    before anything else, unless `options.kept_check` has done so of the same files.
-    Without a test folder a fifth of each class becomes the test set, and without a
-    validation folder a share of the training images is held out. Images are brought
-    into one frame, in RGB unless `options.channels` says 1. Folders that would take
-    more than `HELD_BYTES` are read anew in every round.
+    before anything else, unless `options.kept_check` is a check of the same files.
+    Without a test folder, a fifth of each class becomes the test set; without a
+    validation folder, a share of the training images is held out. Images are brought
+    into one frame, in RGB unless `options.channels` is 1. Images that would take more
+    than `HELD_BYTES` in memory are read again in every epoch.
 
     Raises:
-      UserError: A file cannot be read (all such are named), a class has too few
-        images, or the folder is no data set.
+      UserError: A file cannot be read (all such files are named), a class has too few
+        images, or the folder is not a data set.
     """
     listing = list_folder(name, path)
     check = check_listing(name, listing, options)
     check.raise_problems(skip_unreadable=options.skip_unreadable)
     train, valid, test, notes = _parts(name, readable_part(listing, check), options)
-    # A check that was kept has them already.
+    # A kept check has these notes already.
     said = dict.fromkeys((*check.notes, *notes))
     if options.channels == 1:
         said.pop(GREY_NOTE, None)
@@ -101,7 +101,7 @@ def check_listing(
     options: Options,
     progress: Progress | None = None,
 ) -> DataCheck:
-    """The check that was kept of the same files, or a new one."""
+    """The kept check if it is one of the same files, else a new one."""
     if options.kept_check:
         try:
             text = pathlib.Path(options.kept_check).read_text(encoding="utf-8")
@@ -178,7 +178,7 @@ def _read(name: str, file: bytes, frame: Frame) -> np.ndarray:
 def _stream(name: str, part: _Part, frame: Frame) -> Split:
     import tensorflow as tf
 
-    del name  # the file's is in the message
+    del name  # messages name the file
     return StreamSplit(
         size=len(part.files),
         frame=frame,
@@ -192,7 +192,7 @@ def _stream(name: str, part: _Part, frame: Frame) -> Split:
 def _records(
     files: tf.Tensor, labels: tf.Tensor, key: tf.Tensor | None
 ) -> tf.data.Dataset:
-    """One round of files and labels; see `StreamSplit.records`."""
+    """The files and labels of one epoch; see `StreamSplit.records`."""
     import tensorflow as tf
 
     order = tf.range(len(files))

@@ -53,14 +53,14 @@ def check_folder(
       ```
 
     Args:
-      name: What the data set was called.
-      listing: Of the folder.
+      name: The text that named the data set.
+      listing: The folder's pictures.
       resolution: Height and width that were asked for.
       fit: One of `frame.FITS`.
-      progress: Called now and then.
+      progress: Called after every few hundred files.
 
     Returns:
-      The findings; damaged files are among them, not raised.
+      The findings. Damaged files are among them; they raise no error.
     """
     owners = [
         (split, label, path)
@@ -109,7 +109,7 @@ def check_folder(
 def stamp_of(
     listing: FolderListing, resolution: tuple[int, int] | None, fit: str
 ) -> str:
-    """A text by which `check_folder` knows whether an earlier check is still valid."""
+    """A text that stays the same as long as an earlier check is still valid."""
     return f"{listing.stamp()} {resolution} {fit}"
 
 
@@ -166,7 +166,7 @@ def _class_sizes(listing: FolderListing, readable: Sequence[tuple]) -> tuple:
 
 
 def _too_few(listing: FolderListing, classes: Sequence[ClassSize]) -> str:
-    """A class of too few pictures to hold some out."""
+    """Says so if a class or a split has too few pictures; else an empty text."""
     held_out = (listing.valid is None) + (listing.test is None)
     needed = 1 + held_out
     few = [size for size in classes if size.train < needed]
@@ -185,11 +185,11 @@ def _too_few(listing: FolderListing, classes: Sequence[ClassSize]) -> str:
 
 
 def _wrong_scale(facts: Sequence[ImageFacts]) -> str:
-    """Says so if the pictures' values do not use the scale of their format."""
+    """Says so if the pictures' values do not use their format's scale; else empty."""
     eight = [fact for fact in facts if fact.bits == 8]
     if eight and len(eight) == len(facts) and max(fact.high for fact in facts) <= 1:
         return (
-            "every pixel of every picture is 0 or 1 of 255: they show black; expected "
+            "every pixel of every picture is 0 or 1 of 255: they are black; expected "
             "pixels from 0 to 255 (multiply them by 255 and save them again)"
         )
     return ""
@@ -201,11 +201,11 @@ def _notes(facts: Sequence[ImageFacts]) -> list[str]:
     if wide and max(fact.high for fact in wide) < 65536 // 8:
         notes.append(
             f"no 16-bit picture has a value above {max(f.high for f in wide):,} of "
-            "65,535: they are read as they are, which is dark"
+            "65,535: they are read unchanged, so they are dark"
         )
     blank = sum(1 for fact in facts if fact.low == fact.high)
     if blank:
-        notes.append(f"{blank:,} pictures are of one colour alone")
+        notes.append(f"{blank:,} pictures have a single colour")
     if facts and all(fact.grey for fact in facts):
         notes.append(GREY_NOTE)
     return notes

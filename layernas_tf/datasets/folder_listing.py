@@ -1,4 +1,4 @@
-"""Which pictures a folder holds, of which class and split, by its names alone."""
+"""Lists the pictures of a folder by class and split, from names alone."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class FolderListing:
         that will be held out for it are among them.
       valid: The user's own validation set, or None.
       test: The user's own test set, or None.
-      left_out: Kind and number of the files that are not read, such as `(".txt", 3)`.
+      left_out: Kind and number of files that are not read, such as `(".txt", 3)`.
       notes: Lines about how the folders' names were interpreted.
     """
 
@@ -64,12 +64,12 @@ class FolderListing:
 
     @property
     def splits(self) -> dict[str, Files]:
-        """The splits that there are, by `train`, `valid`, `test`."""
+        """The splits that exist, by `train`, `valid`, `test`."""
         found = {"train": self.train, "valid": self.valid, "test": self.test}
         return {name: files for name, files in found.items() if files is not None}
 
     def stamp(self) -> str:
-        """A digest of paths, labels, sizes and times, by which a change shows."""
+        """A digest that changes when a path, a label, a size or a time does."""
         digest = hashlib.sha256()
         for split, files in self.splits.items():
             for path, label in zip(files.paths, files.labels):
@@ -86,22 +86,22 @@ class FolderListing:
 def list_folder(name: str, path: str) -> FolderListing:
     """Finds the pictures in DIR/CLASS/, or in DIR/train/CLASS/ and the like.
 
-    Folders inside a class are read too. Splits are told by their usual names in any
-    case (`training`, `val`, `dev`, `testing`, ...); names are compared in Unicode's
-    composed form. Hidden files and those of operating systems are skipped.
+    Folders inside a class are read too. Splits are recognized by their usual names in
+    any letter case (`training`, `val`, `dev`, `testing`, ...); names are compared in
+    Unicode's composed form. Hidden files and those of operating systems are skipped.
 
     Args:
       name: The text that named the data set, for messages.
       path: The folder; `~` is the user's home.
 
     Raises:
-      UserError: There is no such folder, or its folders are no data set.
+      UserError: There is no such folder, or its folders do not form a data set.
     """
     root = pathlib.Path(path).expanduser()
     try:
         if not root.is_dir():
             raise UserError(f"{name}: no such folder: {path!r}")
-    except (OSError, ValueError) as error:  # a name that no system takes
+    except (OSError, ValueError) as error:  # a name that the system refuses
         raise UserError(f"{name}: no such folder: {path!r} ({error})") from None
     left_out: collections.Counter[str] = collections.Counter()
     folders, notes = _splits(name, root, left_out)
@@ -124,7 +124,7 @@ def list_folder(name: str, path: str) -> FolderListing:
 def _splits(
     name: str, root: pathlib.Path, left_out: collections.Counter[str]
 ) -> tuple[dict[str, pathlib.Path], list[str]]:
-    """The folder of each split; of `train` alone where the classes lie in the root."""
+    """The folder of each split; only `train` if the classes lie in the root."""
     folders = [entry for entry in entries(root) if is_folder(entry)]
     by_split: dict[str, list[pathlib.Path]] = {}
     for folder in folders:
@@ -162,7 +162,7 @@ def _splits(
     ]
     entries(root, left_out)
     for other in filled:
-        left_out[f"pictures in {shown(other)}, which is no split"] += sum(
+        left_out[f"pictures in {shown(other)}, which is not a split"] += sum(
             1 for _ in pictures(root / other, collections.Counter())
         )
     return {split: found[0] for split, found in by_split.items()}, notes
@@ -186,14 +186,15 @@ def _classes(
         label = _label(name, entry)
         if label in classes:
             notes.append(
-                f"two folders are called {label!r} in Unicode's eyes, and are one class"
+                f"two folders are called {label!r} in Unicode's composed form: they "
+                "are one class"
             )
         classes.setdefault(label, []).extend(pictures(entry, left_out))
     return classes
 
 
 def _label(name: str, folder: pathlib.Path) -> str:
-    """The class name of a folder, which must do as a line of a file of labels."""
+    """The class name of a folder, which must fit on one line of a file of labels."""
     try:
         label = unicodedata.normalize("NFC", folder.name)
         label.encode("utf-8")
@@ -233,8 +234,8 @@ def _check_classes(
             alike = [c for c in class_names if c.casefold() == label.casefold()]
             raise UserError(
                 f"{name}: {folders[split].name} has the class {label!r}, which "
-                f"{root.name} has not"
-                + (f"; it has {alike[0]!r}, written otherwise" if alike else "")
+                f"{root.name} does not have"
+                + (f"; it has {alike[0]!r}, spelled differently" if alike else "")
             )
     if not any(classes["train"].values()):
         raise UserError(

@@ -13,10 +13,10 @@ from layernas_tf.core.errors import UserError
 
 FITS = ("pad", "squash", "crop")
 """`pad` shows the whole picture in its own proportions between two bars, `squash`
-stretches it to the frame, `crop` cuts its middle out in the frame's proportions."""
+stretches it to the frame, `crop` cuts out its middle in the frame's proportions."""
 
 DEFAULT_FIT = "squash"
-"""The whole picture, in every pixel; docs/pictures.md has the trainings behind it."""
+"""The whole picture in every pixel of the frame; docs/pictures.md has the reasons."""
 
 BAR_COLOUR = 128
 """The value of the bars beside a padded picture, which networks map to about zero."""
@@ -25,18 +25,18 @@ BACKGROUND = 255
 """The value behind transparent pixels: white."""
 
 SMALLEST_SIDE = 32
-"""A frame is at least this high and wide unless a resolution is asked for, pixels."""
+"""The least height and width of a frame in pixels, if no resolution is asked for."""
 
 LARGEST_SIDE = 224
-"""A frame is at most this high and wide unless a resolution is asked for, pixels."""
+"""The largest height and width of a frame in pixels, if no resolution is asked for."""
 
 MOST_STRETCHED = 1.25
-"""Pictures count as square up to this ratio of their sides."""
+"""Proportions that differ by less than this factor count as alike."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-    """What every picture becomes before a network sees it.
+    """The form that every picture is brought into before a network sees it.
 
     Example: `Frame(96, 160, 3).shape` is `(96, 160, 3)`.
 
@@ -75,7 +75,7 @@ class Frame:
         }
 
     def sentence(self) -> str:
-        """The same in one line."""
+        """The recipe in one line."""
         colour = "RGB" if self.channels == 3 else "Grey"
         return (
             f"{colour} pixels from 0 to 255, {self.height} rows by {self.width} "
@@ -105,7 +105,7 @@ def frame_for(
 
     Args:
       sizes: (N, 2) heights and widths of all pictures, in pixels, at least one.
-      channels: Of the frame, 1 or 3.
+      channels: Channels of the frame, 1 or 3.
       resolution: Height and width that were asked for. None takes a square of as many
         pixels as the median picture (with the fit `crop`, of its shorter side), between
         `SMALLEST_SIDE` and `LARGEST_SIDE`.

@@ -1,8 +1,9 @@
 """The one reader of encoded pictures, both for data in memory and for streamed data.
 
-A picture is read as a viewer shows it: upright by its EXIF tag, with transparent parts
-on white, with 16 bits scaled to 8, and the first frame of an animation. The name of the
-file does not matter. Pillow decodes the pictures, large JPEGs at a reduced size.
+A picture is read as a viewer shows it: turned upright as its EXIF tag says, with
+transparent parts on white and 16 bits scaled to 8; of an animation, the first frame is
+read. The name of the file does not matter. Pillow decodes the pictures, large JPEGs at
+a reduced size.
 """
 
 from __future__ import annotations
@@ -76,9 +77,9 @@ class ImageFacts:
       width: Width of the upright picture, in pixels.
       kind: Format and Pillow's mode, such as `PNG I;16`.
       grey: Whether it shows no colour.
-      bits: Of a channel, 8 or 16.
-      low: The lowest value of a channel, as in the file.
-      high: The highest.
+      bits: Bits of a channel, 8 or 16.
+      low: The lowest value of any channel, as in the file.
+      high: The highest value of any channel, as in the file.
     """
 
     height: int
@@ -98,14 +99,14 @@ def read_image(
     Args:
       content: The encoded picture, in any of `FORMATS`.
       frame: Size, channels and fit.
-      key: Draws a random part to show in place of the whole, stretched to the frame
-        (`augment.crop_box` describes it); None shows the picture as `frame.fit` says.
+      key: Seed of a random part that is shown in place of the whole, stretched to the
+        frame (see `augment.crop_box`); None shows the picture as `frame.fit` says.
 
     Returns:
       Pixels of `frame.shape`, uint8.
 
     Raises:
-      ImageError: The picture is damaged, cut short, or of no kind that is read.
+      ImageError: The picture is damaged, cut short, or of a kind that is not read.
     """
     image, size = _guarded(_open, content)
     placing = place_picture(frame, size, key)
@@ -161,8 +162,8 @@ def fit_images(images: np.ndarray, frame: Frame) -> np.ndarray:
     target = result[:, top : top + rows, left : left + columns]
     for index, image in enumerate(images):
         for channel in range(images.shape[-1]):
-            placinge = Image.fromarray(np.ascontiguousarray(image[..., channel]))
-            target[index, ..., channel] = _resized(placinge, placing, (width, height))
+            plane = Image.fromarray(np.ascontiguousarray(image[..., channel]))
+            target[index, ..., channel] = _resized(plane, placing, (width, height))
     return result
 
 
@@ -218,16 +219,16 @@ def _open(content: bytes) -> tuple[ImageFile.ImageFile, tuple[int, int]]:
 
 
 def _what_else(content: bytes) -> str:
-    """What a file is that Pillow does not know."""
+    """Says what a file is that Pillow cannot identify."""
     head = content[:512].lstrip().lower()
     if not content:
         return "the file is empty"
     if not any(content[:4096]):
         return "the file holds nothing but zeros"
     if head.startswith((b"<!doctype", b"<html", b"<?xml", b"<svg")):
-        return "no picture, but a web page or XML"
+        return "not a picture, but a web page or XML"
     if head.startswith(b"version https://git-lfs"):
-        return "no picture, but a pointer of Git LFS: run `git lfs pull`"
+        return "not a picture, but a pointer of Git LFS: run `git lfs pull`"
     if content[4:8] == b"ftyp" and content[8:12] in (
         b"heic",
         b"heix",
@@ -250,7 +251,7 @@ def _orientation(image: Image.Image) -> int:
 def _load(
     image: ImageFile.ImageFile, placing: Placing, size: tuple[int, int]
 ) -> Image.Image:
-    """The decoded upright picture, in mode L or RGB; a JPEG perhaps smaller."""
+    """The decoded upright picture in mode L or RGB; a JPEG may be reduced in size."""
     orientation = _orientation(image)
     if image.format in _PARTLY:
         left, top, right, bottom = placing.source
@@ -308,10 +309,10 @@ def _paint(
 def _resized(
     image: Image.Image, placing: Placing, size: tuple[int, int]
 ) -> Image.Image:
-    """The placed part of a picture; `size` is what the placing is counted in."""
+    """The placed part of a picture; the placing refers to a picture of that `size`."""
     across, down = image.width / size[0], image.height / size[1]
     left, top, right, bottom = placing.source
-    # Whole pixels, cut out before: resizing would look beyond the edges of the part.
+    # Whole pixels, cut out first: resizing alone would look beyond the part's edges.
     box = (
         max(0, min(image.width - 1, round(left * across))),
         max(0, min(image.height - 1, round(top * down))),

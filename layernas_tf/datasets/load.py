@@ -1,4 +1,4 @@
-"""`load_dataset`: which kind of data set a text names."""
+"""`load_dataset`: loads the data set that a text names."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def load_dataset(
       The data set; images are float32 in [0, 255] when they come in batches.
 
     Raises:
-      UserError: The text names no data set, or the data are not usable.
+      UserError: The text names no data set, or the data cannot be used.
     """
     if fit not in FITS:
         raise UserError(f"fit: expected one of {', '.join(FITS)}, got {fit!r}")

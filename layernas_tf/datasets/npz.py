@@ -34,7 +34,7 @@ def load_npz(name: str, path: str, options: Options) -> Dataset:
 
 
 def archive_dataset(name: str, archive: Archive, options: Options) -> Dataset:
-    """A data set of arrays that are in memory; see `load_npz`."""
+    """Makes a data set of arrays in memory; see `load_npz`."""
     try:
         splits, class_names, notes = _splits(archive)
     except UserError as error:
@@ -49,7 +49,7 @@ def dataset_of_splits(
     notes: list[str],
     options: Options,
 ) -> Dataset:
-    """A data set of the splits that are there: `train`, perhaps `valid` and `test`.
+    """Makes a data set of the given splits: `train`, perhaps `valid` and `test`.
 
     Raises:
       UserError: There are too few training images of a class.
@@ -101,7 +101,7 @@ def _splits(
         if len(images[key]) != len(labels.labels[label]):
             raise UserError(
                 f"{key} has {len(images[key])} images and {label} "
-                f"{len(labels.labels[label])} labels: expected as many"
+                f"{len(labels.labels[label])} labels: expected a label for each image"
             )
         if images[key].shape[1:] != images[first].shape[1:]:
             raise UserError(

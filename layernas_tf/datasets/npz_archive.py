@@ -45,12 +45,13 @@ class Archive:
 def read_archive(path: str) -> Archive:
     """Opens an archive and finds the arrays of images and labels in it.
 
-    Keras' names (`x_train`, `y_test`), those of MedMNIST (`train_images`,
-    `val_labels`) and others made of a part (`split_names.split_of`) and a kind; names
-    without a part are those of the training images.
+    It knows Keras' names (`x_train`, `y_test`), those of MedMNIST (`train_images`,
+    `val_labels`) and others made of a split (`split_names.split_of`) and a kind; names
+    without a split are those of the training images.
 
     Raises:
-      UserError: The file is no archive, is damaged, or has no labelled training images.
+      UserError: The file is not an archive, is damaged, or has no labelled training
+        images.
     """
     file = pathlib.Path(path)
     if not file.is_file():
@@ -76,7 +77,7 @@ def read_archive(path: str) -> Archive:
                 left_out.append(places.pop(("labels", split)))
         if left_out:
             listed = ", ".join(sorted(left_out))
-            notes.append(f"not used of the archive: {listed}")
+            notes.append(f"arrays that are not used: {listed}")
         images, labels = (
             {
                 split: (key, _array(opened, key))
@@ -92,14 +93,14 @@ def read_archive(path: str) -> Archive:
 def places_of(
     keys: list[str],
 ) -> tuple[dict[tuple[str, str], str], str, list[str]]:
-    """What the arrays of these names are.
+    """Finds out what the arrays of these names hold.
 
     Returns:
-      By kind (`images`, `labels`) and split the array's name; the name of the array of
-      class names, or ""; and the names that say nothing.
+      By kind (`images`, `labels`) and split, the array's name; the name of the array of
+      class names, or ""; and the names that mean nothing.
 
     Raises:
-      UserError: Two names say the same.
+      UserError: Two names mean the same.
 
     Example: `places_of(["x", "y", "class_names"])[0]` has the keys
     `("images", "train")` and `("labels", "train")`.
@@ -183,7 +184,7 @@ def _array(archive: np.lib.npyio.NpzFile, key: str) -> np.ndarray:
             f"texts as np.array(texts, dtype=str)): {_line(error)}"
         ) from error
     if not isinstance(array, np.ndarray):
-        raise UserError(f"{key} is no array but a file of another kind")
+        raise UserError(f"{key} is not an array, but a file of another kind")
     return array
 
 

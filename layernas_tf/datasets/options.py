@@ -15,11 +15,11 @@ class Options:
     Example: `Options((96, 96), valid_fraction=0.2, seed=0, limit=None)`.
 
     Attributes:
-      resolution: Height and width of the images; None: see `frame.frame_for`.
+      resolution: Height and width of the images; for None, `frame.frame_for` chooses.
       valid_fraction: Share of the training images held out for validation.
       seed: Seed of the choice of held-out images and of the subset of `limit`.
       limit: At most about this many training (with validation) and test images.
-      fit: How images come into the frame, one of `frame.FITS`.
+      fit: How images are brought into the frame, one of `frame.FITS`.
       channels: 1 or 3; None keeps the channels of the images, or takes 3 for a folder.
       skip_unreadable: Whether damaged files of a folder are left out.
       kept_check: Path of the JSON of an earlier `DataCheck`, or empty.

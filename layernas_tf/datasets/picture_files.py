@@ -14,10 +14,10 @@ SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .bmp .dib .tif .tiff .gif .ppm .pgm "
     ".pbm .pnm .jp2 .j2k .jpx .avif".split()
 )
-"""Files so named are taken to be pictures, whichever of the formats they hold."""
+"""Files with these suffixes are taken to be pictures, whatever format they hold."""
 
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
-"""First bytes of pictures, to find those whose names do not end like a picture's."""
+"""First bytes of pictures, to recognize pictures with other suffixes."""
 
 _NEVER_PICTURES = frozenset(
     ".txt .csv .tsv .json .xml .yaml .yml .md .html .htm .py .ipynb .db .ini .log .lnk "
@@ -32,8 +32,7 @@ _SYSTEM = frozenset(
     "recycler lost+found __pycache__ thumbs.db ehthumbs.db ehthumbs_vista.db "
     "desktop.ini icon\r".split()
 ) | {"system volume information", "network trash folder", "temporary items"}
-"""Names in lower case of files and folders that operating systems put beside
-pictures."""
+"""Names, in lower case, of files and folders that systems put beside pictures."""
 
 
 def shown(path: str) -> str:
@@ -48,7 +47,7 @@ def shown(path: str) -> str:
 def entries(
     folder: pathlib.Path, left_out: collections.Counter[str] | None = None
 ) -> list[pathlib.Path]:
-    """What a folder holds, in order, without what is hidden or a system's."""
+    """What a folder holds, in order, without hidden files and those of systems."""
     try:
         names = sorted(os.listdir(folder), key=os.fsencode)
     except OSError as error:
@@ -93,10 +92,10 @@ def pictures(
 
 
 def kind_left_out(file: pathlib.Path) -> str:
-    """What kind of file it is that is left out; empty for a picture."""
+    """The kind of a file that is left out; empty for a picture."""
     suffix = file.suffix.lower()
     if suffix in SUFFIXES:
-        # A pipe would be waited for; a broken link is listed as unreadable.
+        # Reading a pipe would never end; a broken link is listed as unreadable.
         try:
             regular = stat.S_ISREG(os.stat(file).st_mode)
         except OSError:

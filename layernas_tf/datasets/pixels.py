@@ -24,15 +24,15 @@ def read_pixels(
     """Brings images of one data set into one form; all arrays have the same meaning.
 
     Args:
-      arrays: By name, all of one layout and scale, such as `x_train` and `x_test`.
-      numbers: By the same names, how many images there must be: labels.
+      arrays: Images by name, all of one layout and scale, such as `x_train`, `x_test`.
+      numbers: By the same names, the numbers of labels, and thus of images.
 
     Returns:
-      By name (N, H, W, C), uint8 or float32, C of 1 or 3, pixels in [0, 255]; and what
-      had to be read other than as it lay there, in sentences.
+      By name, the images (N, H, W, C), uint8 or float32, with C of 1 or 3 and pixels in
+      [0, 255]; and sentences about whatever was converted or interpreted.
 
     Raises:
-      UserError: The shape or the scale is none that is certain; the array is named.
+      UserError: The layout or the scale of an array is uncertain; the array is named.
     """
     notes: list[str] = []
     ordered = {}
@@ -45,7 +45,7 @@ def read_pixels(
         notes.append(note)
     if any(array.shape[-1] == 4 for array in scaled.values()):
         scaled = {key: without_alpha(array) for key, array in scaled.items()}
-        notes.append("the fourth channel is read as alpha: what is clear shows white")
+        notes.append("the fourth channel is read as alpha: transparency becomes white")
     return scaled, notes
 
 
@@ -54,11 +54,11 @@ def channels_last(key: str, array: np.ndarray, number: int) -> tuple[np.ndarray,
 
     Args:
       key: The array's name.
-      array: Of any shape.
+      array: An array of any shape.
       number: How many images it must hold.
 
     Raises:
-      UserError: The shape is none of images, or is empty.
+      UserError: The shape is not that of images, or is empty.
     """
     shape = array.shape
     if 0 in shape or not shape:
@@ -82,7 +82,7 @@ def channels_last(key: str, array: np.ndarray, number: int) -> tuple[np.ndarray,
 
 
 def without_alpha(images: np.ndarray) -> np.ndarray:
-    """RGBA composited on white as encoded pictures are; other images as they are.
+    """RGBA images composited on white, as encoded pictures are; others unchanged.
 
     Args:
       images: (N, H, W, C), uint8 or float32, pixels in [0, 255].
@@ -93,7 +93,7 @@ def without_alpha(images: np.ndarray) -> np.ndarray:
     if images.shape[-1] != 4:
         return images
     result = np.empty((*images.shape[:3], 3), images.dtype)
-    for index, image in enumerate(images):  # one at a time, for the memory
+    for index, image in enumerate(images):  # one at a time, to save memory
         part = image[..., 3:].astype(np.float32) / 255
         mixed = image[..., :3] * part + BACKGROUND * (1 - part)
         result[index] = np.rint(mixed) if images.dtype == np.uint8 else mixed
@@ -137,7 +137,7 @@ def _kind(key: str, array: np.ndarray) -> str:
 
 
 def _widest(arrays: Mapping[str, np.ndarray]) -> str:
-    """The name to complain about: of what lies farthest from zero."""
+    """The array with the value farthest from zero, which an error names."""
     return max(
         arrays, key=lambda k: max(abs(float(arrays[k].min())), float(arrays[k].max()))
     )

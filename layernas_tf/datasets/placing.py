@@ -1,4 +1,4 @@
-"""Which part of a picture goes where in a frame."""
+"""Decides which part of a picture goes where in a frame."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def place_picture(
 
 
 def _middle(frame: Frame, width: int, height: int) -> tuple[float, float, float, float]:
-    """What `crop` shows of a picture."""
+    """The part of a picture that the fit `crop` shows."""
     scale = max(frame.width / width, frame.height / height)
     columns, rows = (
         frame.share * frame.width / scale,
@@ -65,10 +65,10 @@ def _middle(frame: Frame, width: int, height: int) -> tuple[float, float, float,
 def _random_part(
     frame: Frame, size: tuple[int, int], key: tuple[int, int]
 ) -> tuple[float, float, float, float] | None:
-    """As `augment.crop_box`: by area and proportions; None where none fits."""
+    """A random part, drawn as by `augment.crop_box`; None if none fits."""
     draws = np.random.default_rng([int(number) & (2**64 - 1) for number in key])
     width, height = size
-    # In units in which the frame is a square, and so is what fills it unstretched.
+    # In units that make the frame, and a part that fills it unstretched, a square.
     across, down = (
         (1.0, 1.0)
         if frame.fit == "squash"

@@ -3,8 +3,8 @@
 Source: E. D. Cubuk, B. Zoph, J. Shlens, Q. V. Le: RandAugment, arXiv 1909.13719; the
 operations' ranges are those of the EfficientNet code (github.com/tensorflow/tpu,
 models/official/efficientnet/autoaugment.py). `keras.layers.RandAugment` draws once for
-a whole batch and computes every operation to keep one: fifty times the cost of decoding
-the image.
+a whole batch and computes every operation to keep one, which costs fifty times as much
+as decoding the image.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _GRAY = 128.0
 
 
 def rand_augment(image: tf.Tensor, key: tf.Tensor, magnitude: float) -> tf.Tensor:
-    """Two operations in a row.
+    """Applies two random operations, one after the other.
 
     Args:
       image: (H, W, C) float32 in [0, 255], of 1 or 3 channels.
@@ -52,7 +52,7 @@ def rand_augment(image: tf.Tensor, key: tf.Tensor, magnitude: float) -> tf.Tenso
 
 
 def _transform(image: tf.Tensor, rows: Sequence[tf.Tensor | float]) -> tf.Tensor:
-    """What is at (x, y) comes from `rows` of the matrix times (x, y, 1)."""
+    """Takes pixel (x, y) from the place that the matrix `rows` maps (x, y, 1) to."""
     import tensorflow as tf
 
     matrix = tf.cast(tf.stack([*rows, 0.0, 0.0]), tf.float32)
@@ -106,7 +106,7 @@ def _translate_y(image: tf.Tensor, share: float, sign: tf.Tensor) -> tf.Tensor:
 
 
 def _blend(plain: tf.Tensor | float, image: tf.Tensor, share: float) -> tf.Tensor:
-    """From `plain` (factor 0.1) through the image (1) to beyond it (1.9)."""
+    """Goes from near `plain` (share 0) through the image (0.5) to beyond it (1)."""
     return plain + (0.1 + 1.8 * share) * (image - plain)
 
 
@@ -208,4 +208,4 @@ ALL = {
     "translate_x": _translate_x,
     "translate_y": _translate_y,
 }
-"""Each takes an image, the share of the largest magnitude, and a sign to move in."""
+"""Each takes an image, a share of the largest magnitude, and the sign of a move."""

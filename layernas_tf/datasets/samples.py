@@ -9,7 +9,7 @@ import numpy as np
 from layernas_tf.datasets.split import ArraySplit, Dataset
 
 _BATCH, _BATCHES = 64, 16
-"""How many images of a streamed data set are looked through at most."""
+"""Batch size, and the most batches of a streamed data set that are looked through."""
 
 
 def sample_images(
@@ -23,8 +23,8 @@ def sample_images(
       classes: The largest number of classes; the first ones are taken.
 
     Returns:
-      For each class uint8 images of the data set's shape; of a class that streamed
-      images show rarely there may be none.
+      For each class, uint8 images of the data set's shape; a class that is rare among
+      streamed images may have none.
     """
     found: dict[int, list[np.ndarray]] = {
         label: [] for label in range(min(classes, dataset.classes))

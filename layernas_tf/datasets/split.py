@@ -75,11 +75,11 @@ class ArraySplit:
         repeat: bool = False,
         start: int = 0,
     ) -> tf.data.Dataset:
-        """Batches of the images, in their order or shuffled anew in every round.
+        """Batches of the images, in their order or reshuffled in every epoch.
 
         Args:
-          batch_size: Images per batch; the last batch of a round may be smaller.
-          seed: Shuffles, and draws the augmentation; None keeps the order.
+          batch_size: Images per batch; the last batch of an epoch may be smaller.
+          seed: Seed of the order and the augmentation; None keeps the order.
           augment: See `layernas_tf.datasets.augment`; needs a seed.
           randaugment: Magnitude of `layernas_tf.datasets.randaugment`, 0 for none;
             needs a seed.
@@ -136,23 +136,23 @@ class Dataset:
     """Images to train, validate and test on.
 
     The search sees `train` and `valid` only; `valid` is held out from the training
-    images, and `test` is for the final figures.
+    images, and `test` is for the final results.
 
     Example:
       dataset = load_dataset("digits")
       print(dataset.shape, dataset.train.size, dataset.class_names)
 
     Attributes:
-      name: The text that it was loaded from.
+      name: The text that named the data set.
       classes: Number of classes.
       class_names: One name per class.
       shape: (height, width, channels) of every image.
       train: Images to train on.
       valid: Images that rewards are measured on.
-      test: Images for the final figures.
+      test: Images for the final results.
       mirrors: Whether a mirrored image still shows its class (not so for digits).
-      frame: What every image was brought into; None where that is not known.
-      check: What a check found before anything was read, or None.
+      frame: The frame that every image was brought into; None if that is not known.
+      check: What a check of the data found, or None.
       notes: Sentences about data that were interpreted, converted or held out.
     """
 
@@ -178,7 +178,7 @@ def hold_out(
       labels: (N,) integers.
       fraction: The share of each class that is held out, 0 < fraction < 1; at least
         one image of each class that has two, never the only image of a class.
-      seed: Draws which.
+      seed: Seed of the draw.
 
     Returns:
       Sorted indices of those that stay and of those held out.
@@ -198,9 +198,9 @@ def subset(labels: np.ndarray, limit: int, seed: int, least: int = 1) -> np.ndar
 
     Args:
       labels: (N,) integers.
-      limit: About how many.
-      seed: Draws which.
-      least: Images of each class at least, as far as it has them.
+      limit: About how many images are kept.
+      seed: Seed of the draw.
+      least: The least number of images of each class, as far as it has them.
     """
     if len(labels) <= limit:
         return np.arange(len(labels))

@@ -37,9 +37,9 @@ class StreamSplit:
     Attributes:
       size: The number of images.
       frame: The frame that the images are brought into.
-      records: The records of one round: in their order for None, else shuffled by an
-        int64 key of shape (2,).
-      parse: From a record to the encoded image, its label and a name for messages.
+      records: Returns the records of one epoch: in their order for None, else shuffled
+        by an int64 key of shape (2,).
+      parse: Returns a record's encoded image, its label and a name for messages.
     """
 
     size: int
@@ -57,7 +57,7 @@ class StreamSplit:
         repeat: bool = False,
         start: int = 0,
     ) -> tf.data.Dataset:
-        """As `ArraySplit.batches`; `crop_flip` cuts before it resizes."""
+        """See `ArraySplit.batches`; here `crop_flip` crops before it resizes."""
         import tensorflow as tf
 
         if repeat:
@@ -127,12 +127,12 @@ def stream_frame(
     resolution: tuple[int, int] | None,
     fit: str,
 ) -> Frame:
-    """The frame for encoded images, as `frame.frame_for`.
+    """The frame for encoded images; see `frame.frame_for`.
 
     Args:
       contents: Some of the images, encoded.
-      channels: Of the frame.
-      resolution: What was asked for, or None.
+      channels: Channels of the frame.
+      resolution: Height and width that were asked for, or None.
       fit: One of `frame.FITS`.
     """
     if resolution is not None:

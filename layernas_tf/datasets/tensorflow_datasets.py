@@ -27,15 +27,15 @@ from layernas_tf.datasets.tfds_stream import stream_tfds
 def load_tfds(name: str, builder_name: str, options: Options) -> Dataset:
     """Loads a TFDS image-classification data set; downloads it where TFDS does.
 
-    The image is the one feature that is an image, the class the one `ClassLabel`,
-    whatever their names are. A labelled split `validation` is the validation set if
-    there is a labelled `test` too; alone, it is the test set (as for ImageNet). Without
-    either, a part of the training images becomes the test set.
+    The only feature that is an image and the only `ClassLabel` are used, whatever their
+    names. A labelled split `validation` is the validation set if there is a labelled
+    `test` too; alone, it is the test set (as for ImageNet). Without either, a part of
+    the training images becomes the test set.
 
-    ImageNet, and data sets that would take more than `HELD_BYTES`, are read again in
-    every epoch. Then the first training images are held out, whatever the seed, as TFDS
-    has shuffled them; for validation a share of `valid_fraction`, but at most
-    `tfds_stream.MOST_HELD_OUT`.
+    ImageNet, and data sets that would take more than `HELD_BYTES` in memory, are read
+    again in every epoch. Then the first training images are held out, whatever the
+    seed, as TFDS has shuffled them. For validation, their share is `valid_fraction`,
+    but they are at most `tfds_stream.MOST_HELD_OUT`.
     """
     source = open_source(name, builder_name)
     if _is_large(source, options):
@@ -94,7 +94,7 @@ def _load_split(
     options: Options,
     resolution: tuple[int, int] | None,
 ) -> tuple[ArraySplit, tuple[int, int]]:
-    """Reads a split image by image; the first images settle height and width."""
+    """Reads a split image by image; the first images decide on height and width."""
     name, split = source.name, source.splits[part]
     try:
         examples = source.builder.as_dataset(split=split, shuffle_files=False)
@@ -126,7 +126,7 @@ def _load_split(
 
 
 def _pixels(name: str, images: np.ndarray) -> np.ndarray:
-    """Grey or RGB of 8 bits, of what TFDS decodes."""
+    """Images that TFDS has decoded, as 8-bit grey or RGB."""
     if images.dtype == np.uint16:
         images = from_16_bits(images)
     if images.dtype != np.uint8 or images.shape[-1] not in (1, 3, 4):

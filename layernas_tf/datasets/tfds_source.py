@@ -42,11 +42,11 @@ def open_source(name: str, builder_name: str) -> TfdsSource:
     """Finds a data set and prepares it, which downloads it where TFDS does.
 
     Args:
-      name: What the user called it, for messages.
-      builder_name: TFDS' name of it.
+      name: The text that named the data set, for messages.
+      builder_name: TFDS' name of the data set.
 
     Raises:
-      UserError: There is no such data set, it cannot be prepared, or it is none of
+      UserError: There is no such data set, it cannot be prepared, or it does not hold
         labelled images.
     """
     with needs_extra("tfds", name):
@@ -62,10 +62,10 @@ def open_source(name: str, builder_name: str) -> TfdsSource:
     image, label = _features(name, builder)
     try:
         builder.download_and_prepare()
-    except Exception as error:  # The network, the disk, or a manual download.
+    except Exception as error:  # The connection, the disk, or a manual download.
         raise UserError(
-            f"{name}: TensorFlow Datasets cannot prepare it (no network, or a manual "
-            f"download is due): {first_line(error)}"
+            f"{name}: TensorFlow Datasets cannot prepare it (no internet connection, "
+            f"or a manual download is needed): {first_line(error)}"
         ) from error
     names = tuple(builder.info.features[label].names)
     splits, notes = _splits(name, builder)
@@ -143,7 +143,7 @@ _USUAL = ("train", "validation", "test")
 
 
 def held_note(held: int, size: int) -> str:
-    """That a test set was held out of the training images."""
+    """A note that a test set was held out of the training images."""
     return (
         f"no labelled test set, so {held:,} of {size:,} images are held out as the "
         "test set"

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 MOST_HELD_OUT = 50_000
-"""Images of a streamed data set that are held out for validation at most."""
+"""The most images of a streamed data set that are held out for validation."""
 
 SHUFFLED = 4096
-"""Images that a streamed data set is shuffled among, apart from its files; as many more
-are read meanwhile."""
+"""A streamed data set is shuffled within chunks of this many images, besides the order
+of its files; the next chunk is read meanwhile."""
 
 _FILES_READ = 16
 """Files of a streamed data set that are read at a time."""
@@ -33,7 +33,7 @@ def stream_tfds(source: TfdsSource, options: Options) -> Dataset:
     """The data set as splits that are decoded while they are used.
 
     Raises:
-      UserError: It is not stored so that it can be streamed, or is too small.
+      UserError: It is stored in a form that cannot be streamed, or it is too small.
     """
     name, builder = source.name, source.builder
     splits = builder.info.splits
@@ -60,7 +60,7 @@ def stream_tfds(source: TfdsSource, options: Options) -> Dataset:
         options.fit,
     )
     if options.fit == "crop" and not (height and width):
-        # What is of one size was cut by those who made the data set.
+        # Images of one size were cropped by the makers of the data set.
         frame = dataclasses.replace(frame, share=PHOTO_CROP)
 
     def part(text: str) -> StreamSplit:
@@ -88,7 +88,7 @@ def stream_tfds(source: TfdsSource, options: Options) -> Dataset:
 def _places(
     source: TfdsSource, parse: Callable[..., tuple[tf.Tensor, ...]], options: Options
 ) -> tuple[dict[str, str], list[str]]:
-    """TFDS' texts of the records of each part, such as `train[10:90]`, and notes."""
+    """For each part, TFDS' text of its records, such as `train[10:90]`; and notes."""
     splits = source.builder.info.splits
     found, notes = dict(source.splits), []
     for part in ("test", "valid"):
@@ -152,7 +152,7 @@ def _files(builder: Any, split: str) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
 
 
 def _records(files: tuple[tf.Tensor, ...], key: tf.Tensor | None) -> tf.data.Dataset:
-    """One round of the serialized records; see `StreamSplit.records`."""
+    """The serialized records of one epoch; see `StreamSplit.records`."""
     import tensorflow as tf
 
     if key is not None:
