@@ -1,1 +1,1 @@
-"""Search spaces: each a chain of layers, by registry name."""
+"""Search spaces by registry name; each is a chain of layers."""

@@ -1,4 +1,4 @@
-"""Architecture files: what space a network is of, and which choice, as JSON."""
+"""Architecture files: a network's space and the options chosen there, as JSON."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def load_architecture(
     """Reads an architecture file and makes its space.
 
     Args:
-      path: The file, as a search writes it.
+      path: Path of a file as a search writes it.
       space: The space's name if it is one of the user's own (`file.py:function`): a
         file alone never makes code run.
-      **changes: Arguments of the space other than the file's; None keeps the file's.
+      **changes: Arguments of the space in place of the file's; None keeps the file's.
 
     Raises:
-      UserError: The file cannot be read or does not fit its space, or the space is
-        code and not named.
+      UserError: The file cannot be read or does not fit its space, or its space is the
+        user's code and `space` does not name it.
     """
     data = _read(path)
     named = data["space"]

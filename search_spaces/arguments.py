@@ -69,7 +69,7 @@ def check_arguments(
 
 
 def image_state(arguments: dict[str, Any]) -> State:
-    """The input image."""
+    """The state of the input image."""
     return State(arguments["channels"], *parse_resolution(arguments["resolution"]))
 
 

@@ -58,16 +58,16 @@ def get_space(
         function called with the arguments. Only name files that you trust.
       resolution: Height and width of the images, in pixels: a number, or a text such
         as `96x160` where they differ.
-      classes: Outputs.
-      channels: Of the images.
-      stem_stride: Of the first convolution, 1 or 2.
-      width: Multiplies all numbers of filters.
-      **others: Further arguments of the function. What is None is left to the
+      classes: Number of classes.
+      channels: Channels of the images.
+      stem_stride: Stride of the first convolution, 1 or 2.
+      width: Factor on all numbers of filters.
+      **others: Further arguments of the function. For any argument, None keeps the
         function's own default.
 
     Returns:
-      The space. One from a file has `name` as its name and the arguments among its
-      own, so that an architecture file can make it again.
+      The space. A space from a file has `name` as its name and keeps the arguments, so
+      that an architecture file can make it again.
 
     Raises:
       UserError: There is no such space, it does not take these arguments, or the

@@ -99,7 +99,7 @@ class Rescale:
 
     Attributes:
       scale: The factor: one number, or one for each channel.
-      offset: What is added after the multiplication, likewise.
+      offset: What is added to the product: one number, or one for each channel.
     """
 
     scale: float | tuple[float, ...] = 1 / 127.5

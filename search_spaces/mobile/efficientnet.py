@@ -34,7 +34,7 @@ STAGES = (  # filters, kernel, stride of the first block, expansion ratio, block
     (192, 5, 2, 6, 4),
     (320, 3, 1, 6, 1),
 )
-"""Of EfficientNet-B0, published."""
+"""The published stages of EfficientNet-B0."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 """Mean of red, green and blue over ImageNet, in [0, 1]."""
@@ -43,7 +43,7 @@ IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 """Standard deviation of red, green and blue over ImageNet, in [0, 1]."""
 
 STYLE = Style(momentum=0.99, initializer="fan_out_normal")
-"""Of EfficientNets."""
+"""The style of all EfficientNets."""
 
 
 def efficientnet_b0(
@@ -59,12 +59,12 @@ def efficientnet_b0(
 
     Args:
       resolution: Height and width of the images, in pixels: 224, or `96x160`.
-      classes: Outputs.
-      channels: Of the images; three are taken to be red, green and blue and normalized
-        as the published network does, other images are scaled to [-1, 1].
-      stem_stride: 2 as published, or 1; by default 1 for images under 64 pixels.
-      width: Multiplies all numbers of filters, which are then rounded to 8.
-      dropout: Rate before the classifier.
+      classes: Number of classes.
+      channels: Channels of the images. Three are taken to be red, green and blue and
+        normalized as by the published network; other images are scaled to [-1, 1].
+      stem_stride: The stem's stride, 2 as published or 1; by default 1 below 64 pixels.
+      width: Factor on all numbers of filters, which are then rounded to multiples of 8.
+      dropout: Dropout rate before the classifier.
 
     Raises:
       UserError: An argument is out of range.
@@ -134,7 +134,7 @@ def _published() -> Published:
 
 
 def _published_names() -> dict[str, str]:
-    """The layers of EfficientNet-B0 in keras.applications by ours."""
+    """Names of EfficientNet-B0's layers in keras.applications, by ours."""
     parts = {
         "expand_conv": "expand_conv",
         "expand_bn": "expand_bn",

@@ -4,8 +4,8 @@ EfficientNet-B0 without squeeze-and-excite and with ReLU6, so that it can be qua
 well; pixels are scaled to about [-1, 1]. Source: R. Liu, "Higher accuracy on vision
 models with EfficientNet-Lite", TensorFlow blog, March 2020, and its code
 (github.com/tensorflow/tpu, models/official/efficientnet/lite). Stem and head have the
-published number of filters. Per block: kernel, expansion ratio; a stage's first block
-chooses the output filters, a repeated block may be dropped.
+published number of filters. Each block has a choice of kernel and expansion ratio. The
+first block of a stage also chooses the output filters; repeated blocks may be dropped.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ def efficientnet_lite0(
 
     Args:
       resolution: Height and width of the images, in pixels.
-      classes: Outputs.
-      channels: Of the images.
-      stem_stride: 2 as published, or 1; by default 1 for images under 64 pixels.
-      dropout: Rate before the classifier.
+      classes: Number of classes.
+      channels: Channels of the images.
+      stem_stride: The stem's stride, 2 as published or 1; by default 1 below 64 pixels.
+      dropout: Dropout rate before the classifier.
 
     Raises:
       UserError: An argument is out of range.
@@ -79,7 +79,7 @@ def efficientnet_lite0(
 
 
 def _names() -> dict[str, str]:
-    """Layers of the PyTorch port by ours; a first block has no expanding ones."""
+    """Names of layers in the PyTorch port, by ours; the first block does not expand."""
     parts = {
         "expand_conv": "_expand_conv",
         "expand_bn": "_bn0",
@@ -105,7 +105,7 @@ def _names() -> dict[str, str]:
 
 
 def _from_npz(arrays: Mapping[str, np.ndarray]) -> LayerArrays:
-    """Weights as PyTorch has them: `_blocks.0._bn1.running_mean`, kernels (O, I, H, W).
+    """Converts PyTorch's weights: `_blocks.0._bn1.running_mean`, kernels (O, I, H, W).
 
     Raises:
       KeyError: An array is missing.

@@ -1,8 +1,8 @@
 """The MnasNet search space of stages, as Accel-NASBench trained it on ImageNet.
 
 Tan et al., "MnasNet: Platform-Aware Neural Architecture Search for Mobile" (CVPR 2019,
-arXiv 1807.11626, section 4.1), choose per stage the expansion ratio, the kernel, the
-number of blocks and squeeze-and-excite, and all blocks of a stage share the choice.
+arXiv 1807.11626, section 4.1), choose the expansion ratio, the kernel, the number of
+blocks and squeeze-and-excite of each stage; all blocks of a stage share the choice.
 Ahmad et al., "Accel-NASBench: Sustainable Benchmarking for Accelerator-Aware NAS" (DAC
 2024, arXiv 2404.08005) trained 5,000 networks of it with the numbers of filters and the
 strides of EfficientNet-B0, which is one of the networks and the default here.
@@ -68,7 +68,7 @@ class BottleneckStage:
       stride: Stride of the first block.
       kernel: Kernel size of every depthwise convolution, in pixels.
       expansion: Inner channels of a block as a multiple of its input's.
-      blocks: Their number, 1 or more.
+      blocks: Number of blocks, 1 or more.
       squeeze_excite: Whether every block has squeeze-and-excite.
     """
 
@@ -130,11 +130,11 @@ def mnasnet(
 
     Args:
       resolution: Height and width of the images, in pixels.
-      classes: Outputs.
-      channels: Of the images.
-      stem_stride: 2 as published, or 1; by default 1 for images under 64 pixels.
-      width: Multiplies all numbers of filters, which are then rounded to 8.
-      dropout: Rate before the classifier.
+      classes: Number of classes.
+      channels: Channels of the images.
+      stem_stride: The stem's stride, 2 as published or 1; by default 1 below 64 pixels.
+      width: Factor on all numbers of filters, which are then rounded to multiples of 8.
+      dropout: Dropout rate before the classifier.
 
     Raises:
       UserError: An argument is out of range.

@@ -41,12 +41,12 @@ def mobilenet_v2(
 
     Args:
       resolution: Height and width of the images, in pixels: 224, or `96x160`.
-      classes: Outputs.
-      channels: Of the images.
-      stem_stride: 2 as published, or 1; by default 1 for images under 64 pixels.
-      width: Multiplies all numbers of filters (the last convolution's only if above
-        1), which are then rounded to 8.
-      dropout: Rate before the classifier.
+      classes: Number of classes.
+      channels: Channels of the images.
+      stem_stride: The stem's stride, 2 as published or 1; by default 1 below 64 pixels.
+      width: Factor on all numbers of filters (on the last convolution's only if above
+        1), which are then rounded to multiples of 8.
+      dropout: Dropout rate before the classifier.
 
     Raises:
       UserError: An argument is out of range.
@@ -65,7 +65,7 @@ def mobilenet_v2_1_4(
     width: float = 1.4,
     dropout: float = 0.2,
 ) -> SearchSpace:
-    """The same around MobileNetV2 of width 1.4; arguments as `mobilenet_v2`."""
+    """The space around MobileNetV2 of width 1.4; arguments as for `mobilenet_v2`."""
     return _space(
         "mobilenet_v2_1.4", resolution, classes, channels, stem_stride, width, dropout
     )

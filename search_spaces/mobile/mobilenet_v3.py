@@ -57,12 +57,12 @@ def mobilenet_v3_small(
 
     Args:
       resolution: Height and width of the images, in pixels: 224, or `96x160`.
-      classes: Outputs.
-      channels: Of the images.
-      stem_stride: 2 as published, or 1; by default 1 for images under 64 pixels.
-      width: Multiplies the numbers of filters of the stages (and of the convolution
-        before the classifier, if above 1), which are then rounded to 8.
-      dropout: Rate before the classifier.
+      classes: Number of classes.
+      channels: Channels of the images.
+      stem_stride: The stem's stride, 2 as published or 1; by default 1 below 64 pixels.
+      width: Factor on the numbers of filters of the stages (and of the convolution
+        before the classifier, if above 1), which are then rounded to multiples of 8.
+      dropout: Dropout rate before the classifier.
 
     Raises:
       UserError: An argument is out of range.
@@ -89,7 +89,7 @@ def mobilenet_v3_large(
     width: float = 1.0,
     dropout: float = 0.2,
 ) -> SearchSpace:
-    """The space around MobileNetV3 Large; arguments as `mobilenet_v3_small`."""
+    """The space around MobileNetV3 Large; arguments as for `mobilenet_v3_small`."""
     return _space(
         "mobilenet_v3_large",
         _LARGE,

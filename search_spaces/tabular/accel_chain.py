@@ -1,8 +1,8 @@
 """The chain of Accel-NASBench: the stages of `mnasnet`, costs as its authors count.
 
-The authors' MACs differ from `madds` in this: a batch normalization has four MACs an
-element, and a mean over pixels one for each of them and one more a channel. Params are
-the trainable weights. Both equal the 5,138 published rows to the last digit.
+The authors' MACs differ from `madds` in two ways: a batch normalization has four MACs
+per element, and a mean over pixels has one per element and one more per channel. Params
+are the trainable weights. Both equal the 5,138 published rows to the last digit.
 """
 
 from __future__ import annotations

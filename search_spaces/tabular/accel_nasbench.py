@@ -4,8 +4,8 @@ Ahmad et al., "Accel-NASBench: Sustainable Benchmarking for Accelerator-Aware NA
 2024, arXiv 2404.08005), trained about 5,000 random networks of the space `mnasnet` on
 ImageNet with a proxy recipe, and measured their latency on two FPGAs. The space has
 1e11 networks, so the table is a surrogate of these rows: `search_spaces.tabular.
-accel_surrogate` says of which form, and `python -m benchmarks.accel_surrogate` how well
-it predicts rows that it was not fitted to.
+accel_surrogate` describes its form, and `python -m benchmarks.accel_surrogate` measures
+how well it predicts rows that it was not fitted to.
 
 MACs and params are those of the rows, exactly.
 """
@@ -46,16 +46,16 @@ _STARTS = 48
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class AccelRows:
-    """The file's rows.
+    """The rows of the file.
 
     Example:
       rows = AccelRows(options, architectures, accuracy, {})
       fit_accuracy(rows.options, rows.architectures, rows.accuracy)
 
     Attributes:
-      options: Of each of the `L` stages.
+      options: Options of each of the `L` stages.
       architectures: Option indices, int array `(N, L)`.
-      accuracy: Top-1 percent, float array `(N,)`.
+      accuracy: Top-1 accuracy in percent, float array `(N,)`.
       sums: By column of `SUMS`, float array `(N,)`; NaN where it was not measured.
     """
 
@@ -69,7 +69,7 @@ class AccelRows:
 class AccelTable:
     """The surrogate as a table; see `layernas_tf.tabular.table.Table`.
 
-    `valid` is the surrogate's accuracy plus the noise of a single training, the same at
+    `valid` is the surrogate's accuracy plus the noise of a single training, the same in
     every query; `test` is without noise.
 
     Example: `table.query(table.space.default).test` is an accuracy in percent.
@@ -79,8 +79,8 @@ class AccelTable:
       dataset: `imagenet`.
       space: Seven stages; the default costs the most MACs.
       metric: `macs`.
-      accuracy: The surrogate.
-      source: The file.
+      accuracy: The surrogate of the accuracy.
+      source: Path of the file.
     """
 
     benchmark: str
@@ -101,8 +101,8 @@ class AccelTable:
     def best(self, budgets: Sequence[Budget] = ()) -> Row:
         """The best known noiseless accuracy inside all budgets, as `valid` and `test`.
 
-        Found by exchanging the options of two stages at a time, from many random
-        starts, until no exchange is better: not proven to be the best of 1e11.
+        It is found by exchanging the options of two stages at a time, from many random
+        starts, until no exchange improves it. It is not proven to be the best of 1e11.
 
         Raises:
           UserError: No architecture is inside.
@@ -121,13 +121,13 @@ def read_accel_csv(path: str) -> AccelTable:
     """Reads the table and fits its surrogates, which takes about two seconds.
 
     Columns: `block{0..6}_{e,k,l,se}`, `val_top1`, `macs_m`, `params_m`, and those of
-    `SUMS`; further columns are left alone.
+    `SUMS`; further columns are ignored.
 
     Args:
       path: `anb_dataset_jsons.tar.gz` of afzalxo/Accel-NASBench as a CSV file.
 
     Raises:
-      UserError: The file cannot be read, or is not of the space.
+      UserError: The file cannot be read, or belongs to another space.
     """
     rows = read_accel_rows(path)
     fitted = [
@@ -219,7 +219,7 @@ def _check_costs(
 def _exchange(
     space: SearchSpace, surrogate: AccuracySurrogate, budgets: tuple[Budget, ...]
 ) -> Architecture | None:
-    """The best local optimum under exchanges of two stages; None: nothing is inside."""
+    """The best local optimum under exchanges of two stages; None if none is inside."""
     from layernas_tf.space.completions import BudgetedChain
 
     chain = BudgetedChain(space.chain, budgets)

@@ -20,10 +20,10 @@ CEILING = 75.0
 """Top-1 percent that no network reaches; 70 to 100 change Kendall's tau by 0.004."""
 
 RIDGE = 1.0
-"""Factor of the squared weights; 0.3 to 3 do equally well on a held-out tenth."""
+"""Penalty on the squared weights; 0.3 to 3 do equally well on a held-out tenth."""
 
 OUTLIER = 6.0
-"""Rows that are off by more median absolute residuals are left out of a cost's fit."""
+"""Rows with a residual above this many median ones are left out of a cost's fit."""
 
 _ROUNDS = 20
 _ROUNDING = 1e-9
@@ -40,8 +40,8 @@ class AccuracySurrogate:
 
     Attributes:
       base: Logarithm of the distance to the ceiling without any term.
-      single: For stage `i` the term of each option, float array `(O_i,)`.
-      pairs: For stages `i < j` the term of each pair, float array `(O_i, O_j)`.
+      single: For stage `i`, the term of each option, float array `(O_i,)`.
+      pairs: For stages `i < j`, the term of each pair, float array `(O_i, O_j)`.
     """
 
     base: float
@@ -49,7 +49,7 @@ class AccuracySurrogate:
     pairs: dict[tuple[int, int], np.ndarray]
 
     def log_error(self, architectures: np.ndarray) -> np.ndarray:
-        """What is minimized: int array `(N, L)` to float array `(N,)`."""
+        """Log of the distance to the ceiling: int array `(N, L)` to float `(N,)`."""
         total = np.full(len(architectures), self.base)
         for stage, term in enumerate(self.single):
             total += term[architectures[:, stage]]
@@ -72,7 +72,7 @@ class SumSurrogate:
 
     Attributes:
       base: The constant.
-      single: For stage `i` the term of each option, float array `(O_i,)`.
+      single: For stage `i`, the term of each option, float array `(O_i,)`.
     """
 
     base: float
@@ -92,9 +92,9 @@ def fit_accuracy(
     """Fits the surrogate of the accuracy.
 
     Args:
-      options: Of each stage, with `expansion`, `kernel`, `blocks` and `se`.
+      options: Options of each stage, with `expansion`, `kernel`, `blocks` and `se`.
       architectures: Option indices, int array `(N, L)`.
-      accuracy: Top-1 percent below `CEILING`, float array `(N,)`.
+      accuracy: Top-1 accuracy in percent, below `CEILING`, float array `(N,)`.
     """
     from sklearn.linear_model import Ridge
 
@@ -122,12 +122,12 @@ def fit_accuracy(
 def fit_sum(
     sizes: Sequence[int], architectures: np.ndarray, cost: np.ndarray
 ) -> SumSurrogate:
-    """Fits a cost by non-negative least squares, repeatedly without outliers.
+    """Fits a cost by non-negative least squares, again and again without outliers.
 
     Args:
-      sizes: Numbers of options of the stages.
+      sizes: Number of options of each stage.
       architectures: Option indices, int array `(N, L)`.
-      cost: Measured, float array `(N,)`; NaN where it was not.
+      cost: Measured costs, float array `(N,)`; NaN where none was measured.
     """
     from scipy.optimize import nnls
 
@@ -167,7 +167,7 @@ def _features(options: Sequence[Option]) -> np.ndarray:
 
 
 def _products(features: np.ndarray) -> np.ndarray:
-    """The features and their products of two, float array `(O, 7 + 21)`."""
+    """The features and the products of any two, float array `(O, 7 + 21)`."""
     pairs = itertools.combinations(range(features.shape[1]), 2)
     products = [features[:, i] * features[:, j] for i, j in pairs]
     return np.column_stack([features, *products])

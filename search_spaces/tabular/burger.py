@@ -5,7 +5,7 @@ complexity", Google Research, April 2023) explains the algorithm on a burger of 
 layers with four options each: every option has its price, mixtures taste differently,
 and burgers are grouped by price so that only the most delicious of a group is built
 upon. The post's options are in a picture only, so the names, prices and tastes here
-are ours, chosen to give the post's walk: 4 burgers at the first layer; 16 at the
+are ours, chosen to repeat the post's search: 4 burgers at the first layer; 16 at the
 second, which fall into 4 bands of two dollars; 16 at the third. No price that occurs
 lies on a band's edge.
 """
@@ -53,7 +53,7 @@ MENU = (
         ),
     ),
 )
-"""The layers in order; of each, the options by rising price, with their tastes."""
+"""The layers in order, each with its options by rising price and their tastes."""
 
 
 def _buy(state: State, option: Option) -> tuple[State, Mapping[str, float]]:
@@ -62,7 +62,7 @@ def _buy(state: State, option: Option) -> tuple[State, Mapping[str, float]]:
 
 @functools.cache
 def burger() -> SearchSpace:
-    """The space: 64 burgers, their cost `price` in dollars, the largest by default."""
+    """The space: 64 burgers with a `price` in dollars; the largest is the default."""
     return SearchSpace(
         name="burger",
         start=State(1, 1, 1),

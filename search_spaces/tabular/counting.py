@@ -1,6 +1,6 @@
 """What the benchmarks' spaces share: their images, and costs as their tables count.
 
-The tables' `params` are the trainable weights, so a batch normalization has two a
+The tables' `params` are the trainable weights, so a batch normalization has two per
 channel; elsewhere in this project it has the four that Keras stores.
 """
 
@@ -19,15 +19,15 @@ from layernas_tf.space.types import State
 def benchmark_image(
     space: str, resolution: int | str, multiple: int, classes: int, channels: int
 ) -> State:
-    """Checks a space's arguments and gives its input image.
+    """Checks a space's arguments and returns its input image.
 
     Args:
       space: Name of the space.
-      resolution: Rows and columns of the image, or both such as `32x64`.
-      multiple: The resolution must be a multiple of it, so that every stride divides
-        it.
+      resolution: Rows and columns of the image: a number, or a text such as `32x64`.
+      multiple: What rows and columns must be a multiple of, so that every stride
+        divides them.
       classes: Number of classes, 2 or more.
-      channels: Of the image, 1 or more.
+      channels: Channels of the image, 1 or more.
 
     Raises:
       UserError: An argument is out of range.
@@ -54,7 +54,7 @@ def published_costs(
     """Costs of a layer of a benchmark's network, by metric name.
 
     Args:
-      operators: What the layer runs.
+      operators: The operators that the layer runs.
       image: Elements of the network's input.
       biases: Additions of a bias that the benchmark counts as multiply-adds.
     """
@@ -73,13 +73,13 @@ def padded_conv(
     Args:
       state: The tensor it reads; its edges are divisible by the stride.
       filters: Output channels; None for a depthwise convolution.
-      kernel: Edge of the kernel, odd.
+      kernel: Edge of the kernel in pixels, an odd number.
       stride: Step in pixels.
       held: Elements of other tensors that a later operator still needs.
 
     Returns:
-      The operators: where the stride is above 1 and the kernel has an edge to pad, the
-      padding is one of its own.
+      The operators. The padding is one of its own if the stride and the kernel are both
+      above 1.
     """
     if filters is None:
         conv = ops.depthwise_conv(state, kernel, stride, held=held)

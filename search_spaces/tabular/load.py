@@ -1,4 +1,4 @@
-"""The benchmark tables by name: which file each reads and which space it is of."""
+"""The benchmark tables by name, with the file that each reads and its space."""
 
 from __future__ import annotations
 
@@ -63,18 +63,18 @@ def load_table(
     Args:
       benchmark: One of `BENCHMARKS`, or one of your own (see
         `layernas_tf.tabular.user_table`).
-      path: `nats_sss`, `nats_tss`: a CSV file, or the folder of an official archive
-        (see `search_spaces.tabular.nats_files.read_nats_archive` for whom to trust).
-        The macro benchmarks: the JSON file of their repository; of
-        Channel-Bench-Macro either file. `accel_nasbench`: a CSV file. The others have
-        none.
-      dataset: `nats_sss`, `nats_tss`: `cifar10` (the default), `cifar100` or
-        `imagenet16`. The macro benchmarks: `cifar10`. `accel_nasbench`: `imagenet`.
-        `synthetic`: the arguments of `search_spaces.tabular.synthetic.synthetic`, such
-        as `layers=20,options=4`.
-      signal_hp: `nats_sss`: the epochs after which the validation accuracy is taken
-        as the signal, 12 (archive only) or 90. The signal of `nats_tss` is always that
-        after 12.
+      path: For `nats_sss` and `nats_tss`, a CSV file or the folder of an official
+        archive (see `search_spaces.tabular.nats_files.read_nats_archive` for whom to
+        trust). For the macro benchmarks, the JSON file of their repository
+        (Channel-Bench-Macro has two; either will do). For `accel_nasbench`, a CSV
+        file. The others have no file.
+      dataset: For `nats_sss` and `nats_tss`, `cifar10` (the default), `cifar100` or
+        `imagenet16`; for the macro benchmarks, `cifar10`; for `accel_nasbench`,
+        `imagenet`; for `synthetic`, the arguments of
+        `search_spaces.tabular.synthetic.synthetic`, such as `layers=20,options=4`.
+      signal_hp: For `nats_sss`, the epochs after which the validation accuracy is
+        taken as the signal, 12 (archive only) or 90. The signal of `nats_tss` is always
+        taken after 12.
 
     Raises:
       UserError: There is no such benchmark or dataset, or the file is not its table.
@@ -82,7 +82,7 @@ def load_table(
     if signal_hp not in (12, 90):
         raise UserError(f"signal_hp must be 12 or 90, got {signal_hp}")
     if signal_hp != 90 and benchmark not in ("nats_sss", "nats_tss"):
-        raise UserError(f"signal_hp=12 is of nats_sss only, not of {benchmark!r}")
+        raise UserError(f"signal_hp=12 is for nats_sss only, not for {benchmark!r}")
     if benchmark not in BENCHMARKS:
         return load_user_table(benchmark, path, dataset, BENCHMARKS)
     if benchmark == "synthetic":

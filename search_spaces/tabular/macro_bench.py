@@ -9,8 +9,8 @@ quarters or all of the largest. The networks are those that the authors' reposit
 (xiusu/NAS-Bench-Macro, xiusu/Channel-Bench-Macro) define and trained. Where a stride-2
 layer of NAS-Bench-Macro is the identity, a 1x1 convolution stands in for it.
 
-Counted as in their tables: `madds` are the multiply-adds of convolutions and of the
-classifier, `params` the trainable weights. Both equal the tables for all 6,561
+Costs are counted as in their tables: `madds` are the multiply-adds of convolutions and
+the classifier, `params` the trainable weights. Both equal the tables for all 6,561
 architectures of NAS-Bench-Macro and all 16,384 of Channel-Bench-Macro's MobileNet; the
 ResNet's table was made by the same counting code.
 """
@@ -58,9 +58,9 @@ def nas_bench_macro(
     """NAS-Bench-Macro's space; its default is MB6_K5 everywhere, the most expensive.
 
     Args:
-      resolution: Rows and columns of the images, divisible by 8. The benchmark: 32.
-      classes: The benchmark: 10.
-      channels: Of the images. The benchmark: 3.
+      resolution: Rows and columns of the images, divisible by 8; the benchmark has 32.
+      classes: Number of classes; the benchmark has 10.
+      channels: Channels of the images; the benchmark has 3.
 
     Raises:
       UserError: An argument is out of range.
@@ -82,9 +82,9 @@ def channel_bench_macro_mobilenet(
     last convolution.
 
     Args:
-      resolution: Rows and columns of the images, divisible by 4. The benchmark: 32.
-      classes: The benchmark: 10.
-      channels: Of the images. The benchmark: 3.
+      resolution: Rows and columns of the images, divisible by 4; the benchmark has 32.
+      classes: Number of classes; the benchmark has 10.
+      channels: Channels of the images; the benchmark has 3.
 
     Raises:
       UserError: An argument is out of range.
@@ -106,9 +106,9 @@ def channel_bench_macro_resnet(
     and 5.
 
     Args:
-      resolution: Rows and columns of the images, divisible by 4. The benchmark: 32.
-      classes: The benchmark: 10.
-      channels: Of the images. The benchmark: 3.
+      resolution: Rows and columns of the images, divisible by 4; the benchmark has 32.
+      classes: Number of classes; the benchmark has 10.
+      channels: Channels of the images; the benchmark has 3.
 
     Raises:
       UserError: An argument is out of range.
@@ -197,7 +197,7 @@ def _strided_stem(state: State, option: Option) -> list[Operator]:
 
 
 def _hidden(x: State, option: Option) -> list[Operator]:
-    """An inverted bottleneck whose expansion is chosen."""
+    """An inverted bottleneck whose inner width is chosen."""
     return _bottleneck(x, option["filters"], x.channels, 3, 1)
 
 
@@ -211,7 +211,7 @@ def _pointwise(x: State, option: Option) -> list[Operator]:
 
 
 def _middle(x: State, option: Option) -> list[Operator]:
-    """A residual block whose middle is chosen."""
+    """A residual block whose inner width is chosen."""
     operators = _normalized(padded_conv(x, option["filters"], 3, 1))
     middle = operators[-1].target
     second = padded_conv(middle, x.channels, 3, 1, held=ops.elements(x))
@@ -260,7 +260,7 @@ def _stem(state: State, filters: int, stride: int) -> list[Operator]:
 def _expanded(
     x: State, hidden: int, kernel: int, stride: int, held: int
 ) -> list[Operator]:
-    # While the expansion runs it reads x, which is no further tensor to hold.
+    # The expansion reads x itself, so that x is not another tensor to hold.
     operators = _normalized(padded_conv(x, hidden, 1, 1))
     wide = operators[-1].target
     return operators + _normalized(padded_conv(wide, None, kernel, stride, held=held))

@@ -1,6 +1,6 @@
 """The Keras networks of NAS-Bench-Macro and Channel-Bench-Macro.
 
-Each takes float32 images in [0, 255] and gives probabilities. `keras` is the module
+Each takes float32 images in [0, 255] and returns probabilities. `keras` is the module
 itself or one with the same interface, such as `tf_keras`.
 """
 
@@ -24,16 +24,16 @@ def nas_bench_macro_network(
     image: State,
     classes: int,
 ) -> Any:
-    """NAS-Bench-Macro: channels double with each stride.
+    """NAS-Bench-Macro's network, whose channels double with each stride.
 
     Args:
-      keras: See the module.
-      operations: Of each layer the expansion ratio (0: identity) and the kernel.
-      strides: Of each layer.
+      keras: `keras`, or a module with the same interface.
+      operations: Expansion ratio (0 for an identity) and kernel of each layer.
+      strides: Stride of each layer.
       stem: Channels of the first convolution.
       head: Channels of the last convolution.
       image: Channels, height and width of the images.
-      classes: Number of probabilities.
+      classes: Number of classes.
     """
     layers = keras.layers
     images, x = _images(layers, image)

@@ -11,10 +11,10 @@ and a linear classifier, each of the five with its own width. Its cell has three
 where conv is ReLU, 3x3 convolution, batch normalization, and skip is the identity or,
 where the width changes, a 1x1 convolution with batch normalization.
 
-Counted as in the benchmark's records: `params` are the trainable weights, `madds` the
-multiply-adds of convolutions and of the classifier plus one addition per class for the
-classifier's bias. Batch normalization, ReLU, additions and pooling are free. Both equal
-the records' `params` and `flops` for all 32,768 architectures of each dataset. A
+Costs are counted as in the benchmark's records: `params` are the trainable weights,
+`madds` the multiply-adds of convolutions and the classifier plus one addition per class
+for the classifier's bias. Batch normalization, ReLU, sums and pooling are free. Both
+equal the records' `params` and `flops` for all 32,768 architectures of each dataset. A
 profiler of the Keras model that does not count the bias finds `classes` fewer.
 """
 
@@ -34,7 +34,7 @@ from layernas_tf.space.types import Architecture, Layer, Option, State
 from search_spaces.tabular.counting import benchmark_image, padded_conv, published_costs
 
 WIDTHS = (8, 16, 24, 32, 40, 48, 56, 64)
-"""The channel counts of every layer."""
+"""The numbers of channels that every layer offers."""
 
 _STRIDES = (1, 2, 1, 2, 1)
 _BATCH_NORM = {"epsilon": 1e-5, "momentum": 0.9}  # PyTorch's defaults
@@ -47,10 +47,11 @@ def nats_bench_size(
     """The space; its default is the widest network.
 
     Args:
-      resolution: Rows and columns of the images, divisible by 4. The benchmark: 32,
+      resolution: Rows and columns of the images, divisible by 4; the benchmark has 32,
         and 16 for ImageNet16-120.
-      classes: The benchmark: 10, 100 and, for ImageNet16-120, 120.
-      channels: Of the images. The benchmark: 3.
+      classes: Number of classes; the benchmark has 10, 100 and, for ImageNet16-120,
+        120.
+      channels: Channels of the images; the benchmark has 3.
 
     Raises:
       UserError: An argument is out of range.
@@ -106,10 +107,10 @@ def _transition(
 
 
 def _cell_operators(x: State, filters: int) -> list[Operator]:
-    """In the order in which TFLite runs `_cell`.
+    """The operators of `_cell`, in the order in which TFLite runs them.
 
-    The ReLUs of n1 and n2 fuse into what makes these. `held` names what is alive
-    besides an operator's own tensors.
+    The ReLUs of n1 and n2 fuse into the operators that compute n1 and n2. `held` counts
+    what is alive besides an operator's own tensors.
     """
     n = State(filters, x.height, x.width)
     relu = ops.elements(x)
@@ -131,7 +132,7 @@ def _cell_operators(x: State, filters: int) -> list[Operator]:
 
 
 def _residual_operators(x: State, filters: int) -> list[Operator]:
-    """In the order in which TFLite runs `_residual_block`."""
+    """The operators of `_residual_block`, in the order in which TFLite runs them."""
     pool = ops.average_pool(x, 2, 2)
     skip = ops.conv(pool.target, filters, 1, held=ops.elements(x))
     held = ops.elements(skip.target)
@@ -145,7 +146,7 @@ def _residual_operators(x: State, filters: int) -> list[Operator]:
 
 
 def _free_relu(state: State, held: int) -> Operator:
-    """A ReLU that cannot fuse, as what it reads is needed without it as well."""
+    """A ReLU that cannot fuse, as its input is needed elsewhere without it."""
     return Operator("relu", state, state, memory=2 * ops.elements(state) + held)
 
 
@@ -179,8 +180,9 @@ def network(keras: Any, filters: Sequence[int], image: State, classes: int) -> A
     Args:
       keras: The module, or one with the same interface, such as `tf_keras`.
       filters: The five widths.
-      image: Channels, height and width of the images, edges divisible by 4.
-      classes: Number of probabilities.
+      image: Channels, height and width of the images; height and width are divisible
+        by 4.
+      classes: Number of classes.
     """
     layers = keras.layers
     images = layers.Input((image.height, image.width, image.channels), name="images")

@@ -1,4 +1,4 @@
-"""Readers of NATS-Bench: a CSV file of its figures, or an official archive folder."""
+"""Readers of NATS-Bench: a CSV file of its results, or an official archive folder."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ class _Kind:
     """One of the two benchmarks.
 
     Attributes:
-      benchmark: The table's name.
-      words: What messages call it.
-      module: Of the package `nats_bench`.
-      api: Its class there.
-      names: How it writes the architectures of its space.
+      benchmark: Name of the table.
+      words: Name in messages.
+      module: The module of the package `nats_bench` that reads it.
+      api: Name of the class in that module.
+      names: Lists the architectures of its space as it writes them.
       final_hp: Epochs of the reported training.
     """
 
@@ -65,7 +65,7 @@ def read_nats_csv(path: str, space: SearchSpace, dataset: str) -> ArrayTable:
     """Reads NATS-Bench size from a CSV of its 90-epoch accuracies.
 
     Columns: `arch` (`c0:c1:c2:c3:c4`) and, by dataset, `{d}_valid`, `{d}_test`,
-    `mflops_{d}`, `params_m_{d}`; further columns are left alone.
+    `mflops_{d}`, `params_m_{d}`; further columns are ignored.
 
     Args:
       path: The file.
@@ -97,7 +97,7 @@ def read_topology_csv(path: str, space: SearchSpace, dataset: str) -> ArrayTable
     """Reads NATS-Bench topology from a CSV of its accuracies.
 
     Columns: `arch` (NATS-Bench's string) and, by dataset, `{d}_valid12` (the signal)
-    and `{d}_test200` (reported); further columns are left alone.
+    and `{d}_test200` (reported); further columns are ignored.
 
     Args:
       path: The file.
@@ -122,9 +122,9 @@ def read_nats_archive(
 
     Reading goes through the `nats_bench` package, which unpickles the files: read only
     an archive from its authors. A record takes about 4 ms, so the complete archive of
-    32,768 takes about two minutes. Its signal is the mean over seeds of the validation
-    accuracy after `signal_hp` epochs; reported is the test accuracy after 90 (CIFAR-10:
-    trained on all 50,000 images).
+    32,768 takes about two minutes. The signal is the mean over seeds of the validation
+    accuracy after `signal_hp` epochs; the reported result is the test accuracy after 90
+    (for CIFAR-10, after training on all 50,000 images).
 
     Args:
       path: The folder (`NATS-sss-v1_0-50262-simple`): `meta.pickle.pbz2` and records.
@@ -141,8 +141,9 @@ def read_nats_archive(
 def read_topology_archive(path: str, space: SearchSpace, dataset: str) -> ArrayTable:
     """Reads the records that an official NATS-Bench topology archive folder holds.
 
-    As `read_nats_archive`, with validation after 12 epochs as the signal and the test
-    accuracy after 200 reported, the protocol of the NATS-Bench paper.
+    It is read as by `read_nats_archive`, but the signal is the validation accuracy
+    after 12 epochs and the reported result the test accuracy after 200, which is the
+    protocol of the NATS-Bench paper.
 
     Args:
       path: The folder (`NATS-tss-v1_0-3ffb9-simple`): `meta.pickle.pbz2` and records.
@@ -200,7 +201,7 @@ def _read_columns(
                 name, *values = (cells[place] for place in places)
                 if rows.get(name, ()) is not None:
                     problem = (
-                        "there twice" if name in rows else f"not of the form {names[0]}"
+                        "given twice" if name in rows else f"not of the form {names[0]}"
                     )
                     raise UserError(
                         f"{path}: line {line}: architecture {name!r} is {problem}"

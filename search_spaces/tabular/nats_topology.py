@@ -10,8 +10,8 @@ a linear classifier. A cell has four nodes, of which node `j` is the sum over al
 The chain's layers are the six edges in the order in which the benchmark writes them
 (0->1, 0->2, 1->2, 0->3, 1->3, 2->3). An edge costs the same wherever it is and whatever
 the others are, so sums along the chain are exact. Stem, residual blocks and classifier
-are in the first layer. Counted as in the benchmark's records: `params` are the
-trainable weights, `madds` the multiply-adds of convolutions and classifier plus one
+are in the first layer. Costs are counted as in the benchmark's records: `params` are
+the trainable weights, `madds` the multiply-adds of convolutions and classifier plus one
 addition per class for the classifier's bias; an edge that leads nowhere is counted too.
 """
 
@@ -35,7 +35,7 @@ OPERATIONS = ("none", "skip_connect", "avg_pool_3x3", "nor_conv_1x1", "nor_conv_
 """The options of every edge, in the benchmark's words."""
 
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
-"""The edges of a cell: from which node to which."""
+"""The edges of a cell, each from a node to a later one."""
 
 CHANNELS = (16, 32, 64)
 """Channels of the three stages."""
@@ -51,10 +51,11 @@ def nats_bench_topology(
     """The space; its default has a 3x3 convolution on every edge.
 
     Args:
-      resolution: Rows and columns of the images, divisible by 4. The benchmark: 32,
+      resolution: Rows and columns of the images, divisible by 4; the benchmark has 32,
         and 16 for ImageNet16-120.
-      classes: The benchmark: 10, 100 and, for ImageNet16-120, 120.
-      channels: Of the images. The benchmark: 3.
+      classes: Number of classes; the benchmark has 10, 100 and, for ImageNet16-120,
+        120.
+      channels: Channels of the images; the benchmark has 3.
 
     Raises:
       UserError: An argument is out of range.
@@ -87,7 +88,7 @@ def nats_bench_topology(
 def topology_names(space: SearchSpace) -> list[str]:
     """How NATS-Bench writes the architectures, in lexicographic order of the options.
 
-    Such as `|none~0|+|none~0|none~1|+|none~0|none~1|none~2|`.
+    One of them is `|none~0|+|none~0|none~1|+|none~0|none~1|none~2|`.
     """
     words = [
         [f"{option['operation']}~{source}" for option in layer.options]
@@ -101,7 +102,7 @@ def topology_names(space: SearchSpace) -> list[str]:
 def _transition(
     first: bool, image: State, classes: int, state: State, option: Option
 ) -> tuple[State, Mapping[str, float]]:
-    """An edge of all fifteen cells; the first edge has the rest of the network."""
+    """An edge of all fifteen cells; the first edge also pays for the other layers."""
     operators: list[Operator] = []
     for stage, filters in enumerate(CHANNELS):
         shape = State(filters, image.height >> stage, image.width >> stage)

@@ -24,14 +24,14 @@ def read_macro_json(
     """Reads NAS-Bench-Macro or Channel-Bench-Macro, as their repositories publish them.
 
     The keys of the JSON object are architectures, a digit per layer; the values hold
-    `test_acc` or `acc` (three independently trained test accuracies), `flops` and
-    `params`. The signal is the first of the three; reported is the
-    mean of the other two.
+    `test_acc` or `acc` (the test accuracies of three independent trainings), `flops`
+    and `params`. The signal is the first of the three; the reported result is the mean
+    of the other two.
 
     Args:
-      path: The file.
-      benchmark: The table's name.
-      choose_space: Given the file's content, the space it describes.
+      path: Path of the file.
+      benchmark: Name of the table.
+      choose_space: Returns the space that the file's content describes.
       first_digit: The digit that stands for option 0 of a layer.
 
     Raises:
@@ -78,7 +78,7 @@ def macro_names(space: SearchSpace, first_digit: int) -> list[str]:
 
 
 def architecture_at(space: SearchSpace, index: int) -> Architecture:
-    """The architecture of row `index` of the lexicographic order."""
+    """The architecture of row `index` in lexicographic order."""
     options = []
     for layer in reversed(space.layers):
         index, option = divmod(index, len(layer.options))
@@ -147,7 +147,7 @@ def check_cost(path: str, name: str, label: str, found: float, own: float) -> No
 
 
 def unreadable(path: str, expected: str, error: Exception) -> UserError:
-    """The error for a file that cannot be read, with the reason in a word."""
+    """The error for a file that cannot be read, with the reason."""
     return UserError(
         f"{path}: cannot be read ({reason_of(error)}), expected {expected}"
     )

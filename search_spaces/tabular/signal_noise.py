@@ -1,4 +1,4 @@
-"""Noise of a table's signal: a number per architecture that every query gives again."""
+"""Noise of a table's signal: a number per architecture, the same in every query."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Made-up benchmarks of any size where LayerNAS' assumption holds exactly, or less so.
+"""Made-up benchmarks of any size; LayerNAS' assumption holds exactly or partly.
 
 A reward is a sum of one term per layer, so the best architecture up to a layer extends
 a best one up to the layer before: the layerwise assumption (Fan et al., LayerNAS,
@@ -32,7 +32,7 @@ ENUMERABLE = 2**20
 class SyntheticTable:
     """Seeded rewards of a chain; see `layernas_tf.tabular.table.Table`.
 
-    `valid` is the reward with its noise (the same at every query), `test` without.
+    `valid` is the reward with its noise (the same in every query), `test` without it.
 
     Example:
       >>> table = synthetic(layers=4, options=3, buckets=12)
@@ -47,7 +47,7 @@ class SyntheticTable:
       unary: Reward of each option, float array `(L, S)`.
       pair: Reward of each pair of options of neighbouring layers, `(L - 1, S, S)`.
       noise: Standard deviation of the noise, in the rewards' unit.
-      seed: What everything was drawn from.
+      seed: Seed that everything was drawn from.
     """
 
     benchmark: str
@@ -78,9 +78,9 @@ class SyntheticTable:
     def best(self, budgets: Sequence[Budget] = ()) -> Row:
         """The best inside all budgets, exactly.
 
-        By dynamic programming over (option, cost), for any size; with noise by
-        comparing all architectures. Where these are too many, it is the best without
-        noise, and so is its `valid`.
+        It is found by dynamic programming over (option, cost) for any size or, with
+        noise, by comparing all architectures. If these are too many, it is the best
+        without noise, and its `valid` has no noise either.
 
         Raises:
           UserError: No architecture is inside.
