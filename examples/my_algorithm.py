@@ -12,7 +12,10 @@ from layernas_tf.space import Architecture, Budget, Candidate, SearchSpace
 
 
 class BestFirst(Algorithm):
-    """Changes one layer of one of the best architectures found so far."""
+    """Changes one layer of one of the best architectures found so far.
+
+    Example: `BestFirst(space, budgets, seed=0, parents=3)`.
+    """
 
     def __init__(
         self,

@@ -57,7 +57,7 @@ class Operator:
       ('conv', State(channels=16, height=16, width=16), 110592)
 
     Attributes:
-      kind: Such as `conv`, `depthwise_conv`, `batch_norm`, `hard_swish`, `add`.
+      kind: Name such as `conv`, `depthwise_conv`, `batch_norm`, `hard_swish`, `add`.
       source: The tensor it reads (of two, the larger).
       target: The tensor it writes.
       kernel: Edge of the kernel in pixels; 1 where there is none.
@@ -250,7 +250,7 @@ def costs(operators: Iterable[Operator], image: int = 0) -> dict[str, int]:
     """Costs of a list of operators, by the names of `space.NETWORK_METRICS`.
 
     Args:
-      operators: In any order.
+      operators: The operators, in any order.
       image: Elements of the network's input. TFLite's interpreter keeps them during
         the whole run, so they are added to the memory of every operator.
     """

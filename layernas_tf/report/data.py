@@ -135,7 +135,7 @@ class ExportedFile:
 
     Attributes:
       name: Path inside the workdir.
-      format: Such as `Keras`, `TFLite float32`, `TFLite int8`.
+      format: Format, such as `Keras`, `TFLite float32` or `TFLite int8`.
       bytes: Size of the file.
       test_accuracy: Test accuracy of the file itself, in 0..1.
       agreement: Share of the test images on which the file and the Keras model predict

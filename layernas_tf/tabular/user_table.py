@@ -28,7 +28,7 @@ def load_user_table(
 
     Raises:
       UserError: There is no such file or function, it does not take what is given,
-        it failed, or what it returns is no table.
+        it failed, or it does not return a table.
     """
     code = parse_reference("benchmark", reference, names)
     given = {"path": path, "dataset": dataset}
