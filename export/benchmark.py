@@ -1,4 +1,4 @@
-"""How long a .tflite file takes for one image; also a binary.
+"""Times a .tflite file on one image at a time; also a binary.
 
 python -m export.benchmark --model=winner/model_int8.tflite --threads=1,2 --profile
 python -m export.benchmark --model=winner/model_int8.tflite --device=android \
@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> None:
         raise UserError(
             f"--threads: expected whole numbers, got {','.join(values.threads)!r}"
         ) from error
-    # Before anything is timed.
+    # Checked before anything is timed.
     if values.out and not values.out.endswith(".png"):
         raise UserError(f"--out: expected the name of a .png file, got {values.out!r}")
     measure = _on_host if values.device == "host" else _on_android
@@ -152,7 +152,9 @@ def define_flags() -> None:
     """Defines the binary's flags: not at import, as libraries import this module."""
     flags.DEFINE_string("model", "", "The .tflite file.")
     flags.DEFINE_string("device", "host", f"Where to run: {', '.join(DEVICES)}.")
-    flags.DEFINE_list("threads", ["1"], "Threads of one inference; a list is compared.")
+    flags.DEFINE_list(
+        "threads", ["1"], "Threads of one inference; several numbers are compared."
+    )
     flags.DEFINE_string(
         "runtime",
         "auto",
@@ -162,11 +164,11 @@ def define_flags() -> None:
     flags.DEFINE_integer("warmup", 20, "Inferences before the timed ones.")
     flags.DEFINE_boolean("profile", False, "Time every operator too.")
     flags.DEFINE_string("out", "", "Draw the operators' times into this .png file.")
-    flags.DEFINE_multi_string("serial", [], "Android device; repeat it for several.")
+    flags.DEFINE_multi_string("serial", [], "Serial of an Android device. May repeat.")
     flags.DEFINE_string(
         "benchmark_model", "", "TFLite's benchmark_model, built for the Android device."
     )
-    flags.DEFINE_list("delegate", ["none"], "On Android: some of none, gpu, nnapi.")
+    flags.DEFINE_list("delegate", ["none"], "For Android: some of none, gpu, nnapi.")
     flags.DEFINE_float(
         "cool_down", 10.0, "Seconds between two settings on Android.", lower_bound=0.0
     )

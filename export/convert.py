@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> None:
     formats = tuple(values.formats)
     check_formats(formats)
     check_input_type(values.input_type)
-    # Here, as both import this module.
+    # Imported here, as both import this module.
     from export.exporter import export_winner, print_table
     from layernas_tf.datasets import load_dataset
 
@@ -99,7 +99,9 @@ def define_flags() -> None:
         "tfds:NAME. Its training images set the ranges of int8, its test images check "
         "the files.",
     )
-    flags.DEFINE_enum("fit", DEFAULT_FIT, FITS, "As in the search.")
+    flags.DEFINE_enum(
+        "fit", DEFAULT_FIT, FITS, "How images are fitted to the size, as in the search."
+    )
     flags.DEFINE_bool(
         "skip_unreadable", False, "Leave out the files that cannot be read."
     )
@@ -111,11 +113,13 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "representative_images", 200, "Training images that set the ranges of int8."
     )
-    flags.DEFINE_string("runtime", "auto", "What runs the files: see export.benchmark.")
+    flags.DEFINE_string(
+        "runtime", "auto", "The runtime that runs the files; see export.benchmark."
+    )
     flags.DEFINE_string(
         "architecture",
         "",
-        f"For {QAT_INT8}: its architecture.json; by default the one beside the model.",
+        f"For {QAT_INT8}: the model's architecture.json; by default the one beside it.",
     )
     flags.DEFINE_string(
         "space",
@@ -126,11 +130,11 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "qat_epochs",
         None,
-        "Epochs of quantization-aware training: 3, or as many as make 200 steps.",
+        "Epochs of quantization-aware training (QAT): 3, or as many as make 200 steps.",
     )
-    flags.DEFINE_float("qat_learning_rate", 2e-4, "Its learning rate at the start.")
-    flags.DEFINE_integer("qat_batch_size", None, "Images per step.")
-    flags.DEFINE_integer("seed", 0, "Seed of its order and augmentation of images.")
+    flags.DEFINE_float("qat_learning_rate", 2e-4, "Learning rate at the start of QAT.")
+    flags.DEFINE_integer("qat_batch_size", None, "Images per step of QAT.")
+    flags.DEFINE_integer("seed", 0, "Seed of QAT's order and augmentation of images.")
 
 
 def cli() -> None:

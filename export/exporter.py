@@ -36,16 +36,16 @@ class TfliteFile:
     Example: `export_winner(model, dataset, "out", ("int8",))[0].accuracy`.
 
     Attributes:
-      format: As in `export_winner`.
-      path: The file.
-      file_bytes: Its size.
+      format: Name of the format.
+      path: Path of the file.
+      file_bytes: Size of the file.
       accuracy: Share of the test images that the file classifies correctly.
-      keras_accuracy: The Keras model's share.
+      keras_accuracy: Share of them that the Keras model classifies correctly.
       agreement: Share of the test images on which both predict the same class.
       max_abs_error: Largest absolute difference of any output.
       latency_ms: Median time of one image on this machine, one thread, milliseconds.
-      latency_p90_ms: 90th percentile.
-      latency_p99_ms: 99th percentile.
+      latency_p90_ms: 90th percentile of the same time.
+      latency_p99_ms: 99th percentile of the same time.
       arena_bytes: See `memory.PeakMemory`.
       runtime: The runtime that ran and timed the file.
       runtimes: How each installed runtime runs the file.
@@ -90,19 +90,19 @@ def export_winner(
 
     Args:
       model: A trained classifier of the data set's images.
-      dataset: What the model was trained on.
+      dataset: The data set that the model was trained on.
       out_dir: The folder; made if it does not exist.
       formats: Some of `formats.FORMATS` and `formats.QAT_INT8`.
       input_type: See `convert.convert_all`.
       representative_images: Training images that set the ranges of integer formats.
-      runtime: What runs the files; one of `runtime.RUNTIMES`, or `auto`.
+      runtime: The runtime that runs the files; one of `runtime.RUNTIMES`, or `auto`.
       latency_runs: Timed inferences of each file.
       qat: What the format `qat_int8` needs.
-      network: In place of `qat`, the model's space and architecture; it is trained on
-        as `Tuning` does by default.
+      network: In place of `qat`, the model's space and architecture; `Tuning` is then
+        that of its defaults.
 
     Returns:
-      One entry per format, in their order.
+      One entry per format, in the order of `formats`.
 
     Raises:
       UserError: As `convert.convert_all` and `verify.verify`, or if the data set does
@@ -160,7 +160,7 @@ def export_winner(
 
 
 def print_table(files: Sequence[TfliteFile]) -> None:
-    """Prints a table of the exported files (at least one) with their figures."""
+    """Prints a table of the exported files (at least one) with their results."""
     from rich.console import Console
     from rich.table import Table
 

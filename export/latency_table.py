@@ -3,7 +3,7 @@
 python -m export.latency_table --space=mobilenet_v3_small --resolution=224 \
     --device=host --out=table.json
 
-`layernas_tf.search --latency_table=table.json --budget='latency_ms<=4'` searches under
+`layernas_tf.search --latency_table=table.json --budget='latency_ms<=4'` searches with
 it. An interrupted measurement continues when the same command is run again.
 """
 
@@ -63,8 +63,8 @@ def main(argv: Sequence[str]) -> None:
 
     if values.device == "android" and values.runtime != "auto":
         raise UserError(
-            f"--runtime={values.runtime} is of the host: on Android benchmark_model is "
-            "the runtime"
+            f"--runtime={values.runtime} is for the host: on Android, benchmark_model "
+            "is the runtime"
         )
     out = pathlib.Path(values.out)
     check_workdir(out.parent)
@@ -93,14 +93,16 @@ _SPACE_FLAGS = ("resolution", "classes", "channels", "stem_stride")
 def define_flags() -> None:
     """Defines the binary's flags: not at import, as tests import this module."""
     flags.DEFINE_string("space", "", "A space's name or path/to/file.py:function.")
-    flags.DEFINE_string("resolution", None, "Of the images, such as 96 or 96x160.")
+    flags.DEFINE_string(
+        "resolution", None, "Size of the images in pixels, such as 96 or 96x160."
+    )
     flags.DEFINE_integer("classes", None, "Number of classes of the data set.")
     flags.DEFINE_integer("channels", None, "Channels of the images.")
     flags.DEFINE_integer(
         "stem_stride", None, "Stride of the first convolution, as in the search."
     )
     flags.DEFINE_string("device", "host", f"Where to run: {', '.join(DEVICES)}.")
-    flags.DEFINE_string("out", "", "The table's file.")
+    flags.DEFINE_string("out", "", "File that the table is written to.")
     flags.DEFINE_integer("threads", 1, "Threads of one inference.")
     flags.DEFINE_string(
         "runtime", "auto", f"auto or one of {', '.join(runtimes.RUNTIMES)}."
@@ -108,10 +110,16 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "benchmark_model", "", "TFLite's tool built for Android: see docs/latency.md."
     )
-    flags.DEFINE_string("serial", "", "Of the Android device, if there are several.")
+    flags.DEFINE_string(
+        "serial", "", "Serial of the Android device, if several are connected."
+    )
     flags.DEFINE_string("adb", "adb", "The adb command.")
-    flags.DEFINE_string("format", "float32", f"One of {', '.join(FORMATS)}.")
-    flags.DEFINE_integer("rounds", 5, "Turns of each block; more against noise.")
+    flags.DEFINE_string(
+        "format", "float32", f"Format of the blocks: {', '.join(FORMATS)}."
+    )
+    flags.DEFINE_integer(
+        "rounds", 5, "Rounds in which every block is timed; more of them reduce noise."
+    )
 
 
 def cli() -> None:

@@ -153,7 +153,7 @@ class MeasureTest(absltest.TestCase):
         with self.assertRaisesRegex(UserError, "arguments was .*'resolution': 16"):
             self.measure(CountingTimer(), small_space(resolution=32))
         self.partial.write_text("[]")
-        with self.assertRaisesRegex(UserError, "is no unfinished latency table"):
+        with self.assertRaisesRegex(UserError, "is not an unfinished latency table"):
             self.measure(CountingTimer())
 
     def test_a_space_without_blocks_is_refused(self):

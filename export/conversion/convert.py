@@ -55,8 +55,8 @@ def convert_all(
     pixels go in: 0..255 as uint8, the same less 128 as int8.
 
     Args:
-      model: Takes float32 images with pixels in [0, 255], shape (n, h, w, c) with h
-        and w fixed; puts out (n, classes).
+      model: The classifier. It takes float32 images with pixels in [0, 255], shape
+        (n, h, w, c) with h and w fixed, and returns (n, classes).
       paths: The path of each file, by format name. Files are replaced when complete.
       representative_images: Pixels in [0, 255], shape (n, h, w, c), from the
         training data; a few hundred. Only integer formats need them.
@@ -118,12 +118,12 @@ def _configure(
     form.configure(converter)
     if form.integer:
         assert images is not None  # see _check_representative
-        converter.representative_dataset = _calibration(images)
+        converter.representative_dataset = _representative(images)
         converter.inference_input_type = tf.dtypes.as_dtype(input_type)
         converter.inference_output_type = tf.dtypes.as_dtype(input_type)
 
 
-def _calibration(images: np.ndarray) -> Callable[[], Iterator[list[np.ndarray]]]:
+def _representative(images: np.ndarray) -> Callable[[], Iterator[list[np.ndarray]]]:
     def generate() -> Iterator[list[np.ndarray]]:
         for number, image in enumerate(images):
             image = np.array(image, np.float32)
@@ -143,7 +143,7 @@ def described(
     labels: Sequence[str],
     frame: Frame | None = None,
 ) -> bytes:
-    """A .tflite file's bytes with metadata, if there are labels to put in."""
+    """The bytes of a .tflite file, with metadata if there are labels."""
     if not labels:
         return content
     from export.tflite.metadata import Metadata, with_metadata

@@ -19,9 +19,9 @@ class Format:
     Example: `FORMATS["int8"].integer` is true.
 
     Attributes:
-      name: As in `--formats`.
-      integer: Weights and activations are int8. Needs representative images, and
-        input and output may be integers.
+      name: Name of the format, as in `--formats`.
+      integer: Whether weights and activations are int8. Such a format needs
+        representative images, and its input and output may be integers.
       configure: Sets the converter's options, beyond those of an integer format.
     """
 
@@ -68,7 +68,7 @@ FORMATS: Mapping[str, Format] = {
 """The formats that a model alone can be converted to, by name."""
 
 QAT_INT8 = "qat_int8"
-"""Full-integer as well, after training with rounding.
+"""The full-integer format of a network that was trained with rounding.
 
 See `export.quantization.quantize`.
 """

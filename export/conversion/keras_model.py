@@ -16,7 +16,7 @@ def image_shape(model: keras.Model) -> tuple[int, int, int]:
     """Height, width and channels of the images that a model takes.
 
     Raises:
-      UserError: If it is not a model of one image input of fixed size and one output
+      UserError: If the model does not have one image input of fixed size and one output
         of shape (n, classes).
     """
     if len(model.inputs) != 1 or len(model.outputs) != 1:
@@ -61,7 +61,7 @@ def in_float32(model: keras.Model) -> keras.Model:
     """The same network in float32; the model itself if it computes in float32 already.
 
     TFLite has no bfloat16 arithmetic, and a model trained in mixed precision keeps
-    the precision of each layer in its file. Its weights are float32 all along.
+    the precision of each layer in its file. Its weights are float32 in any case.
     """
     if all(layer.compute_dtype == "float32" for layer in model.layers):
         return model

@@ -24,9 +24,9 @@ def write_saved_model(
     weights of Keras 3 models.)
 
     Args:
-      call: From float32 images (1, height, width, channels) to the output.
+      call: The function from float32 images (1, height, width, channels) to the output.
       variables: The TensorFlow variables that it reads.
-      shape: Height, width and channels.
+      shape: Height, width and channels of the image.
       path: The folder to write.
     """
     import tensorflow as tf
@@ -48,10 +48,10 @@ def convert_saved_model(
     Args:
       path: The SavedModel.
       configure: Sets the options of a `tf.lite.TFLiteConverter`.
-      format: Its name, for messages.
+      format: Name of the format, for messages.
 
     Raises:
-      UserError: If the converter cannot.
+      UserError: If the converter cannot convert it.
     """
     import tensorflow as tf
     from tensorflow.lite.python.convert import ConverterError

@@ -42,9 +42,9 @@ class Tuning:
     Example: `Tuning(epochs=5, learning_rate=1e-4)`.
 
     Attributes:
-      epochs: Rounds through the training images; None: 3, or as many as make 200 steps.
+      epochs: Number of epochs; None for 3, or as many as make 200 steps.
       learning_rate: Adam's learning rate at the start; a cosine takes it to zero.
-      batch_size: Images per step; None for that of the training before.
+      batch_size: Images per step; None for the default of a full training.
       seed: Seed of the order of the images and of their augmentation.
     """
 
@@ -75,9 +75,9 @@ class Qat:
     Example: `Qat(space, architecture, Tuning(epochs=5))`.
 
     Attributes:
-      space: The search space that the model is of.
-      architecture: Which network of the space.
-      tuning: How it is trained on.
+      space: The model's search space.
+      architecture: The model's architecture in that space.
+      tuning: How the model is fine-tuned.
     """
 
     space: SearchSpace
@@ -89,13 +89,14 @@ def qat_int8(model: keras.Model, qat: Qat, dataset: Dataset, input_type: str) ->
     """Fine-tunes a network with rounding and converts it to an int8 .tflite file.
 
     Args:
-      model: The trained Keras 3 network, which stays as it is.
-      qat: What it is and how to train it on.
-      dataset: Trained on `train`, the best epoch chosen on `valid`; `test` is not seen.
-      input_type: Of input and output: one of `formats.INPUT_TYPES`.
+      model: The trained Keras 3 network, which is not changed.
+      qat: The network's space and architecture, and how it is fine-tuned.
+      dataset: The network trains on `train`, the best epoch is chosen on `valid`, and
+        `test` is not used.
+      input_type: Type of input and output: one of `formats.INPUT_TYPES`.
 
     Raises:
-      UserError: If the network cannot be made with tf_keras or not be rounded, its
+      UserError: If the network cannot be made with tf_keras or cannot be rounded, its
         outputs differ, the training diverges, or the converter fails.
     """
     check_packages()
@@ -131,9 +132,9 @@ def tf_keras_network(
 
     Args:
       model: The trained Keras 3 network.
-      space: The search space that it is of.
-      architecture: Which network of the space.
-      images: Pixels in [0, 255], (n, h, w, c), to compare both on.
+      space: The network's search space.
+      architecture: The network's architecture in that space.
+      images: Images to compare both on: pixels in [0, 255], (n, h, w, c).
 
     Raises:
       UserError: If the space cannot build with tf_keras, the weights do not fit, or
@@ -239,7 +240,7 @@ def train_quantized(network: Any, dataset: Dataset, tuning: Tuning) -> list[floa
         accuracies.append(accuracy)
         if best is None or (accuracy, -loss) >= best[0]:
             best = (accuracy, -loss), network.get_weights()
-    assert best is not None  # there is one epoch at least
+    assert best is not None  # there is at least one epoch
     network.set_weights(best[1])
     return accuracies
 
@@ -259,10 +260,10 @@ def convert_quantized(network: Any, input_type: str) -> bytes:
 
     Args:
       network: The network, whose ranges have been set by training.
-      input_type: Of input and output: one of `formats.INPUT_TYPES`.
+      input_type: Type of input and output: one of `formats.INPUT_TYPES`.
 
     Raises:
-      UserError: If the converter cannot.
+      UserError: If the converter cannot convert it.
     """
     import tensorflow as tf
 

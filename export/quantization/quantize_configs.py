@@ -18,27 +18,27 @@ from tensorflow_model_optimization.quantization.keras import QuantizeConfig
 from tensorflow_model_optimization.quantization.keras.quantizers import Quantizer
 
 _SLOWEST_AVERAGE = 0.01
-"""Least weight that the newest batch has in the running mean of a range."""
+"""The least weight of the newest batch in the running mean of a range."""
 
 _SMALLEST_RANGE = 1e-3
-"""Least width of a range of activations: a dead channel must not divide by zero."""
+"""The least width of an activation's range: a dead one must not divide by zero."""
 
 _NARROWEST_CHANNEL = 2.0**-12
-"""Least range of a channel's weights as a share of the widest channel's.
+"""The least range of a channel's weights as a share of the widest channel's.
 
-A channel of almost nothing but zeros would get so fine a step that its bias, counted in
-steps of weight times activation, overflows 32 bits.
+A channel of almost nothing but zeros would get such a fine step that its bias, counted
+in steps of weight times activation, overflows 32 bits.
 """
 
 
 class KernelQuantizer(Quantizer):
-    """Rounds a kernel, with the ranges of its channels as they are now.
+    """Rounds a kernel, with the present ranges of its channels.
 
     Example: `KernelQuantizer(channel_axes=1)` rounds the kernel of a convolution.
 
     Attributes:
-      channel_axes: How many of the last axes number the output channels: 1 in a
-        convolution, 2 in a depthwise one (input, multiplier), 0: one range for all.
+      channel_axes: How many of the last axes count output channels: 1 in a convolution,
+        2 in a depthwise one (input, multiplier), or 0 for one range for all.
     """
 
     def __init__(self, channel_axes: int):
@@ -51,7 +51,7 @@ class KernelQuantizer(Quantizer):
         self, inputs: Any, training: bool, weights: dict[str, Any], **kwargs: Any
     ) -> Any:
         shape = inputs.shape
-        # No gradient: the range follows the weights, the weights not the range.
+        # No gradient: the range follows the weights, and not the other way round.
         size = tf.stop_gradient(tf.abs(inputs))
         widest = tf.maximum(tf.reduce_max(size), 1e-8)
         if self.channel_axes == 0:
@@ -75,7 +75,7 @@ class ActivationQuantizer(Quantizer):
     """Rounds a tensor, with the running mean of its batches' ranges.
 
     The first batch sets the range, so that a few hundred steps are enough; 0 is always
-    inside, as TFLite asks.
+    inside it, as TFLite requires.
 
     Example: `Rounded("kernel", ActivationQuantizer())` rounds a kernel and the output.
     """
@@ -154,7 +154,7 @@ RELU6 = FixedQuantizer(0.0, 6.0)
 
 
 CHANNEL_AXES = {"Conv2D": 1, "DepthwiseConv2D": 2, "Dense": 0}
-"""See `KernelQuantizer`, by type of layer."""
+"""`KernelQuantizer.channel_axes` by type of layer."""
 
 
 class Rounded(QuantizeConfig):
@@ -164,8 +164,8 @@ class Rounded(QuantizeConfig):
 
     Attributes:
       kernel: Name of the layer's kernel, empty if it has none.
-      output: Quantizer of the output, or None where the next layer is fused to this
-        one, or hands on what it gets.
+      output: Quantizer of the output, or None if the next layer is fused to this one
+        or hands on its input.
     """
 
     def __init__(self, kernel: str = "", output: Quantizer | None = None):

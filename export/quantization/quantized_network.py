@@ -25,7 +25,7 @@ _WEIGHTED = {
     tf_keras.layers.DepthwiseConv2D: "depthwise_kernel",
     tf_keras.layers.Dense: "kernel",
 }
-"""Name of the kernel by type of layer."""
+"""Name of the kernel, by type of layer."""
 
 _HANDED_ON = (
     "AveragePooling2D",
@@ -54,7 +54,7 @@ _ACTIVATIONS = {
 
 _FUSED_TO_SUMS = ("relu", "relu6")
 _FUSED_TO_CONVOLUTIONS = (*_FUSED_TO_SUMS, "hard_sigmoid")
-"""Activations that begin with something that TFLite fuses to the operator before."""
+"""Activations whose first step TFLite fuses to the operator before them."""
 
 
 def quantized_network(model: Any, *, rounding: bool = True) -> Any:
@@ -65,8 +65,8 @@ def quantized_network(model: Any, *, rounding: bool = True) -> Any:
       rounding: Whether to round at all; False gives the folded network in float32.
 
     Returns:
-      A tf_keras model with the weights of `model` and, if rounding, a running range
-      for every activation that still has to see data in training mode.
+      A tf_keras model with the weights of `model`. If rounding, it also has a running
+      range for every activation, which data in training mode have yet to set.
 
     Raises:
       UserError: If the model has a layer or an activation that is not known here.

@@ -57,7 +57,8 @@ class Fallbacks:
       floats: Operators that read or write float32 in a file of integers, as
         `NAME (number)`; those directly at its input and output, which the user may
         want, are not counted.
-      casts: Number of QUANTIZE and DEQUANTIZE between its operators, likewise.
+      casts: Number of QUANTIZE and DEQUANTIZE in such a file, also without those
+        directly at its input and output.
       not_in_xnnpack: Operators that the runtime's default delegate for processors
         left to TFLite's own kernels on this machine.
       unknown_to: By name of a delegate, operators that it does not know.
@@ -88,7 +89,8 @@ def fallbacks(path: str, *, runtime: str = "auto") -> Fallbacks:
 
     Args:
       path: The file.
-      runtime: Whose default delegate is asked; one of `runtime.RUNTIMES` or `auto`.
+      runtime: The runtime whose default delegate is asked; one of `runtime.RUNTIMES`,
+        or `auto`.
 
     Raises:
       UserError: As `runtime.load`.
@@ -125,7 +127,7 @@ def fallbacks(path: str, *, runtime: str = "auto") -> Fallbacks:
 
 
 def _is_integer(operators: list[dict], types: dict[int, str]) -> bool:
-    """Whether most operators write int8; dynamic-range files only hold it."""
+    """Whether most operators write int8; dynamic-range files only store it."""
     written = [
         types.get(index) for operator in operators for index in operator["outputs"]
     ]
@@ -133,12 +135,12 @@ def _is_integer(operators: list[dict], types: dict[int, str]) -> bool:
 
 
 def _undelegated(path: str, runtime: str, count: int) -> list[str]:
-    """Names of the operators that are in no part that a delegate has taken over."""
+    """Names of the operators that no delegate has taken over."""
     interpreter = runtimes.open_interpreter(path, runtime=runtime)
     operators = interpreter._get_ops_details()
     # The file's own operators come first; those of delegates follow. The operators that
-    # a delegate's one replaces stay in the list: they lie between the tensors that it
-    # reads and writes.
+    # a delegate's operator replaces stay in the list: they lie between the tensors that
+    # it reads and writes.
     own, delegates = operators[:count], operators[count:]
     writer = {
         index: number for number, one in enumerate(own) for index in one["outputs"]

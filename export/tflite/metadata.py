@@ -1,9 +1,9 @@
 """The metadata of a .tflite file: class names, pixel values and how it was made.
 
-Written as TFLite's own metadata (`ModelMetadata` of
+It is written as TFLite's own metadata (`ModelMetadata` of
 tensorflow_lite_support/metadata/metadata_schema.fbs: a buffer called TFLITE_METADATA,
 and the labels as a file in a ZIP archive after the model), so that Android's and
-MediaPipe's libraries find it too. Also a binary that reads it:
+MediaPipe's libraries find it too. This module is also a binary that reads it:
 
     python -m export.tflite.metadata --model=winner/model_int8.tflite
 """
@@ -32,7 +32,7 @@ _IDENTIFIER = b"M001"
 _PARSER_VERSION = "1.0.0"
 _LABELS_FILE = "labels.txt"
 _RECIPE_FILE = "input.json"
-"""What an app must do to a picture, as `datasets.frame.Frame.recipe` says it."""
+"""What an app must do to a picture, as `datasets.frame.Frame.recipe` lists it."""
 _AXIS_LABELS = 2
 _IMAGE_PROPERTIES = 2
 _NORMALIZATION = 1
@@ -46,16 +46,16 @@ class Metadata:
     Example: `Metadata("digits", "An int8 network", ("zero", "one"))`.
 
     Attributes:
-      name: Of the network.
+      name: Name of the network.
       description: How the file was made.
       labels: Names of the classes, in the order of the outputs.
-      mean: What a user must subtract from pixels in [0, 255], one number or one a
-        channel; ours is 0, as the files take raw pixels and normalize inside.
+      mean: What a user must subtract from pixels in [0, 255]: one number, or one per
+        channel. Ours is 0, as the files take raw pixels and normalize inside.
       std: What to divide by after that; ours is 1.
       pixel_range: Lowest and highest value of a pixel.
-      recipe: What an app must do to a picture to feed it, by step, JSON-ready; empty
-        where that is not known.
-      recipe_text: The same in a sentence.
+      recipe: The steps by which an app prepares a picture, ready for JSON; empty if
+        they are not known.
+      recipe_text: The recipe in one sentence.
     """
 
     name: str

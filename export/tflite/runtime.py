@@ -107,9 +107,9 @@ class Tensor:
       array([[10, 12]], dtype=uint8)
 
     Attributes:
-      name: As in the file.
-      shape: Batch first.
-      dtype: NumPy name: `float32`, `uint8` or `int8`.
+      name: Name in the file.
+      shape: Shape, batch first.
+      dtype: NumPy's name of the type: `float32`, `uint8` or `int8`.
       scale: Real value of one step; 0 where the tensor is not quantized.
       zero_point: The integer that stands for 0.0.
     """
@@ -121,7 +121,7 @@ class Tensor:
     zero_point: int
 
     def encode(self, values: np.ndarray) -> np.ndarray:
-        """Real values to the tensor's own type, rounded and clipped."""
+        """Converts real values to the tensor's own type, rounded and clipped."""
         if self.scale == 0.0:
             return values.astype(self.dtype, copy=False)
         steps = np.rint(values.astype(np.float32) / self.scale) + self.zero_point
@@ -129,7 +129,7 @@ class Tensor:
         return np.clip(steps, limits.min, limits.max).astype(self.dtype)
 
     def decode(self, values: np.ndarray) -> np.ndarray:
-        """The tensor's own type to real values in float32."""
+        """Converts values of the tensor's own type to real values in float32."""
         if self.scale == 0.0:
             return values.astype(np.float32)
         return (values.astype(np.float32) - self.zero_point) * np.float32(self.scale)
@@ -171,7 +171,7 @@ class LoadedModel:
           images: Pixels in [0, 255], any numeric type, shape (n, h, w, c).
 
         Returns:
-          What the network puts out, as real values in float32, shape (n, classes).
+          The network's outputs as real values in float32, shape (n, classes).
 
         Raises:
           UserError: If the images are not of the network's shape.
@@ -213,18 +213,18 @@ def load(path: str, *, runtime: str = "auto", threads: int = 1) -> LoadedModel:
 def open_interpreter(path: str, *, runtime: str = "auto", threads: int = 1) -> Any:
     """The runtime's own interpreter of any .tflite file, its tensors allocated.
 
-    Arguments and errors as `load`, which is for image classifiers.
+    Arguments and errors are those of `load`, which is for image classifiers.
     """
     return _interpreter(path, resolve_runtime(runtime), threads, delegates=True)
 
 
 def bare_interpreter(path: str, *, runtime: str = "auto") -> Any:
-    """As `open_interpreter`, with TFLite's own kernels: no delegate takes part."""
+    """Like `open_interpreter`, with TFLite's own kernels: no delegate takes part."""
     return _interpreter(path, resolve_runtime(runtime), 1, delegates=False)
 
 
 def operators(path: str) -> tuple[tuple[str, int], ...]:
-    """The operators of a .tflite file by TFLite name with their number, most first.
+    """TFLite names of a file's operators with their numbers, most frequent first.
 
     Raises:
       UserError: As `load`.
@@ -252,7 +252,7 @@ def _interpreter(path: str, runtime: str, threads: int, *, delegates: bool) -> A
             if _SOURCES[checking].checks_files:
                 _interpreter(path, checking, 1, delegates=False)
                 break
-    # Before the import: what TensorFlow logs on its way is of no interest here.
+    # Before the import: what TensorFlow logs during it is of no interest here.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with captured_stderr(), warnings.catch_warnings():
         # tf.lite.Interpreter announces its own removal at every use.

@@ -1,7 +1,7 @@
 """Writes .tflite files operator by operator, without TensorFlow.
 
-Weights are random: the time of an inference does not depend on them. In int8 every
-tensor has steps of the size that they have in trained networks.
+Weights are random: the time of an inference does not depend on them. In int8, the steps
+of tensors are about as large as in trained networks.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 FORMATS = ("float32", "int8")
-"""What a graph can be written in; int8 as `export.convert` writes it."""
+"""Formats that a graph can be written in; int8 is like that of `export.convert`."""
 
 STEP = (0.05, 0)
 """Step and zero point of an int8 tensor that nothing is known about."""
@@ -41,8 +41,8 @@ class Tensor:
     Example: `Tensor(0, (1, 8, 8, 3), (1.0, -128))`.
 
     Attributes:
-      index: In the file.
-      shape: Batch first.
+      index: Index in the file.
+      shape: Shape, batch first.
       quantization: Step and zero point in int8.
     """
 
@@ -68,7 +68,7 @@ class Graph:
         """Begins a graph.
 
         Args:
-          shape: Of the input, batch first.
+          shape: Shape of the input, batch first.
           form: One of `FORMATS`.
           pixels: Whether the input is an image, which int8 files take as uint8.
         """
@@ -90,7 +90,7 @@ class Graph:
             self._first = self.input.index
 
     def write(self, output: Tensor) -> bytes:
-        """The file whose output is that tensor."""
+        """The bytes of the file whose output is that tensor."""
         import flatbuffers
 
         schema = self.schema
@@ -123,14 +123,14 @@ class Graph:
         """Adds an operator.
 
         Args:
-          code: Its name in TFLite's schema.
-          inputs: In the order that it takes them.
-          shape: Of its output.
-          quantization: Of its output.
-          options: Its options object of the schema.
+          code: The operator's name in TFLite's schema.
+          inputs: The tensors it reads, in its order.
+          shape: Shape of its output.
+          quantization: Step and zero point of its output.
+          options: Its options, an object of the schema.
 
         Returns:
-          Its output.
+          The operator's output.
         """
         return self._run(code, inputs, self._activation(shape, quantization), options)
 
@@ -147,7 +147,7 @@ class Graph:
         channels, size = shape[axis], int(np.prod(shape))
         values = np.resize(self._random, size)
         if not self.int8:
-            # Of a spread that keeps activations near 1 whatever the depth.
+            # This spread keeps activations near 1 whatever the depth.
             values = values * np.float32(np.sqrt(channels / size))
             bias = np.full(channels, 0.1, np.float32)
             return self._stored(shape, values), self._stored((channels,), bias)
@@ -160,7 +160,7 @@ class Graph:
         )
 
     def constant(self, value: Any) -> Tensor:
-        """A number, or one a channel."""
+        """A constant: one number, or one per channel."""
         values = np.asarray(value, np.float32)
         if not self.int8:
             return self._stored(values.shape, values)
@@ -173,7 +173,7 @@ class Graph:
         return self._stored((len(values),), np.array(values, np.int32))
 
     def requantize(self, x: Tensor, quantization: tuple[float, int]) -> Tensor:
-        """Gives a tensor another step and zero point, where there are any."""
+        """Gives a tensor another step and zero point if the graph is int8."""
         if not self.int8:
             return x
         step, zero_point = quantization

@@ -18,7 +18,7 @@ _PADDING = {"same": 0, "valid": 1}
 
 
 class UnknownLayerError(Exception):
-    """A block uses a layer in a way that is not written here.
+    """A block uses a layer in a way that `TfliteLayers` does not know.
 
     Example:
       try:
@@ -31,7 +31,7 @@ class UnknownLayerError(Exception):
 class TfliteLayers:
     """Stands in for `keras.layers`; its layers add themselves to a graph.
 
-    Only what blocks of mobile networks use is here. Anything else raises
+    It has only what blocks of mobile networks use. Anything else raises
     `UnknownLayerError`, `TypeError` or `AttributeError`.
 
     Example:
@@ -43,11 +43,11 @@ class TfliteLayers:
 
     def __init__(self, graph: Graph):
         self._graph = graph
-        # By index of their outputs, the options of convolutions.
+        # The options of convolutions, by the index of their outputs.
         self._convolutions: dict[int, Any] = {}
 
     def Rescaling(self, scale: Any, offset: Any = 0.0, name: str = "") -> Callable:
-        """MUL and ADD, by one number or one a channel."""
+        """MUL and ADD, with one number or one per channel."""
 
         def call(x: Tensor) -> Tensor:
             x = self._elementwise("MUL", x, self._graph.constant(scale))
@@ -65,7 +65,7 @@ class TfliteLayers:
         kernel_initializer: Any = None,
         name: str = "",
     ) -> Callable:
-        """CONV_2D, which has a bias in any case."""
+        """CONV_2D, which always has a bias."""
 
         def call(x: Tensor) -> Tensor:
             options = self._graph.schema.Conv2DOptionsT()
@@ -117,7 +117,7 @@ class TfliteLayers:
     def BatchNormalization(
         self, momentum: float = 0.99, epsilon: float = 1e-3, name: str = ""
     ) -> Callable:
-        """Nothing: folded into the convolution before it."""
+        """Adds nothing: it is folded into the convolution before it."""
 
         def call(x: Tensor) -> Tensor:
             self._options(x)
@@ -126,7 +126,7 @@ class TfliteLayers:
         return call
 
     def ReLU(self, max_value: float | None = None, name: str = "") -> Callable:
-        """Fused into the convolution before it."""
+        """Adds nothing: it is fused into the convolution before it."""
         if max_value not in (None, 6):
             raise UnknownLayerError(f"ReLU({max_value})")
         return lambda x: self._fuse(x, "relu6" if max_value else "relu")
@@ -167,8 +167,8 @@ class TfliteLayers:
         def call(x: Tensor) -> Tensor:
             options = self._graph.schema.ReducerOptionsT()
             options.keepDims = keepdims
-            # The step differs a little from the input's, as in a calibrated file: for
-            # equal steps TFLite has a kernel that such files never use.
+            # The step differs a little from the input's, as in a file with ranges from
+            # images: for equal steps, TFLite has a kernel that such files never use.
             step, zero_point = x.quantization
             return self._graph.run(
                 "MEAN",
@@ -181,15 +181,15 @@ class TfliteLayers:
         return call
 
     def Add(self, name: str = "") -> Callable:
-        """ADD of two tensors of one shape."""
+        """ADD of two tensors of the same shape."""
         return lambda pair: self._elementwise("ADD", *pair)
 
     def Multiply(self, name: str = "") -> Callable:
-        """MUL by a tensor of the same shape, or of one number a channel."""
+        """MUL by a tensor of the same shape, or of one number per channel."""
         return lambda pair: self._elementwise("MUL", *pair)
 
     def Dropout(self, rate: float, noise_shape: Any = None, name: str = "") -> Callable:
-        """Nothing, outside of training."""
+        """Adds nothing: dropout acts in training only."""
         return lambda x: x
 
     def _elementwise(self, code: str, x: Tensor, y: Tensor) -> Tensor:

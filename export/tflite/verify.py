@@ -31,10 +31,10 @@ class RuntimeCheck:
 
     Attributes:
       name: One of `runtime.RUNTIMES`.
-      version: Its version.
-      max_difference: Largest absolute difference between its outputs and those of
-        the runtime that verified, on the first images; None if it did not load.
-      error: Why it did not load; empty if it did.
+      version: Version of the runtime.
+      max_difference: Largest absolute difference between its outputs and those of the
+        runtime that ran all images, on the first of them; None if it did not load.
+      error: Why it did not load the file; empty if it did.
     """
 
     name: str
@@ -50,11 +50,11 @@ class Verification:
     Example: `verify(path, keras_outputs(model, test), test).agreement`.
 
     Attributes:
-      path: The file.
-      file_bytes: Its size.
+      path: Path of the file.
+      file_bytes: Size of the file.
       images: Number of images that both ran.
       accuracy: Share of the images that the file classifies correctly.
-      keras_accuracy: The Keras model's share.
+      keras_accuracy: Share of the images that the Keras model classifies correctly.
       agreement: Share of the images on which both predict the same class.
       max_abs_error: Largest absolute difference of any output.
       operators: TFLite operator names with their number, most frequent first.
@@ -93,7 +93,7 @@ def verify(
 
     Args:
       path: The .tflite file.
-      reference: What the Keras model puts out for the split (`keras_outputs`).
+      reference: The Keras model's outputs for the split (`keras_outputs`).
       split: The images, at least one.
       runtime: The runtime for all images; other installed runtimes run a few images.
 

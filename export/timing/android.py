@@ -43,8 +43,8 @@ class Device:
     Example: `Device("R58M", "SM_G973F", "12")`.
 
     Attributes:
-      serial: As `adb devices` lists it.
-      model: The maker's name of it.
+      serial: Serial number, as `adb devices` lists it.
+      model: The maker's name for the device.
       android: Version of Android.
     """
 
@@ -54,7 +54,7 @@ class Device:
 
     @property
     def label(self) -> str:
-        """For tables."""
+        """The device's name in tables."""
         return f"{self.model} ({self.serial}), Android {self.android}"
 
 
@@ -65,11 +65,11 @@ class DeviceRun:
     Example: `DeviceRun(device, "gpu", threads=1, output=parse_output(printed))`.
 
     Attributes:
-      device: Where.
+      device: The device.
       delegate: One of `DELEGATES`.
       threads: Threads of one inference.
-      output: The figures; None if it was not measured as asked.
-      error: Why not, in one line; empty if it was.
+      output: The timings; None if it was not measured as asked.
+      error: Why it was not, in one line; empty if it was.
     """
 
     device: Device
@@ -98,7 +98,7 @@ class Adb:
         self._path = path
 
     def run(self, *arguments: str, serial: str = "", timeout: float = 120.0) -> str:
-        """Runs one command; what it prints.
+        """Runs one command; returns what it prints.
 
         Raises:
           UserError: If it fails, or takes longer than `timeout` seconds.
@@ -123,7 +123,7 @@ class Adb:
         return done.stdout
 
     def shell(self, serial: str, command: str, timeout: float = 120.0) -> str:
-        """Runs a command on a device; what it prints on both of its outputs.
+        """Runs a command on a device; returns what it prints on stdout and stderr.
 
         Raises:
           UserError: If it fails.
@@ -139,7 +139,7 @@ class Adb:
     def shell_code(
         self, serial: str, command: str, timeout: float = 120.0
     ) -> tuple[str, str]:
-        """Runs a command on a device; what it prints, and its exit code as text.
+        """Runs a command on a device; returns its output and its exit code as text.
 
         Raises:
           UserError: If the device does not answer.
@@ -152,7 +152,7 @@ class Adb:
         return text, code.strip()
 
     def devices(self) -> dict[str, str]:
-        """State of every connected device by serial."""
+        """The state of every connected device, by serial."""
         lines = self.run("devices", "-l").splitlines()
         found = {}
         for line in lines:
@@ -162,7 +162,7 @@ class Adb:
         return found
 
     def choose(self, serials: Sequence[str] = ()) -> list[Device]:
-        """The devices of these serials; without any, the one that is connected.
+        """The devices with these serials; without serials, the only one connected.
 
         Raises:
           UserError: If there is none, several and none named, or one is not ready.
@@ -215,23 +215,23 @@ def time_on_devices(
 ) -> Generator[DeviceRun, None, None]:
     """Times a .tflite file on Android devices, one setting after the other.
 
-    All files are removed from the devices again, also after an error.
+    All files are removed from the devices again, even after an error.
 
     Args:
       path: The file.
       benchmark_model: TFLite's tool, built for the devices (see `WHERE`).
-      serials: Of the devices; may be left out if one is connected.
+      serials: Serials of the devices; may be left out if only one is connected.
       delegates: Some of `DELEGATES`.
       threads: Numbers of threads to compare.
-      runs: Inferences that are timed, at least: the tool goes on for a second.
-      warmup: Inferences before them, at least: for half a second.
+      runs: The least number of timed inferences: the tool goes on for a second.
+      warmup: The least number of inferences before them: it goes on for half a second.
       profile: Whether to time every operator too, which slows the whole a little.
       cool_down: Pause between two settings, in seconds: a hot phone slows down.
-      adb: The command.
-      sleep: Pauses.
+      adb: The `adb` command.
+      sleep: Pauses for a number of seconds.
 
     Yields:
-      The figures of each setting, as soon as they are measured; an error in their
+      The timings of each setting, as soon as they are measured; an error in their
       place if the tool failed or did not measure what was asked for.
 
     Raises:
@@ -288,7 +288,7 @@ def time_on_devices(
 def measured(
     printed: str, code: str, delegate: str
 ) -> tuple[BenchmarkOutput | None, str]:
-    """The figures of one run, or why there are none that can be trusted.
+    """The timings of one run, or why there are none that can be trusted.
 
     Args:
       printed: All that the tool printed.
@@ -296,7 +296,7 @@ def measured(
       delegate: One of `DELEGATES`.
 
     Returns:
-      The figures and "", or None and one line.
+      The timings and "", or None and one line.
     """
     reason = not_as_asked(printed, delegate)
     if reason:

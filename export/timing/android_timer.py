@@ -25,8 +25,8 @@ _SECONDS_PER_FILE = 5.0
 class AndroidTimer:
     """Times files with TFLite's `benchmark_model` on one device.
 
-    The median of the quietest of several rounds, as `host_timer.HostTimer`; the tool
-    starts anew for every file.
+    The time of a file is the median of its quietest round, as in
+    `host_timer.HostTimer`; the tool is started again for every file.
 
     Example:
       timer = AndroidTimer.connect(
@@ -38,9 +38,9 @@ class AndroidTimer:
       adb: The command.
       target: The device.
       tool: Path of `benchmark_model`, built for the device.
-      threads: Of one inference.
-      rounds: How often every file has its turn.
-      form: Format of the files; what the fixed cost of an inference is measured in.
+      threads: Threads of one inference.
+      rounds: Number of rounds, in each of which every file is timed.
+      form: Format of the files; the fixed cost of an inference is measured in it too.
     """
 
     adb: Adb
@@ -55,7 +55,7 @@ class AndroidTimer:
     def connect(
         cls, adb: str, serial: str, tool: str, threads: int, rounds: int, form: str
     ) -> AndroidTimer:
-        """A timer of the device of that serial, or of the one that is connected.
+        """A timer for the device with that serial, or for the only one connected.
 
         Raises:
           UserError: The tool, `adb` or the device is missing or not ready.
@@ -76,7 +76,7 @@ class AndroidTimer:
 
     @property
     def version(self) -> str:
-        """The tool does not tell its version: its size tells builds apart."""
+        """The size of the tool, which does not tell its version."""
         return f"of {os.path.getsize(self.tool):,} bytes"
 
     def blocks(self, files: Mapping[str, bytes]) -> dict[str, float]:
@@ -127,7 +127,7 @@ class AndroidTimer:
                         file.write(content)
                 tool = f"{folder}/benchmark_model"
                 self.adb.run("push", self.tool, tool, serial=serial, timeout=900)
-                # Into the folder: adb gives what it pushes there its own name.
+                # adb puts the pushed folder into this one, under its own name.
                 self.adb.run("push", files, folder, serial=serial, timeout=900)
             self.adb.shell(serial, f"chmod 755 {folder}/benchmark_model")
             yield folder

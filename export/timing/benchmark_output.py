@@ -1,4 +1,4 @@
-"""What TFLite's `benchmark_model` prints, as figures.
+"""Reads the timings that TFLite's `benchmark_model` prints.
 
 The lines are those of tensorflow/lite/tools/benchmark (benchmark_model.cc,
 benchmark_tflite_model.cc, README.md) and of the statistics in
@@ -41,8 +41,8 @@ class OperatorTime:
 
     Attributes:
       kind: TFLite's name of the operator.
-      name: Of its output, as far as it is known.
-      milliseconds: Mean per inference.
+      name: Name of the operator's output, as far as it is known.
+      milliseconds: Mean time per inference.
     """
 
     kind: str
@@ -52,23 +52,23 @@ class OperatorTime:
 
 @dataclasses.dataclass(frozen=True)
 class BenchmarkOutput:
-    """Figures of one run of `benchmark_model`; None is what it did not print.
+    """Timings of one run of `benchmark_model`; None for what it did not print.
 
     Example: `parse_output(printed).mean_ms`.
 
     Attributes:
       runs: Inferences that were timed.
-      mean_ms: Mean, milliseconds.
-      min_ms: Fastest.
-      max_ms: Slowest.
-      p50_ms: Median.
-      p95_ms: 95th percentile.
-      init_ms: Loading and preparing the network.
-      memory_mb: Growth of the process's memory from the start of the tool, MiB; its
-        peak where that was watched.
+      mean_ms: Mean time of an inference, in milliseconds.
+      min_ms: Time of the fastest inference.
+      max_ms: Time of the slowest inference.
+      p50_ms: Median time.
+      p95_ms: 95th percentile of the time.
+      init_ms: Time to load and prepare the network.
+      memory_mb: Growth of the process's memory from the start of the tool, in MiB; its
+        peak if the tool watched it.
       delegated: How much of the network the delegate runs: `completely`, `partially`,
         `not`; empty if the tool does not say.
-      operators: In the order they run; empty without profiling.
+      operators: Times of the operators in the order they run; empty without profiling.
     """
 
     runs: int
@@ -84,7 +84,7 @@ class BenchmarkOutput:
 
 
 def parse_output(text: str) -> BenchmarkOutput:
-    """Reads the figures of one run, of a network without other delegates.
+    """Reads the timings of one run.
 
     Raises:
       UserError: If there are none: the last error the tool printed is named.
@@ -107,9 +107,9 @@ def parse_output(text: str) -> BenchmarkOutput:
     elif average_ms:
         whole = float(average_ms.group(1)) * 1e3
     else:
-        # Those of the warm-up are there before the tool fails.
+        # The timings found are those of the warm-up, before the tool failed.
         raise UserError(f"benchmark_model did not finish: {_reason(text)}")
-    # Warming up comes first; with profiling the same figures come once more, with the
+    # The warm-up comes first. With profiling, the same timings come once more, with the
     # profiler's own work in them, after a title.
     timed = statistics[min(1, len(statistics) - 1)]
     average = timed.get("avg", timed.get("curr", whole))

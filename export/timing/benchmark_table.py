@@ -1,6 +1,6 @@
-"""Timings on the terminal, from this machine or a phone alike.
+"""Prints timings on the terminal, those of this machine and of phones alike.
 
-Where a terminal is narrow, names are wrapped or shortened and numbers stay whole.
+If the terminal is narrow, names are wrapped or shortened, but numbers stay whole.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NARROWEST = 50
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One setting and its figures.
+    """One setting and its timings.
 
     Example: `Row("tflite-runtime 2.14.0", 1, 200, {"p50": 1.58}, {"RSS MiB": 9.1})`.
 
@@ -31,9 +31,9 @@ class Row:
       where: Runtime or device.
       threads: Threads of one inference.
       runs: Inferences that were timed.
-      times: Milliseconds by name; None where it is not known.
-      memory: Memory by name with its unit, likewise.
-      error: Why there are no figures, in one line.
+      times: Milliseconds by name; None for what is not known.
+      memory: Memory by name with its unit; None for what is not known.
+      error: Why there are no timings, in one line.
     """
 
     where: str
@@ -156,7 +156,7 @@ def _share(milliseconds: float, profiled: Profile) -> str:
 
 
 def _short(name: str) -> str:
-    # The converter joins the names of all that it fused, each a path.
+    # The converter joins the names of everything that it fused; each is a path.
     return "/".join(name.split(";")[0].split("/")[-2:])[-40:]
 
 

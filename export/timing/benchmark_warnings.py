@@ -12,7 +12,7 @@ import re
 
 _UNKNOWN_FLAGS = re.compile(r"Unconsumed cmdline flags:(.*)")
 _NEEDED_FLAGS = frozenset("graph num_threads use_gpu use_nnapi".split())
-"""A tool without others of our flags measures the same, and says a little less."""
+"""Without our other flags, a tool measures the same and says a little less."""
 
 _APPLIED = r"(?:Explicitly a|A)pplied {} delegate, and the model graph will be"
 _REPLACED = r"Replacing (\d+) out of \d+ node\(s\) with delegate \(\S*{}\S*\)"
@@ -41,10 +41,10 @@ def not_as_asked(text: str, delegate: str) -> str:
 
     Args:
       text: All that the tool printed.
-      delegate: `none`, `gpu` or `nnapi`: what was to run the network.
+      delegate: What should run the network: `none`, `gpu` or `nnapi`.
 
     Returns:
-      One line with the tool's own words; empty if nothing speaks against the figures.
+      One line with the tool's own words; empty if nothing speaks against the timings.
     """
     for match in _UNKNOWN_FLAGS.finditer(text):
         named = re.findall(r"--(\w+)", match.group(1))

@@ -19,8 +19,8 @@ class LatencyStats:
 
     Attributes:
       path: The .tflite file.
-      runtime: What ran it, one of `runtime.RUNTIMES`.
-      runtime_version: Its version.
+      runtime: The runtime that ran it, one of `runtime.RUNTIMES`.
+      runtime_version: Version of the runtime.
       threads: Threads of one inference.
       runs: Number of timed inferences.
       mean_ms: Mean, milliseconds.

@@ -20,9 +20,9 @@ from export.tflite.tflite_graph import Graph
 from export.tflite.tflite_layers import TfliteLayers
 
 RUNS = 7
-"""Timed inferences of a file in a round, at least."""
+"""The least number of timed inferences of a file in a round."""
 NOTHING = "an inference of nothing"
-"""The name of what `nothing` writes, among other files."""
+"""The name of the file of `nothing` among other files."""
 _MOST_RUNS = 50
 _ROUND_SECONDS = 0.004
 _CACHE_BYTES = 4 * 2**20
@@ -34,8 +34,8 @@ unlikely to be in the caches as within a whole network."""
 class HostTimer:
     """Times files on this machine's CPU.
 
-    With one thread the clock is that of the thread's own CPU time, which stands still
-    while other processes have the core: on a quiet machine it is the time that passes.
+    With one thread, the clock is the thread's own CPU time, which stands still while
+    other processes have the core; on a quiet machine it is the time that passes.
 
     Example:
       timer = HostTimer("ai-edge-litert", threads=1, rounds=5, form="int8")
@@ -43,9 +43,9 @@ class HostTimer:
 
     Attributes:
       runtime: One of `runtime.RUNTIMES`.
-      threads: Of one inference.
-      rounds: How often every file has its turn.
-      form: Format of the files; what the fixed cost of an inference is measured in.
+      threads: Threads of one inference.
+      rounds: Number of rounds, in each of which every file is timed.
+      form: Format of the files; the fixed cost of an inference is measured in it too.
     """
 
     runtime: str
@@ -60,7 +60,7 @@ class HostTimer:
 
     @property
     def version(self) -> str:
-        """That of the runtime."""
+        """The version of the runtime."""
         return runtimes.runtime_version(self.runtime)
 
     def blocks(self, files: Mapping[str, bytes]) -> dict[str, float]:

@@ -25,7 +25,7 @@ _CHUNK_FILES, _CHUNK_BYTES = 200, 64 * 2**20
 
 
 class Timer(Protocol):
-    """What times files, in milliseconds by their names.
+    """Times files, and returns milliseconds by the names of the files.
 
     Example:
       timer: Timer = HostTimer("ai-edge-litert", threads=1, rounds=5, form="int8")
@@ -34,7 +34,7 @@ class Timer(Protocol):
 
     @property
     def runtime(self) -> str:
-        """What runs the files."""
+        """The runtime that runs the files."""
 
     @property
     def threads(self) -> int:
@@ -97,10 +97,10 @@ def measure_table(
     """Measures a space and writes the table.
 
     Args:
-      space: Made of blocks.
+      space: A search space made of blocks.
       timer: Times files on the device.
-      out: Where to write it. Beside it, until it is complete, `NAME.partial`.
-      say: Takes lines about the progress.
+      out: Path of the table. `NAME.partial` lies beside it until it is complete.
+      say: Called with lines about the progress.
 
     Returns:
       The content of the table.
@@ -114,7 +114,8 @@ def measure_table(
     if known.blocks:
         say(f"Continuing after {len(known.blocks):,} blocks.")
     before, started = known.seconds, time.monotonic()
-    # Whole networks are timed at both ends: a noisy period may spare one of them.
+    # Whole networks are timed before and after the blocks: a noisy period may spare
+    # one of the two.
     _time_networks(space, timer, known)
     names: dict[tuple[Any, State, bool], str | None] = {}
     places = [np.full(n.shape, None, object) for n in space.chain.next_state]
@@ -154,7 +155,7 @@ def measure_table(
 
 
 def _pairs(space: SearchSpace) -> Iterator[tuple[int, int, int]]:
-    """Layer, state and option, of everything that an architecture may run."""
+    """Layer, state and option of everything that an architecture may run."""
     for i, following in enumerate(space.chain.next_state):
         for s, o in np.ndindex(following.shape):
             yield i, s, o
@@ -182,8 +183,8 @@ def _begin(space: SearchSpace, timer: Timer, path: pathlib.Path) -> Measurement:
         "seconds",
     }:
         raise UserError(
-            f"{str(path)!r} is no unfinished latency table: remove it, or give another "
-            "`out`"
+            f"{str(path)!r} is not an unfinished latency table: remove it, or give "
+            "another `out`"
         )
     different = [
         f"{name} was {stored['header'].get(name)!r}, is {value!r}"

@@ -35,9 +35,9 @@ class Profile:
       3.0
 
     Attributes:
-      operators: In the order they run.
-      whole_ms: Median time of the whole network, or None where it was not taken.
-      method: How the operators were timed, for a reader.
+      operators: Times of the operators, in the order they run.
+      whole_ms: Median time of the whole network, or None if it was not measured.
+      method: How the operators were timed, in words.
     """
 
     operators: tuple[OperatorTime, ...]
@@ -112,7 +112,7 @@ def single_operators(path: str) -> list[tuple[str, str, bytes]]:
       Kind, name of the output and the bytes of the file, in the order they run.
 
     Raises:
-      UserError: If the file cannot be read or is no .tflite file.
+      UserError: If the file cannot be read or is not a .tflite file.
     """
     model = read_model(read_bytes(path), path)
     graph = model.subgraphs[0]
@@ -129,7 +129,7 @@ def single_operators(path: str) -> list[tuple[str, str, bytes]]:
 def _kind(model: Any, operator: Any) -> str:
     code = model.operatorCodes[operator.opcodeIndex]
     names = {value: name for name, value in vars(schema().BuiltinOperator).items()}
-    # Files of before 2020 have the number in a byte.
+    # Files from before 2020 have the number in a byte.
     return names[max(code.builtinCode, code.deprecatedBuiltinCode)]
 
 

@@ -1,7 +1,7 @@
 """The blocks and networks of a search space as .tflite files to be timed.
 
-Written by `export.tflite.tflite_layers` where it knows all their layers, in
-milliseconds; else (blocks of a user's own) built in Keras and converted, in seconds.
+`export.tflite.tflite_layers` writes them in milliseconds if it knows all their layers;
+others (a user's own blocks) are built in Keras and converted, which takes seconds.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ def block_file(block: Any, state: State, form: str, *, pixels: bool) -> bytes | 
     """One block as a .tflite file.
 
     Args:
-      block: As `search_spaces.blocks.blocks.Block`.
-      state: What it reads.
+      block: A `search_spaces.blocks.blocks.Block`.
+      state: The state that it reads.
       form: One of `tflite_graph.FORMATS`.
       pixels: Whether it reads the image.
 
     Returns:
-      The file; None where the block runs nothing.
+      The bytes of the file; None if the block runs nothing.
 
     Raises:
       UserError: The block cannot be built or converted.
@@ -49,7 +49,7 @@ def block_file(block: Any, state: State, form: str, *, pixels: bool) -> bytes | 
 
 
 def network_file(space: SearchSpace, architecture: Architecture, form: str) -> bytes:
-    """A whole network as a .tflite file; arguments as `block_file`."""
+    """A whole network as a .tflite file; arguments as for `block_file`."""
     blocks = []
     for layer, index in zip(space.layers, architecture):
         assert layer.block is not None  # see check_blocks
