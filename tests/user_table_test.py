@@ -66,7 +66,7 @@ class RowsTest(parameterized.TestCase):
         ([], {}, "expected at least one row"),
         ([Row((0, 0), 1.0, 1.0)] * 2, {}, r"\(0, 0\) occurs twice"),
         ([Row((0, 9), 1.0, 1.0)], {}, "expected an option index 0..2, got 9"),
-        ([Row((0, 0), float("nan"), 1.0)], {}, "finite figures, got nan and 1.0"),
+        ([Row((0, 0), float("nan"), 1.0)], {}, "finite results, got nan and 1.0"),
         ([Row((0, 0), 1.0, 1.0)], {"metric": "cost"}, "has no cost 'cost'"),
     )
     def test_rows_that_are_no_table_are_refused(self, rows, changes, message):

@@ -171,7 +171,7 @@ def _carry_over(model: keras.Model, copy: Any, space: SearchSpace) -> None:
     sources = {layer.name: layer for layer in model.layers if layer.get_weights()}
     targets = {layer.name: layer for layer in copy.layers if layer.get_weights()}
     if set(sources) != set(targets) and len(sources) == len(targets):
-        # Layers without names of their own: Keras numbers them in each process anew.
+        # Layers without names of their own: Keras numbers them again in each process.
         targets = dict(zip(sources, targets.values()))
     shapes = [
         {name: [weight.shape for weight in layer.get_weights()] for name, layer in one}

@@ -142,7 +142,7 @@ class ExportedFile:
         the same class, in 0..1.
       latency_ms: Time of one image on this machine, in milliseconds.
       arena_bytes: Memory of TFLite's interpreter for activations.
-      note: A remark, such as the runtime, or why a figure is missing.
+      note: A remark, such as the runtime, or why a value is missing.
     """
 
     name: str

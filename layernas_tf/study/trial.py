@@ -27,7 +27,7 @@ class Trial:
       state: `running`, `complete` or `failed`.
       told: The trial's place in the order of the tells; None while it is running.
       reward: The reward of a complete trial.
-      metrics: Further figures from the evaluator.
+      metrics: Further numbers from the evaluator.
       seconds: Duration of the evaluation.
       reason: Why the trial failed, in one line.
     """

@@ -167,7 +167,7 @@ def table_of_rows(
       dataset: What the architectures were trained on.
 
     Raises:
-      UserError: An architecture is not in the space or occurs twice, a figure is not
+      UserError: An architecture is not in the space or occurs twice, a result is not
         finite, there is no row, or the space has no such cost.
     """
     space.metric(metric)
@@ -182,7 +182,7 @@ def table_of_rows(
         if not (math.isfinite(row.valid) and math.isfinite(row.test)):
             raise UserError(
                 f"benchmark {benchmark!r}: architecture {row.architecture}: expected "
-                f"finite figures, got {row.valid} and {row.test}"
+                f"finite results, got {row.valid} and {row.test}"
             )
         valid[index], test[index] = row.valid, row.test
     if np.isnan(valid).all():
