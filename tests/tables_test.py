@@ -256,7 +256,7 @@ class TablesTest(parameterized.TestCase):
         (("nats_sss", "x", "svhn"), {}, "no dataset 'svhn': expected one of cifar10"),
         (("nas_bench_macro", "x", "cifar100"), {}, "expected one of cifar10"),
         (("nats_sss", "x"), {"signal_hp": 1}, "signal_hp must be 12 or 90, got 1"),
-        (("burger",), {"signal_hp": 12}, "is of nats_sss only"),
+        (("burger",), {"signal_hp": 12}, "is for nats_sss only"),
     )
     def test_what_cannot_be_loaded_is_one_clear_line(self, arguments, options, message):
         with self.assertRaisesRegex(UserError, message):
