@@ -136,7 +136,7 @@ class WheelTest(absltest.TestCase):
         )
 
         self.assertEqual(shown.stderr, "")
-        for text in ("Searches for a network inside a budget", "--budget:", "--workdir:"):
+        for text in ("Searches for a network", "--budget:", "--workdir:"):
             self.assertIn(text, shown.stdout)
 
 
