@@ -145,7 +145,7 @@ class TablesTest(parameterized.TestCase):
         (lambda rows: [], "line 1: column 'arch' is missing"),
         (
             lambda rows: rows[:5] + [rows[1]],
-            "line 6: architecture '8:8:8:8:8' is there",
+            "line 6: architecture '8:8:8:8:8' is given twice",
         ),
         (
             lambda rows: [rows[0], [0, "8:9:8:8:8", 1, 1, 1, 1]],
