@@ -14,6 +14,7 @@ from layernas_tf.core.errors import UserError
 from layernas_tf.datasets.split import ArraySplit
 from layernas_tf.training.checkpoint import Checkpoint
 from layernas_tf.training.optimizer import make_optimizer
+from layernas_tf.training.progress import stale
 from layernas_tf.training.scoring import score
 from layernas_tf.training.segment_training import predict_segments
 from layernas_tf.training.segments import SegmentCache, cut
@@ -234,6 +235,77 @@ class TrainTest(parameterized.TestCase):
         checkpoint.path.write_bytes(checkpoint.path.read_bytes()[:200])
         with self.assertRaisesRegex(UserError, "no checkpoint"):
             train_model(fresh((8,)), dataset, recipe, seed=0, checkpoint=checkpoint)
+
+    @parameterized.parameters(
+        ({}, False), ({}, True), ({"ema": 0.9}, False), ({"optimizer": "sgd"}, True)
+    )
+    def test_a_training_in_parts_is_the_whole_training(self, changes, shared):
+        dataset = small_networks.stripes(96)
+        recipe = dataclasses.replace(QUICK, augment="shift", **changes)
+        folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))
+        segments = SegmentCache() if shared else None
+
+        def train(**options):
+            model = fresh((8,), dropout=0.2)
+            result = train_model(
+                model, dataset, recipe, seed=0, segments=segments, **options
+            )
+            return model, result
+
+        whole, result = train()
+        checkpoint = Checkpoint(folder / "checkpoint.npz", {})
+        lengths = []
+        for until in (1, 3, None):
+            model, part = train(checkpoint=checkpoint, until=until)
+            lengths.append(len(part.history))
+            np.testing.assert_array_equal(
+                part.valid_correct.mean(), part.valid_accuracy
+            )
+
+        self.assertEqual(lengths, [1, 3, 4])
+        self.assertAlmostEqual(part.valid_loss, result.valid_loss, places=4)
+        for one, two in zip(model.get_weights(), whole.get_weights()):
+            np.testing.assert_allclose(one, two, atol=1e-4)
+        # A checkpoint of more epochs than are asked for is not of use.
+        self.assertLen(train(checkpoint=checkpoint, until=1)[1].history, 1)
+
+    def test_a_checkpoint_of_another_way_to_train_may_be_replaced(self):
+        dataset = small_networks.stripes(96)
+        folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))
+        strict = Checkpoint(folder / "checkpoint.npz", {})
+        train_model(fresh((8,)), dataset, QUICK, seed=0, checkpoint=strict, until=1)
+        options = {"seed": 0, "segments": SegmentCache(), "until": 2}
+        with self.assertRaisesRegex(UserError, "segments was None"):
+            train_model(fresh((8,)), dataset, QUICK, checkpoint=strict, **options)
+        lenient = dataclasses.replace(strict, replace=True)
+        result = train_model(fresh((8,)), dataset, QUICK, checkpoint=lenient, **options)
+        self.assertLen(result.history, 2)
+
+    def test_a_training_that_no_longer_improves_ends(self):
+        rows = [
+            {"valid_accuracy": accuracy, "valid_loss": 1.0}
+            for accuracy in (0.5, 0.6, *(0.6,) * 4)
+        ]
+        patient = Recipe(10, patience=0.6)
+        eager = Recipe(10, patience=0.1)  # five epochs at least
+        self.assertFalse(stale(rows, eager))
+        self.assertTrue(stale([*rows, rows[-1]], eager))
+        self.assertFalse(stale([*rows, rows[-1]], patient))
+        self.assertTrue(stale([*rows, rows[-1], rows[-1]], patient))
+        self.assertFalse(stale([*rows, {**rows[-1], "valid_loss": 0.9}], eager))
+        self.assertFalse(stale([*rows, rows[-1]], Recipe(10)))
+        self.assertFalse(stale([{"loss": 1.0}] * 9, eager))
+
+        dataset = small_networks.stripes(96)
+        frozen = Recipe(9, 32, "sgd", learning_rate=0.0, patience=0.1)
+        folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))
+        checkpoint = Checkpoint(folder / "checkpoint.npz", {})
+        model = keras.Sequential(
+            [keras.Input(dataset.shape), keras.layers.Flatten(), keras.layers.Dense(3)]
+        )
+        for _ in range(2):
+            result = train_model(model, dataset, frozen, seed=0, checkpoint=checkpoint)
+            self.assertLen(result.history, 6)
 
     def test_a_network_of_other_images_or_classes_is_refused(self):
         dataset = small_networks.stripes(96)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import pathlib
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -34,19 +35,20 @@ class Checkpoint:
       path: The file, `.npz`.
       about: What is trained, and how, ready for JSON. A training with other values
         cannot be resumed from the file.
+      replace: Whether a file that does not fit is replaced instead of refused.
     """
 
     path: pathlib.Path
     about: Mapping[str, Any]
+    replace: bool = False
 
-    def save(
-        self, history: Sequence[Epoch], variables: Sequence[keras.Variable]
-    ) -> None:
+    def save(self, history: Sequence[Epoch], variables: Sequence[Any]) -> None:
         """Writes the state.
 
         Args:
           history: An entry for each finished epoch.
-          variables: Weights, statistics, seeds, and the optimizer's variables.
+          variables: Weights, statistics, seeds, and the optimizer's variables, as
+            variables or tensors.
         """
         import keras
 
@@ -62,34 +64,61 @@ class Checkpoint:
                 **arrays,
             )
 
-    def load(self, variables: Sequence[keras.Variable]) -> list[Epoch]:
+    def load(
+        self, variables: Sequence[keras.Variable], most: float = math.inf
+    ) -> list[Epoch]:
         """Restores the variables and returns the figures of the finished epochs.
 
         Without a file, nothing is changed, and the result is empty.
 
+        Args:
+          variables: As for `save`.
+          most: A file of more epochs counts as none.
+
         Raises:
           UserError: The file is of another training, or no checkpoint.
         """
+        history, arrays = self.read(len(variables), most)
+        if history:
+            for variable, array in zip(variables, arrays, strict=True):
+                variable.assign(array)
+        return history
+
+    def read(
+        self, count: int, most: float = math.inf
+    ) -> tuple[list[Epoch], list[np.ndarray]]:
+        """The figures of the finished epochs, and the values of `count` variables.
+
+        Without a file, or with one of more than `most` epochs, both are empty.
+
+        Raises:
+          UserError: As `load`.
+        """
         if not self.path.exists():
-            return []
+            return [], []
+        try:
+            history, arrays = self._read(count)
+        except UserError:
+            if not self.replace:
+                raise
+            return [], []
+        return (history, arrays) if len(history) <= most else ([], [])
+
+    def _read(self, count: int) -> tuple[list[Epoch], list[np.ndarray]]:
         about = json.loads(json.dumps(self.about))
         try:
             with np.load(self.path, allow_pickle=False) as archive:
                 stored = json.loads(str(archive["about"]))
                 history = json.loads(str(archive["history"]))
                 if stored == about:
-                    arrays = [archive[f"v{number}"] for number in range(len(variables))]
+                    return history, [archive[f"v{number}"] for number in range(count)]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise UserError(f"{str(self.path)!r} is no checkpoint: {error}") from None
-        if stored != about:
-            raise UserError(
-                f"{str(self.path)!r} is of another training "
-                f"({_difference(stored, about)}): expected the same values, or "
-                "another `workdir`"
-            )
-        for variable, array in zip(variables, arrays, strict=True):
-            variable.assign(array)
-        return history
+        raise UserError(
+            f"{str(self.path)!r} is of another training "
+            f"({_difference(stored, about)}): expected the same values, or "
+            "another `workdir`"
+        )
 
 
 def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

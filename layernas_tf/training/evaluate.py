@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from layernas_tf.datasets.split import Split
+from layernas_tf.training.devices import compiled_by_xla
 from layernas_tf.training.scoring import Scores, compile_for_use, gives_logits, score
 
 if TYPE_CHECKING:
@@ -39,37 +40,24 @@ def evaluate_model(
         predicted = predict_segments(model, split, segments, batch_size)
         if predicted is not None:
             return score(*predicted, gives_logits(model))
-    counter = _confusion_counter(model.output_shape[-1])
-    compile_for_use(model, [counter])
-    figures = model.evaluate(split.batches(batch_size), return_dict=True, verbose=0)
-    counts = np.rint(keras.ops.convert_to_numpy(counter.counts)).astype(np.int64)
     compile_for_use(model)
-    return Scores(counts, float(figures["loss"]))
+    return score(*_predict(model, split, batch_size), gives_logits(model))
 
 
-def _confusion_counter(classes: int) -> Any:
-    """A metric that counts images by true and predicted class, on all devices."""
+def _predict(
+    model: keras.Model, split: Split, batch_size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Outputs and labels, in the order of the split, on all devices.
+
+    The labels pass through the network, as the images of a streamed split should be
+    read only once.
+    """
     import keras
 
-    class ConfusionCounter(keras.metrics.Metric):
-        def __init__(self) -> None:
-            super().__init__(name="confusion")
-            self.counts = self.add_variable(
-                (classes, classes), initializer="zeros", name="counts"
-            )
-
-        def update_state(
-            self, y_true: Any, y_pred: Any, sample_weight: Any = None
-        ) -> None:
-            del sample_weight
-            true = keras.ops.reshape(keras.ops.cast(y_true, "int32"), (-1,))
-            said = keras.ops.argmax(y_pred, axis=-1)
-            rows = keras.ops.one_hot(true, classes, dtype="float32")
-            columns = keras.ops.one_hot(said, classes, dtype="float32")
-            self.counts.assign_add(keras.ops.matmul(keras.ops.transpose(rows), columns))
-
-        def result(self) -> Any:
-            right = keras.ops.sum(keras.ops.diagonal(self.counts))
-            return right / keras.ops.maximum(keras.ops.sum(self.counts), 1.0)
-
-    return ConfusionCounter()
+    images = keras.Input(model.input_shape[1:])
+    label = keras.Input((), dtype="int32")
+    both = keras.Model([images, label], [model(images), keras.layers.Identity()(label)])
+    both.compile(jit_compile=compiled_by_xla())
+    batches = split.batches(batch_size).map(lambda x, y: ((x, y),))
+    outputs, labels = both.predict(batches, verbose=0)
+    return np.asarray(outputs, np.float32), np.asarray(labels)

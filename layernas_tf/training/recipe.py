@@ -42,6 +42,9 @@ class Recipe:
       ema: Momentum of the moving average of the weights, with which a training ends; 0
         is none. It averages over a tenth of the steps at most.
       mixed_precision: Whether to compute in bfloat16, with float32 weights.
+      patience: Share of the epochs after which a training ends that has not improved on
+        the validation images; 0 is never. Only trainings that are validated after
+        every epoch can end early; they keep their last weights.
       class_weights: `none`, or `balanced`: the classes count alike in the loss,
         however many images each has (`training.class_weights`).
     """
@@ -60,6 +63,7 @@ class Recipe:
     ema: float = 0.0
     mixed_precision: bool = False
     class_weights: str = "none"
+    patience: float = 0.0
 
     def __post_init__(self) -> None:
         for name, known in (
@@ -83,6 +87,7 @@ class Recipe:
             ("randaugment", 0, LARGEST_MAGNITUDE),
             ("mixup", 0, math.inf),
             ("ema", 0, 0.99999),
+            ("patience", 0, 1),
         ):
             value = getattr(self, name)
             if not low <= value <= high or not math.isfinite(value):

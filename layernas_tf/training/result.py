@@ -6,6 +6,8 @@ import dataclasses
 import math
 from collections.abc import Mapping
 
+import numpy as np
+
 REWARDS = ("accuracy", "balanced_accuracy")
 """What a reward can be, on the validation images: the share of them classified
 correctly, or the mean over the classes of that share."""
@@ -27,6 +29,8 @@ class TrainingResult:
       history: Figures by name, for each epoch.
       valid_balanced_accuracy: Mean over the classes of the share of their validation
         images classified correctly.
+      valid_correct: (images,) booleans, whether each validation image is classified
+        correctly.
     """
 
     valid_accuracy: float
@@ -35,6 +39,9 @@ class TrainingResult:
     train_seconds: float
     history: tuple[Mapping[str, float], ...]
     valid_balanced_accuracy: float
+    valid_correct: np.ndarray = dataclasses.field(
+        default_factory=lambda: np.zeros(0, bool), compare=False, repr=False
+    )
 
     def reward(self, name: str) -> float:
         """The figure of one of `REWARDS`, in 0..1."""

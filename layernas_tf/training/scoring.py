@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,10 +25,15 @@ class Scores:
       confusion: (classes, classes) numbers of images: rows are the true classes,
         columns the predicted ones.
       loss: Mean cross-entropy.
+      correct: (images,) booleans, whether each image is classified correctly, in the
+        order of the split.
     """
 
     confusion: np.ndarray
     loss: float
+    correct: np.ndarray = dataclasses.field(
+        default_factory=lambda: np.zeros(0, bool), compare=False
+    )
 
     @property
     def accuracy(self) -> float:
@@ -93,7 +97,8 @@ def score(outputs: np.ndarray, labels: np.ndarray, logits: bool) -> Scores:
         log = np.log(np.clip(outputs, 1e-7, 1))
     loss = -log[np.arange(len(labels)), labels].mean()
     predicted = outputs.argmax(axis=1)
-    return Scores(confusion_matrix(labels, predicted, outputs.shape[1]), float(loss))
+    confusion = confusion_matrix(labels, predicted, outputs.shape[1])
+    return Scores(confusion, float(loss), predicted == labels)
 
 
 def gives_logits(model: keras.Model) -> bool:
@@ -108,17 +113,11 @@ def gives_logits(model: keras.Model) -> bool:
     return getattr(last, "activation", None) is not keras.activations.softmax
 
 
-def compile_for_use(
-    model: keras.Model, metrics: Sequence[keras.metrics.Metric] = ()
-) -> None:
+def compile_for_use(model: keras.Model) -> None:
     """Compiles a network for `evaluate` on integer labels.
 
     This removes the optimizer's variables, which would make a saved file two or three
     times as large.
-
-    Args:
-      model: The network.
-      metrics: What to measure besides the accuracy.
     """
     import keras
 
@@ -127,6 +126,6 @@ def compile_for_use(
         loss=keras.losses.SparseCategoricalCrossentropy(
             from_logits=gives_logits(model)
         ),
-        metrics=["accuracy", *metrics],
+        metrics=["accuracy"],
         jit_compile=compiled_by_xla(),
     )

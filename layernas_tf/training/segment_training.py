@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import time
-from collections.abc import Callable
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from layernas_tf.datasets.split import Dataset, Split
+from layernas_tf.training.checkpoint import Checkpoint, Epoch
 from layernas_tf.training.class_weights import class_weights
 from layernas_tf.training.optimizer import averaging_momentum, decays
+from layernas_tf.training.progress import Laps
 from layernas_tf.training.recipe import Recipe
 from layernas_tf.training.result import TrainingResult, check_finite
 from layernas_tf.training.scoring import gives_logits, score
+from layernas_tf.training.segment_updates import UPDATES
 from layernas_tf.training.segments import (
     Piece,
     Segment,
@@ -71,6 +73,8 @@ def train_segments(
     recipe: Recipe,
     seed: int,
     cache: SegmentCache,
+    checkpoint: Checkpoint | None = None,
+    until: int | None = None,
 ) -> TrainingResult | None:
     """Like `train.train_model`; None if the network is not a chain of segments."""
     started = time.perf_counter()
@@ -85,13 +89,54 @@ def train_segments(
         logits,
         None if weights is None else tuple(weights.tolist()),
     )
-    update = _UPDATES[recipe.optimizer]
+    last = recipe.epochs if until is None else min(until, recipe.epochs)
+    history = _train(network, dataset, recipe, seed, loss_of, checkpoint, last)
+    _close(network)
+    outputs, labels = _predict(network, dataset.valid, 256)
+    scores = score(outputs, labels, logits)
+    history[-1] = {
+        **history[-1],
+        "valid_accuracy": scores.accuracy,
+        "valid_loss": scores.loss,
+    }
+    return TrainingResult(
+        valid_accuracy=scores.accuracy,
+        valid_loss=scores.loss,
+        valid_balanced_accuracy=scores.balanced_accuracy,
+        valid_correct=scores.correct,
+        train_loss=history[-1]["loss"],
+        train_seconds=time.perf_counter() - started,
+        history=tuple(history),
+    )
+
+
+def _train(
+    network: _Network,
+    dataset: Dataset,
+    recipe: Recipe,
+    seed: int,
+    loss_of: tf.types.experimental.ConcreteFunction,
+    checkpoint: Checkpoint | None,
+    last: int,
+) -> list[Epoch]:
+    """Trains the network's weights up to epoch `last`; the figures of each epoch."""
+    update = UPDATES[recipe.optimizer]
     per_epoch = recipe.steps_per_epoch(dataset.train.size)
     steps = per_epoch * recipe.epochs
     momentum = averaging_momentum(steps)
     momenta = [tf.constant(_momenta(piece, momentum)) for piece in network.pieces]
     decay = tf.constant(recipe.weight_decay * _decay_mask(network.pieces))
-    slots = (tf.zeros_like(network.weights), tf.zeros_like(network.weights))
+    slots = [tf.zeros_like(network.weights), tf.zeros_like(network.weights)]
+    history: list[Epoch] = []
+    if checkpoint is not None:
+        # Its variables are not those of a training by Keras' fit.
+        checkpoint = dataclasses.replace(
+            checkpoint, about={**checkpoint.about, "segments": len(network.pieces)}
+        )
+        history, arrays = checkpoint.read(len(_state(network, slots)), last)
+        if history:
+            slots = _restore(network, arrays)
+    clock = Laps()
     batches = iter(
         dataset.train.batches(
             recipe.batch_size,
@@ -99,10 +144,10 @@ def train_segments(
             augment=recipe.augment,
             randaugment=recipe.randaugment,
             repeat=True,
+            start=len(history) * per_epoch,
         )
     )
-    history = []
-    for epoch in range(recipe.epochs):
+    for epoch in range(len(history), last):
         losses = []
         for step in range(epoch * per_epoch, (epoch + 1) * per_epoch):
             images, labels = next(batches)
@@ -116,20 +161,28 @@ def train_segments(
                 tf.constant(step + 1, tf.float32),
             )
             losses.append(loss)
-        history.append({"loss": float(tf.reduce_mean(losses))})
-        check_finite(history[-1]["loss"], epoch + 1)
-    _close(network)
-    outputs, labels = _predict(network, dataset.valid, 256)
-    scores = score(outputs, labels, logits)
-    history[-1] |= {"valid_accuracy": scores.accuracy, "valid_loss": scores.loss}
-    return TrainingResult(
-        valid_accuracy=scores.accuracy,
-        valid_loss=scores.loss,
-        valid_balanced_accuracy=scores.balanced_accuracy,
-        train_loss=history[-1]["loss"],
-        train_seconds=time.perf_counter() - started,
-        history=tuple(history),
-    )
+        mean = float(tf.reduce_mean(losses))
+        check_finite(mean, epoch + 1)
+        history.append({"loss": mean, "seconds": clock.lap()})
+        if checkpoint is not None:
+            checkpoint.save(history, _state(network, slots))
+    return history
+
+
+def _state(network: _Network, slots: list[tf.Tensor]) -> list[tf.Tensor]:
+    """All that changes in a training."""
+    others = itertools.chain.from_iterable(network.others)
+    return [network.weights, *slots, *network.statistics, *others]
+
+
+def _restore(network: _Network, arrays: list[np.ndarray]) -> list[tf.Tensor]:
+    """Puts the values of `_state` back; returns the slots."""
+    tensors = iter([tf.constant(array) for array in arrays])
+    network.weights = next(tensors)
+    slots = [next(tensors), next(tensors)]
+    network.statistics = [next(tensors) for _ in network.statistics]
+    network.others = [[next(tensors) for _ in group] for group in network.others]
+    return slots
 
 
 def predict_segments(
@@ -216,65 +269,3 @@ def _loss(
         return crossentropy(tf.one_hot(labels, classes), outputs, sample_weight=counted)
 
     return tf.function(loss, autograph=False, reduce_retracing=True)
-
-
-_VECTOR = tf.TensorSpec((None,), tf.float32)
-_SCALAR = tf.TensorSpec((), tf.float32)
-
-
-def _update(step: Callable[..., tuple[tf.Tensor, ...]]) -> Any:
-    # One trace serves networks of every size: all weights are one vector.
-    return tf.function(
-        step, autograph=False, input_signature=[_VECTOR] * 5 + [_SCALAR] * 2
-    )
-
-
-@_update
-def _adamw(
-    weights: tf.Tensor,
-    gradient: tf.Tensor,
-    first: tf.Tensor,
-    second: tf.Tensor,
-    decay: tf.Tensor,
-    rate: tf.Tensor,
-    number: tf.Tensor,
-) -> tuple[tf.Tensor, ...]:
-    weights = weights - weights * decay * rate
-    first = first + (gradient - first) * (1 - 0.9)
-    second = second + (gradient * gradient - second) * (1 - 0.999)
-    scale = rate * tf.sqrt(1 - tf.pow(0.999, number)) / (1 - tf.pow(0.9, number))
-    return weights - first * scale / (tf.sqrt(second) + 1e-7), first, second
-
-
-@_update
-def _sgd(
-    weights: tf.Tensor,
-    gradient: tf.Tensor,
-    velocity: tf.Tensor,
-    unused: tf.Tensor,
-    decay: tf.Tensor,
-    rate: tf.Tensor,
-    number: tf.Tensor,
-) -> tuple[tf.Tensor, ...]:
-    weights = weights - weights * decay * rate
-    velocity = 0.9 * velocity - rate * gradient
-    return weights + 0.9 * velocity - rate * gradient, velocity, unused
-
-
-@_update
-def _rmsprop(
-    weights: tf.Tensor,
-    gradient: tf.Tensor,
-    square: tf.Tensor,
-    velocity: tf.Tensor,
-    decay: tf.Tensor,
-    rate: tf.Tensor,
-    number: tf.Tensor,
-) -> tuple[tf.Tensor, ...]:
-    weights = weights - weights * decay * rate
-    square = 0.9 * square + 0.1 * gradient * gradient
-    velocity = 0.9 * velocity + rate * gradient * tf.math.rsqrt(square + 1e-3)
-    return weights - velocity, square, velocity
-
-
-_UPDATES = {"adamw": _adamw, "sgd": _sgd, "rmsprop": _rmsprop}

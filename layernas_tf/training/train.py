@@ -20,6 +20,7 @@ from layernas_tf.training.devices import agree_on_statistics, compiled_by_xla
 from layernas_tf.training.evaluate import evaluate_model
 from layernas_tf.training.optimizer import averaging_momentum, make_optimizer
 from layernas_tf.training.pooled_products import pooled_products
+from layernas_tf.training.progress import Laps, stale
 from layernas_tf.training.recipe import Recipe, default_recipe
 from layernas_tf.training.result import TrainingResult, check_finite
 from layernas_tf.training.scoring import Scores, compile_for_use, gives_logits
@@ -71,6 +72,7 @@ def train_model(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     segments: SegmentCache | None = None,
     checkpoint: Checkpoint | None = None,
+    until: int | None = None,
 ) -> TrainingResult:
     """Trains a network on `dataset.train` and validates it on `dataset.valid`.
 
@@ -88,10 +90,11 @@ def train_model(
       callbacks: Callbacks for Keras' fit.
       segments: Compiled pieces from other trainings: with it and without callbacks a
         short training takes a fraction of the time (TensorFlow only); a long one
-        is left to Keras' fit, and so is one with a moving average of weights, mixup
-        or a checkpoint.
+        is left to Keras' fit, and so is one with a moving average of weights or mixup.
       checkpoint: Where the state is saved after every epoch. If there is one already,
         the training resumes from it and ends as if it had not been interrupted.
+      until: Stops after this many of the recipe's epochs, whose schedule remains that
+        of the whole training; the checkpoint lets a later call go on.
 
     Raises:
       FloatingPointError: The loss became NaN or infinite.
@@ -102,16 +105,18 @@ def train_model(
     if (
         segments is not None
         and recipe.epochs * dataset.train.size <= _SEGMENTED_IMAGES
-        and not (callbacks or checkpoint or recipe.mixup or recipe.ema)
+        and not (callbacks or recipe.mixup or recipe.ema)
         and keras.backend.backend() == "tensorflow"
     ):
         from layernas_tf.training.segment_training import train_segments
 
-        result = train_segments(model, dataset, recipe, seed, segments)
+        result = train_segments(
+            model, dataset, recipe, seed, segments, checkpoint, until
+        )
         if result is not None:
             compile_for_use(model)
             return result
-    return _fit(model, dataset, recipe, seed, callbacks, checkpoint)
+    return _fit(model, dataset, recipe, seed, callbacks, checkpoint, until)
 
 
 def check_shape(model: keras.Model, dataset: Dataset) -> None:
@@ -133,17 +138,20 @@ def _fit(
     seed: int,
     callbacks: Sequence[keras.callbacks.Callback],
     checkpoint: Checkpoint | None,
+    until: int | None,
 ) -> TrainingResult:
     import keras
 
     started = time.perf_counter()
+    last = recipe.epochs if until is None else min(until, recipe.epochs)
     per_epoch = recipe.steps_per_epoch(dataset.train.size)
     steps = per_epoch * recipe.epochs
     optimizer = make_optimizer(model, recipe, steps)
     # If the first step made the optimizer's variables, it would be traced twice.
     optimizer.build(model.trainable_variables)
     state = [*model.variables, *optimizer.variables]
-    rows = checkpoint.load(state) if checkpoint else []
+    rows = checkpoint.load(state, last) if checkpoint else []
+    clock = Laps()
     model.compile(
         optimizer,
         loss=keras.losses.CategoricalCrossentropy(
@@ -155,7 +163,9 @@ def _fit(
 
     def finish_epoch(epoch: int, logs: Mapping[str, float]) -> None:
         agree_on_statistics(model)
-        rows.append({k.replace("val_", "valid_"): float(v) for k, v in logs.items()})
+        row = {k.replace("val_", "valid_"): float(v) for k, v in logs.items()}
+        rows.append({**row, "seconds": clock.lap()})
+        model.stop_training |= stale(rows, recipe)
         # No training should resume from weights that are NaN.
         if checkpoint and math.isfinite(logs["loss"]):
             checkpoint.save(rows, state)
@@ -172,7 +182,8 @@ def _fit(
     ):
         model.fit(
             training_batches(dataset, recipe, seed, start=len(rows) * per_epoch),
-            epochs=recipe.epochs,
+            # Ended early, it does not go on.
+            epochs=len(rows) if stale(rows, recipe) else last,
             initial_epoch=len(rows),
             steps_per_epoch=per_epoch,
             validation_data=dataset.valid.batches(256).map(_one_hot(dataset.classes)),
@@ -186,6 +197,7 @@ def _fit(
         valid_accuracy=scores.accuracy,
         valid_loss=scores.loss,
         valid_balanced_accuracy=scores.balanced_accuracy,
+        valid_correct=scores.correct,
         train_loss=rows[-1]["loss"],
         train_seconds=time.perf_counter() - started,
         history=tuple(rows),
