@@ -27,8 +27,10 @@ from layernas_tf.algorithms.registry import make_algorithm
 from layernas_tf.core.app import run_main
 from layernas_tf.core.errors import UserError
 from layernas_tf.datasets import load_dataset
+from layernas_tf.pipeline.baseline import Baseline
 from layernas_tf.pipeline.final_trainer import Training
-from layernas_tf.pipeline.finals import Finalist, Finals
+from layernas_tf.pipeline.finalists import Finalist
+from layernas_tf.pipeline.finals import Finals
 from layernas_tf.pipeline.results import report_data
 from layernas_tf.pipeline.trials_csv import TrialsCsv
 from layernas_tf.report import write_report
@@ -119,10 +121,19 @@ def finals(study: Study, folder: pathlib.Path) -> Finals:
 
     best = study.algorithm.best
     assert best is not None
-    winner = Finalist(best.architecture, None, best.reward)
+    winner = Finalist(best.architecture, None, best.reward, best.quality)
     trained = training(winner.architecture)
-    default = training(_SPACE.default)
-    return Finals(((winner, trained),), winner, (trained,), (default,), folder)
+    default = Baseline("default network", _SPACE, _SPACE.default)
+    return Finals(
+        ((winner, trained),),
+        winner,
+        "",
+        (trained,),
+        default,
+        (training(_SPACE.default),),
+        None,
+        folder,
+    )
 
 
 def measure(name: str, trials: int, folder: pathlib.Path) -> None:

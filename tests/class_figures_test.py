@@ -16,7 +16,8 @@ from layernas_tf.datasets.split import ArraySplit, Dataset
 from layernas_tf.pipeline.class_figures import class_metrics, class_notes
 from layernas_tf.pipeline.config import SearchConfig
 from layernas_tf.pipeline.final_trainer import Training
-from layernas_tf.pipeline.finals import Finalist, Finals
+from layernas_tf.pipeline.finalists import Finalist
+from layernas_tf.pipeline.finals import Finals
 from layernas_tf.pipeline.notes import agreement_notes
 from layernas_tf.report import ClassFigures, ExportedFile
 from layernas_tf.report.classes import classes_section
@@ -116,7 +117,9 @@ def finals_of(confusion: list[list[int]]) -> Finals:
     )
     finalist = Finalist((0,), 0, 0.5)
     path = pathlib.Path("x.keras")
-    return Finals(((finalist, training),), finalist, (training,) * 2, (), path)
+    return Finals(
+        ((finalist, training),), finalist, "", (training,) * 2, None, (), None, path
+    )
 
 
 class FiguresTest(parameterized.TestCase):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import pathlib
 import tempfile
 
@@ -14,17 +15,21 @@ from layernas_tf.algorithms.registry import make_algorithm
 from layernas_tf.core.errors import UserError
 from layernas_tf.datasets import ArraySplit, Dataset
 from layernas_tf.evaluators.base import Evaluation
+from layernas_tf.pipeline.baseline import Baseline
 from layernas_tf.pipeline.final_trainer import FinalTrainer, Training
+from layernas_tf.pipeline.finalists import Finalist, choose_finalists
 from layernas_tf.pipeline.finals import (
-    Finalist,
-    choose_finalists,
+    choose_winner,
+    planned_epochs,
     run_finals,
+    rungs,
 )
-from layernas_tf.space.budget import inside, parse_budget
+from layernas_tf.space.budget import Budget, inside, parse_budget
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Layer, Metric, Option, State
 from layernas_tf.study.storage import sqlite_url
 from layernas_tf.study.study import open_study
+from layernas_tf.training.paired import pack
 from layernas_tf.training.recipe import Recipe
 from layernas_tf.training.train import evaluate_model
 from layernas_tf.workers.executor import InProcess
@@ -135,12 +140,67 @@ class FinalTrainerTest(absltest.TestCase):
         self.assertEqual(training.reason, "MemoryError: does not fit")
         self.assertEqual(self.make().train((0, 2), 0), training)
 
-    def test_winner_and_default_are_compared_over_seeds(self):
+    def test_training_in_parts_is_the_training_at_once(self):
+        recipe = dataclasses.replace(_RECIPE, epochs=4)
+        at_once = self.make(recipe).train((1, 2), 0)
+        weights = self.make(recipe).weights((1, 2), 0)
+        for path in self.folder.iterdir():
+            path.unlink()
+        parts = [self.make(recipe).train((1, 2), 0, epochs) for epochs in (1, 2, 4)]
+
+        self.assertEqual([part.epochs for part in parts], [1, 2, 4])
+        self.assertAlmostEqual(parts[-1].valid_loss, at_once.valid_loss, places=4)
+        self.assertEqual(parts[-1].valid_correct, at_once.valid_correct)
+        written = weights.stat().st_mtime_ns
+        self.assertEqual(self.make(recipe).train((1, 2), 0, 1), parts[0])
+        self.assertEqual(self.make(recipe).train((1, 2), 0), parts[-1])
+        self.assertEqual(weights.stat().st_mtime_ns, written)
+        self.assertEmpty(list(self.folder.glob("*.npz")))
+
+    def test_a_training_that_was_killed_goes_on_from_its_last_epoch(self):
+        recipe = dataclasses.replace(_RECIPE, epochs=4)
+        self.make(recipe).train((1, 2), 0, 3)
+        (part,) = self.folder.glob("*-3.json")
+        part.unlink()  # killed after the epoch and before its figures were written
+        again = self.make(recipe).train((1, 2), 0, 3)
+        self.assertEqual(again.epochs, 3)
+        (checkpoint,) = self.folder.glob("*.checkpoint.npz")
+        whole = self.make(recipe).train((1, 2), 0)
+        self.assertEqual(whole.epochs, 4)
+        self.assertFalse(checkpoint.exists())
+
+    def test_half_a_checkpoint_is_trained_again(self):
+        recipe = dataclasses.replace(_RECIPE, epochs=4)
+        self.make(recipe).train((1, 2), 0, 1)
+        (checkpoint,) = self.folder.glob("*.checkpoint.npz")
+        checkpoint.write_bytes(b"half a file")
+
+        self.assertEqual(self.make(recipe).train((1, 2), 0).epochs, 4)
+
+    def test_figures_of_earlier_versions_are_read_and_tested_again(self):
+        training = self.trainer.test(self.trainer.train((1, 2), 0))
+        path = self.trainer.weights((1, 2), 0).with_suffix(".json")
+        stored = json.loads(path.read_text())
+        for new in ("epochs", "valid_correct", "test_correct"):
+            del stored[new]
+        path.write_text(json.dumps(stored))
+        old = self.make().train((1, 2), 0)
+
+        self.assertEqual(old.test_accuracy, training.test_accuracy)
+        self.assertEqual(old.test_correct, "")
+        again = self.make().test(old)
+        self.assertEqual(again.test_correct, training.test_correct)
+        path.write_text(json.dumps({**stored, "test_correct": "no bits"}))
+        with self.assertRaisesRegex(UserError, "not the figures of a training"):
+            self.make().train((1, 2), 0)
+
+    def test_winner_and_baseline_are_compared_over_seeds(self):
         lines = []
+        space = tiny_space()
         finals = run_finals(
             self.trainer,
             [Finalist((0, 2), 4, 0.9), Finalist((2, 2), 7, 0.8)],
-            (1, 1),
+            Baseline("default network", space, (1, 1)),
             seed=5,
             seeds=2,
             say=lines.append,
@@ -148,17 +208,24 @@ class FinalTrainerTest(absltest.TestCase):
 
         self.assertEqual(finals.winner, Finalist((2, 2), 7, 0.8))
         self.assertEqual([t.seed for t in finals.winner_trainings], [5, 6])
-        self.assertEqual([t.seed for t in finals.default_trainings], [5, 6])
+        self.assertEqual([t.seed for t in finals.baseline_trainings], [5, 6])
         self.assertTrue(finals.weights.exists())
-        self.assertLen(lines, 6)
         self.assertIn("finalist 1 of 2 (trial 4): failed (MemoryError", lines[0])
+        self.assertEqual(finals.comparison.images, 30)
+        self.assertEqual(finals.comparison.seeds, 2)
+        means = [
+            np.mean([t.test_accuracy for t in trainings])
+            for trainings in (finals.winner_trainings, finals.baseline_trainings)
+        ]
+        self.assertAlmostEqual(finals.comparison.difference, means[0] - means[1])
+        whole = {(t.architecture, t.seed): t.seconds for t in finals.winner_trainings}
+        self.assertGreaterEqual(finals.seconds, sum(whole.values()))
 
     def test_no_finalist_that_can_be_trained_is_an_error(self):
         with self.assertRaisesRegex(UserError, "none of the 1 .* does not fit"):
             run_finals(
                 self.trainer,
                 [Finalist((0, 2), 4, 0.9)],
-                (1, 1),
                 seed=0,
                 seeds=1,
                 say=print,
@@ -166,14 +233,20 @@ class FinalTrainerTest(absltest.TestCase):
 
 
 class FixedTrainer:
-    """Hands out figures instead of training."""
+    """Hands out figures instead of training: an accuracy for each part."""
+
+    epochs = 8
+    steps_per_epoch = 100
 
     def __init__(self, figures):
         self._figures = figures
+        self.trained: list[tuple] = []
 
-    def train(self, architecture, seed):
-        accuracy, loss = self._figures[architecture]
-        return Training(architecture, seed, accuracy, loss, 1.0)
+    def train(self, architecture, seed, epochs=8):
+        self.trained.append((architecture, epochs))
+        accuracy = self._figures[architecture].get(epochs)
+        loss = None if accuracy is None else 1 - accuracy
+        return Training(architecture, seed, accuracy, loss, 1.0, epochs=epochs)
 
     def test(self, training):
         return dataclasses.replace(training, test_accuracy=0.5, test_loss=1.0)
@@ -182,21 +255,78 @@ class FixedTrainer:
         return pathlib.Path(f"{architecture}-{seed}.keras")
 
 
-class WinnerTest(absltest.TestCase):
-    def test_best_on_validation_wins_and_of_equals_the_least_loss(self):
-        figures = {
-            (0, 0): (0.90, 0.5),
-            (0, 1): (0.95, 0.4),
-            (1, 0): (0.95, 0.3),
-            (1, 1): (0.97, 0.9),
-        }
-        chosen = [Finalist(a, n, None) for n, a in enumerate([(0, 0), (0, 1), (1, 0)])]
-        finals = run_finals(
-            FixedTrainer(figures), chosen, (1, 1), seed=0, seeds=1, say=lambda _: None
-        )
+def run_fixed(figures) -> tuple:
+    trainer = FixedTrainer(figures)
+    chosen = [Finalist(a, n, 0.5) for n, a in enumerate(figures)]
+    finals = run_finals(trainer, chosen, seed=0, seeds=1, say=lambda _: None)
+    return trainer, finals
 
-        self.assertEqual(finals.winner.architecture, (1, 0))
+
+class HalvingTest(absltest.TestCase):
+    def test_the_better_half_goes_on(self):
+        trainer, finals = run_fixed(
+            {
+                (0,): {2: 0.1},
+                (1,): {2: 0.4, 4: 0.5, 8: 0.6},
+                (2,): {2: 0.3, 4: 0.4},
+                (3,): {2: 0.5, 4: 0.6, 8: 0.7},
+                (4,): {2: 0.2},
+            }
+        )
+        self.assertEqual(finals.winner.architecture, (3,))
+        self.assertEqual([t.epochs for _, t in finals.finalists], [2, 8, 4, 8, 2])
         self.assertIsNone(finals.finalists[0][1].test_accuracy)
+        spent = planned_epochs(trainer, 5, 1, baseline=False)
+        self.assertEqual(spent, 5 * 2 + 3 * 2 + 2 * 4)
+
+    def test_those_that_fail_leave_their_place_to_others(self):
+        trainer, finals = run_fixed(
+            {(0,): {2: 0.3, 8: 0.3}, (1,): {2: 0.5}, (2,): {2: 0.4}, (3,): {}}
+        )
+        self.assertEqual(finals.winner.architecture, (0,))
+        failed = [training.failed for _, training in finals.finalists]
+        self.assertEqual(failed, [False, True, True, True])
+
+    def test_few_epochs_or_finalists_have_no_rungs(self):
+        trainer = FixedTrainer({})
+        self.assertEqual(rungs(1, 8), [])
+        self.assertEqual(rungs(20, 2), [])
+        self.assertEqual(rungs(2, 8), [(1, 4)])
+        self.assertEqual(rungs(20, 3), [(5, 2)])
+        self.assertEqual(rungs(20, 4), [(5, 2)])
+        self.assertEqual(rungs(20, 9), [(5, 5), (10, 3)])
+        self.assertEqual(rungs(20, 8, 10), [(10, 4)])
+        self.assertEqual(rungs(20, 8, 1), [])
+        self.assertEqual(planned_epochs(trainer, 1, 3, baseline=True), 8 * 6)
+
+
+def trained(correct: str, loss: float = 0.5) -> Training:
+    right = np.array([letter == "1" for letter in correct])
+    return Training((0,), 0, right.mean(), loss, 1.0, valid_correct=pack(right))
+
+
+class WinnerTest(absltest.TestCase):
+    def test_best_on_validation_wins_by_more_than_the_noise(self):
+        best = (Finalist((0, 0), 1, 0.5), trained("1" * 90 + "0" * 10))
+        other = (Finalist((1, 1), 2, 0.9), trained("1" * 70 + "0" * 30))
+        winner, reason = choose_winner([other, best], "accuracy")
+
+        self.assertEqual(winner.trial, 1)
+        self.assertIn("trial 1 wins: it is the best", reason)
+
+    def test_of_equals_the_search_decides_then_the_loss(self):
+        # Ten images are told apart, six to four.
+        one = trained("1" * 86 + "0" * 4 + "1" * 10)
+        two = trained("1" * 80 + "0" * 6 + "1" * 4 + "1" * 10)
+        lucky = Finalist((0, 0), 1, proxy_reward=0.9, quality=0.5)
+        better = Finalist((1, 1), 2, proxy_reward=0.8, quality=0.6)
+        winner, reason = choose_winner([(lucky, one), (better, two)], "accuracy")
+        self.assertEqual(winner, better)
+        self.assertIn("cannot tell it from trial 1", reason)
+
+        equal = dataclasses.replace(lucky, trial=3)
+        entries = [(lucky, one), (equal, dataclasses.replace(one, valid_loss=0.4))]
+        self.assertEqual(choose_winner(entries, "accuracy")[0], equal)
 
 
 class ChooseFinalistsTest(absltest.TestCase):
@@ -230,6 +360,26 @@ class ChooseFinalistsTest(absltest.TestCase):
             trial = study.trials[finalist.trial]
             self.assertEqual(trial.architecture, finalist.architecture)
             self.assertTrue(inside(study.budgets, trial.costs))
+
+    def test_a_lucky_candidate_is_not_what_is_expected_of_it(self):
+        study = self.run_search(40, algorithm="layernas_bayes")
+        belief = study.algorithm.belief
+        expected = dict(zip(belief.architectures, belief.expected_quality()))
+        finalists = choose_finalists(study, 5)
+        qualities = [finalist.quality for finalist in finalists]
+
+        self.assertEqual(qualities, sorted(expected.values(), reverse=True)[:5])
+        self.assertEqual(finalists[0].architecture, study.algorithm.best.architecture)
+        self.assertEqual(finalists[0].expected_quality, qualities[0])
+
+    def test_finalists_of_a_smaller_budget_are_inside_it(self):
+        study = self.run_search(40, algorithm="random")
+        smaller = (parse_budget("cost<=40%", study.space),)
+        for finalist in choose_finalists(study, 3, smaller):
+            self.assertTrue(inside(smaller, study.space.costs(finalist.architecture)))
+        nothing = (Budget("cost", 0, 1e-9),)
+        with self.assertRaisesRegex(UserError, "succeeded inside the budget cost<="):
+            choose_finalists(study, 3, nothing)
 
     def test_search_too_short_gives_its_completed_prefix(self):
         study = self.run_search(3, base="default")

@@ -30,6 +30,7 @@ _COMMAND = [
     "--epochs=1",
     "--finalists=1",
     "--final_epochs=1",
+    "--final_seeds=1",
 ]
 _CONTRACT = (
     "config.json",
@@ -89,6 +90,10 @@ class EndToEndTest(absltest.TestCase):
         finished = self.command()
         self.assertEqual(finished.returncode, 0, finished.stderr)
         self.assertIn("Resuming after", finished.stdout)
+        self.assertRegex(
+            finished.stdout, "Final training of 1 candidate .* about .* s,"
+        )
+        self.assertIn("(95 % interval", finished.stdout)
         self.assertNotIn("Traceback", finished.stderr)
         self.assertNotIn("study", finished.stderr)  # Optuna is quiet
         self.check_contract()
@@ -152,9 +157,21 @@ class EndToEndTest(absltest.TestCase):
         self.assertEqual(metrics["costs"], costs)
         self.assertTrue(metrics["inside_budget"])
         self.assertEqual(metrics["default"]["costs"], default)
-        for figures in (metrics, metrics["default"]):
+        self.assertIsNone(metrics["default"]["test_accuracy"])  # not the baseline
+        self.assertIn("default network of width", metrics["baseline"]["name"])
+        self.assertLessEqual(
+            metrics["baseline"]["costs"]["madds"], 0.6 * default["madds"]
+        )
+        for figures in (metrics, metrics["baseline"]):
             self.assertBetween(figures["valid_accuracy"], 0, 1)
             self.assertBetween(figures["test_accuracy"], 0, 1)
+            low, high = figures["test_interval"]
+            self.assertBetween(figures["test_accuracy"], low, high)
+        comparison = metrics["comparison"]
+        difference = metrics["test_accuracy"] - metrics["baseline"]["test_accuracy"]
+        self.assertAlmostEqual(comparison["difference"], difference)
+        self.assertEqual(comparison["seeds"], 1)
+        self.assertIn("default network of width", comparison["sentence"])
         files = metrics["files"]
         self.assertLen(files, 3)
         for name, figures in files.items():
@@ -172,7 +189,7 @@ class EndToEndTest(absltest.TestCase):
     def snapshot(self):
         """What a second run must leave alone, with its time of writing."""
         paths = [
-            *self.workdir.glob("finals/*"),
+            *self.workdir.glob("finals/**/*.*"),
             *self.workdir.glob("winner/model*"),
             self.workdir / "winner" / "architecture.json",
             self.workdir / "config.json",

@@ -1,4 +1,4 @@
-"""How well each class is told from the others: of the winner, and of the default."""
+"""How well each class is told from the others: of the winner, and of the baseline."""
 
 from __future__ import annotations
 

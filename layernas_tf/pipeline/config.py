@@ -18,6 +18,7 @@ from layernas_tf.core.files import read_json, write_json
 from layernas_tf.core.resolution import parse_resolution, resolution_name
 from layernas_tf.core.secrets import redacted
 from layernas_tf.datasets.frame import DEFAULT_FIT, FITS
+from layernas_tf.pipeline.baseline import BASELINES
 from layernas_tf.training.class_weights import CLASS_WEIGHTS
 from layernas_tf.training.result import REWARDS
 
@@ -182,15 +183,31 @@ class SearchConfig:
     final_augment: str | None = _flag(
         None, "Augmentation of the final trainings.", may_change=True
     )
-    finalists: int = _flag(
-        3, "Best candidates that are trained longer; one of them wins.", may_change=True
-    )
-    final_seeds: int = _flag(
-        1,
-        "Trainings of the winner and of the default architecture for the test figures.",
+    final_patience: float | None = _flag(
+        None,
+        "Share of the final epochs after which a training ends that has not improved "
+        "on the validation images, by default 0.4; 0 is never.",
         may_change=True,
     )
-
+    finalists: int = _flag(
+        4,
+        "Candidates that are trained longer: those of which the search expects the "
+        "most. The better half goes on after a quarter and after half of the epochs; "
+        "one wins.",
+        may_change=True,
+    )
+    baseline: str = _flag(
+        "width",
+        "What the winner is compared with: width (the default network, all filters "
+        "scaled to fit the budget), default (that network as it is) or none.",
+        may_change=True,
+    )
+    final_seeds: int | None = _flag(
+        None,
+        "Trainings of the winner and of the baseline for the test figures; by default "
+        "3 below 2,000 test images, 2 below 5,000, else 1.",
+        may_change=True,
+    )
     formats: str = _flag(
         "float32,int8",
         "Formats that the winner is exported to: some of float32, float16, dynamic, "
@@ -222,7 +239,7 @@ class SearchConfig:
         Raises:
           UserError: A value is out of range; the line names the flag.
         """
-        for name in ("trials", "workers", "finalists", "final_seeds"):
+        for name in ("trials", "workers", "finalists"):
             _at_least(name, getattr(self, name), 1)
         for name in ("seed", "trials_per_process", "trial_retries"):
             _at_least(name, getattr(self, name), 0)
@@ -237,7 +254,11 @@ class SearchConfig:
             raise UserError(
                 f"`fit`: expected one of {', '.join(FITS)}, got {self.fit!r}"
             )
-        for name, known in (("class_weights", CLASS_WEIGHTS), ("reward", REWARDS)):
+        for name, known in (
+            ("class_weights", CLASS_WEIGHTS),
+            ("reward", REWARDS),
+            ("baseline", BASELINES),
+        ):
             if getattr(self, name) not in known:
                 raise UserError(
                     f"`{name}`: expected one of {', '.join(known)}, got "
@@ -245,7 +266,7 @@ class SearchConfig:
                 )
         if self.channels not in (None, 1, 3):
             raise UserError(f"`channels`: expected 1 or 3, got {self.channels}")
-        for name in ("limit", "epochs", "final_epochs", "batch_size"):
+        for name in ("limit", "epochs", "final_epochs", "batch_size", "final_seeds"):
             if getattr(self, name) is not None:
                 _at_least(name, getattr(self, name), 1)
         for name in ("cpus_per_trial", "trial_timeout"):

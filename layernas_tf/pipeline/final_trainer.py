@@ -1,7 +1,7 @@
 """Trainings with the final recipe: each one is done once, and its figures are kept.
 
-Every training writes a file with its figures after its weights. A run that was killed
-continues with the first training that has no such file.
+Every training writes a file with its figures after its weights, and a checkpoint after
+every epoch. A run that was killed continues with the epoch that it was in.
 """
 
 from __future__ import annotations
@@ -13,10 +13,14 @@ import math
 import pathlib
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from layernas_tf.core.errors import UserError, describe
 from layernas_tf.core.files import read_json, write_json
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture
+from layernas_tf.training.checkpoint import Checkpoint
+from layernas_tf.training.paired import pack, unpack
 from layernas_tf.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -28,8 +32,9 @@ if TYPE_CHECKING:
 class Training:
     """One training with the final recipe.
 
-    Example: `Training((1, 0, 2), 0, None, None, 12.0, "out of memory")` is a training
-    that failed.
+    Example:
+      >>> Training((1, 0, 2), 0, None, None, 12.0, "out of memory").failed
+      True
 
     Attributes:
       architecture: The architecture that was trained.
@@ -37,7 +42,7 @@ class Training:
       valid_accuracy: Share of the validation images classified correctly; None if the
         training failed.
       valid_loss: Mean cross-entropy on them.
-      seconds: Duration of the training.
+      seconds: Duration of the training so far.
       reason: Why it failed, in one line.
       test_accuracy: Share of the test images classified correctly; None until it is
         measured.
@@ -46,6 +51,10 @@ class Training:
         images classified correctly.
       test_confusion: Numbers of test images by true class (rows) and the class that
         the network says (columns).
+      epochs: Epochs that it was trained; None in files of earlier versions: all.
+      valid_correct: Which validation images are classified correctly, as
+        `training.paired.pack` writes it; empty in files of earlier versions.
+      test_correct: Likewise for the test images, empty until they are looked at.
     """
 
     architecture: Architecture
@@ -58,6 +67,14 @@ class Training:
     test_loss: float | None = None
     valid_balanced_accuracy: float | None = None
     test_confusion: tuple[tuple[int, ...], ...] | None = None
+    epochs: int | None = None
+    valid_correct: str = ""
+    test_correct: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it failed."""
+        return self.valid_accuracy is None
 
     def rank(self, reward: str) -> tuple[float, float]:
         """What finalists are compared by: one of `REWARDS`, then the least loss."""
@@ -71,7 +88,12 @@ class FinalTrainer:
 
     Example:
       trainer = FinalTrainer(folder, space, dataset, recipe)
+      trainer.train(architecture, seed=0, epochs=2)  # the first two of the recipe's
       trainer.test(trainer.train(architecture, seed=0)).test_accuracy
+
+    Attributes:
+      epochs: Epochs of a whole training.
+      steps_per_epoch: Steps of each of them.
     """
 
     def __init__(
@@ -96,33 +118,51 @@ class FinalTrainer:
         self._dataset = dataset
         self._recipe = recipe
         self._segments = segments
+        self.epochs = recipe.epochs
+        self.steps_per_epoch = recipe.steps_per_epoch(dataset.train.size)
 
     def weights(self, architecture: Architecture, seed: int) -> pathlib.Path:
         """The path of the trained network, which exists after the training."""
         recipe = dataclasses.asdict(self._recipe)
-        if recipe["class_weights"] == "none":
-            del recipe["class_weights"]  # as before there were any
+        for name, value in (("class_weights", "none"), ("patience", 0.0)):
+            if recipe[name] == value:
+                del recipe[name]  # as before there was any
         about = [architecture, seed, recipe]
         digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
         return self._folder / f"{digest}.keras"
 
-    def train(self, architecture: Architecture, seed: int) -> Training:
+    def train(
+        self, architecture: Architecture, seed: int, epochs: int | None = None
+    ) -> Training:
         """Trains the architecture, or reads the results of an earlier run.
 
         A training that fails (out of memory, a loss that is NaN) gives a `Training`
         without an accuracy.
+
+        Args:
+          architecture: One option index per layer.
+          seed: Seed of the weights and batches.
+          epochs: Only the first ones of the recipe's epochs; a later call with more
+            goes on from there. By default all.
         """
-        path = self.weights(architecture, seed)
-        known = _read(path.with_suffix(".json"))
-        if known is not None and (known.valid_accuracy is None or path.exists()):
+        weights = self.weights(architecture, seed)
+        whole = epochs is None or epochs >= self.epochs
+        figures = weights.with_suffix(".json")
+        if not whole:
+            figures = weights.with_name(f"{weights.stem}-{epochs}.json")
+        known = _read(figures)
+        if known is not None and (known.failed or not whole or weights.exists()):
             return known
-        training = self._train(architecture, seed, path)
-        _write(path.with_suffix(".json"), training)
+        until = None if whole else epochs
+        training = self._train(architecture, seed, until, weights)
+        _write(figures, training)
+        if whole:
+            _checkpoint(weights).unlink(missing_ok=True)
         return training
 
     def test(self, training: Training) -> Training:
-        """Adds the figures on the test set to a training."""
-        if training.test_confusion is not None:
+        """Adds the figures on the test set to a whole training."""
+        if training.test_correct:
             return training
         import keras
 
@@ -136,12 +176,17 @@ class FinalTrainer:
             test_accuracy=scores.accuracy,
             test_loss=scores.loss,
             test_confusion=tuple(map(tuple, scores.confusion.tolist())),
+            test_correct=pack(scores.correct),
         )
         _write(path.with_suffix(".json"), training)
         return training
 
     def _train(
-        self, architecture: Architecture, seed: int, path: pathlib.Path
+        self,
+        architecture: Architecture,
+        seed: int,
+        until: int | None,
+        path: pathlib.Path,
     ) -> Training:
         import keras
 
@@ -152,19 +197,46 @@ class FinalTrainer:
             with precision(self._recipe):
                 model = self._space.build(architecture)
             result = train_model(
-                model, self._dataset, self._recipe, seed=seed, segments=self._segments
+                model,
+                self._dataset,
+                self._recipe,
+                seed=seed,
+                segments=self._segments,
+                checkpoint=Checkpoint(
+                    _checkpoint(path), {"training": path.stem}, replace=True
+                ),
+                until=until,
             )
+        except UserError:  # nothing of this network: the checkpoint cannot be written
+            raise
         except Exception as error:  # one finalist must not end the run
             return Training(architecture, seed, None, None, 0.0, describe(error))
-        save_model(model, path)
+        if until is None:
+            save_model(model, path)
         return Training(
             architecture,
             seed,
             result.valid_accuracy,
             result.valid_loss,
-            result.train_seconds,
+            sum(epoch["seconds"] for epoch in result.history),
             valid_balanced_accuracy=result.valid_balanced_accuracy,
+            epochs=len(result.history),
+            valid_correct=pack(result.valid_correct),
         )
+
+
+def correct_on_test(trainings: tuple[Training, ...]) -> np.ndarray | None:
+    """(trainings, images) booleans, whether a test image is classified correctly.
+
+    None if there is no training, or one that was not tested by this version.
+    """
+    if not trainings or not all(training.test_correct for training in trainings):
+        return None
+    return np.stack([unpack(training.test_correct) for training in trainings])
+
+
+def _checkpoint(weights: pathlib.Path) -> pathlib.Path:
+    return weights.with_name(f"{weights.stem}.checkpoint.npz")
 
 
 def _write(path: pathlib.Path, training: Training) -> None:
@@ -179,8 +251,12 @@ def _read(path: pathlib.Path) -> Training | None:
         data["architecture"] = tuple(data["architecture"])
         if data.get("test_confusion"):
             data["test_confusion"] = tuple(map(tuple, data["test_confusion"]))
-        return Training(**data)
-    except (TypeError, KeyError):
+        training = Training(**data)
+        for packed in (training.valid_correct, training.test_correct):
+            if packed:
+                unpack(packed)
+    except (TypeError, KeyError, ValueError, AttributeError):
         raise UserError(
             f"{str(path)!r} is not the figures of a training; remove it to train again"
         ) from None
+    return training

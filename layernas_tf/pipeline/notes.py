@@ -27,8 +27,20 @@ def notes_about(study: Study, finals: Finals) -> list[str]:
             "The algorithm did not propose again what this study's first trials say "
             "(another version?): it was told their results and went on from there."
         )
-    if not finals.default_trainings:
-        notes.append("The default architecture could not be trained for comparison.")
+    if finals.baseline is not None and not finals.baseline_trainings:
+        notes.append(f"The {finals.baseline.name} could not be trained for comparison.")
+    if finals.baseline is not None and finals.baseline.width is not None:
+        if LATENCY in study.space.chain.metrics:
+            notes.append(
+                f"The latency of the {finals.baseline.name} is estimated: the table "
+                "has times of blocks of other sizes."
+            )
+    seeds = len(finals.winner_trainings)
+    if seeds > 1:
+        notes.append(
+            f"Test accuracies are means of {seeds} trainings; the exported weights are "
+            f"those of the first (seed {finals.winner_trainings[0].seed})."
+        )
     failed = sum(trial.state == "failed" for trial in study.trials)
     if failed:
         notes.append(f"{failed} of {len(study.trials)} trials failed.")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from layernas_tf.pipeline.final_trainer import Training
 from layernas_tf.pipeline.finals import Finals
 from layernas_tf.pipeline.metrics import accuracies
 from layernas_tf.report import ExportedFile
-from layernas_tf.report.wording import NONE, cost_text, share_text
-from layernas_tf.space.types import NETWORK_METRICS, Architecture, Metric
+from layernas_tf.report.wording import NONE, cost_text, interval_text, share_text
+from layernas_tf.space.types import NETWORK_METRICS, Metric
 from layernas_tf.study.study import Study
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def network_table(study: Study, finals: Finals) -> Table:
-    """The winner beside the default architecture, both trained with the same recipe."""
+    """The winner beside the baseline, both trained with the same recipe."""
     metrics = [budget.metric for budget in study.budgets]
     own = set(study.space.chain.metrics) - {metric.name for metric in NETWORK_METRICS}
     shown = {*metrics, "params", "model_bytes", *own}
@@ -28,25 +28,27 @@ def network_table(study: Study, finals: Finals) -> Table:
         for name in dict.fromkeys(order)
         if name in shown and name in study.space.chain.metrics
     ]
-    table = _table("", "validation", "test", *metrics)
+    table = _table("", "validation", "test", "95 %", *metrics)
 
     def row(
-        name: str, architecture: Architecture, trainings: Sequence[Training]
+        name: str, cost: Mapping[str, float], trainings: Sequence[Training]
     ) -> None:
-        cost = study.space.costs(architecture)
         figures = accuracies(trainings)
         table.add_row(
             name,
             share_text(figures["valid_accuracy"]),
             share_text(figures["test_accuracy"]),
+            interval_text(figures["test_interval"]).removesuffix(" %"),
             *(
                 cost_text(cost[name], study.space.metric(name), unit=False)
                 for name in metrics
             ),
         )
 
-    row("winner", finals.winner.architecture, finals.winner_trainings)
-    row("default", study.space.default, finals.default_trainings)
+    costs = study.space.costs(finals.winner.architecture)
+    row("winner", costs, finals.winner_trainings)
+    if finals.baseline is not None:
+        row(finals.baseline.label, finals.baseline.costs, finals.baseline_trainings)
     return table
 
 

@@ -14,8 +14,10 @@ from layernas_tf.algorithms.memorial_table import table_of_trials
 from layernas_tf.datasets.samples import sample_images
 from layernas_tf.pipeline.class_figures import confusion_of
 from layernas_tf.pipeline.final_trainer import Training
-from layernas_tf.pipeline.finals import Finalist, Finals
+from layernas_tf.pipeline.finalists import Finalist
+from layernas_tf.pipeline.finals import Finals
 from layernas_tf.pipeline.metrics import accuracies
+from layernas_tf.pipeline.sentence import finals_sentence
 from layernas_tf.report import (
     ClassFigures,
     ExportedFile,
@@ -73,6 +75,9 @@ def report_data(
         seconds=seconds,
         check=dataset.check,
         samples=sample_images(dataset) if dataset.check else {},
+        baseline_name=_baseline_name(finals),
+        verdict=finals_sentence(study, finals),
+        comparison=finals.comparison,
         classes=_class_figures(finals, dataset.class_names),
         notes=tuple(notes),
         made=time.strftime("%Y-%m-%d %H:%M"),
@@ -85,7 +90,12 @@ def _class_figures(finals: Finals, names: tuple[str, ...]) -> ClassFigures | Non
     winner = confusion_of(finals.winner_trainings)
     if winner is None:
         return None
-    return ClassFigures(names, winner, confusion_of(finals.default_trainings))
+    other = confusion_of(finals.baseline_trainings)
+    return ClassFigures(names, winner, other, _baseline_name(finals))
+
+
+def _baseline_name(finals: Finals) -> str:
+    return "" if finals.baseline is None else finals.baseline.name
 
 
 def _trained(study: Study, finals: Finals) -> tuple[TrainedNetwork, ...]:
@@ -94,38 +104,40 @@ def _trained(study: Study, finals: Finals) -> tuple[TrainedNetwork, ...]:
         architecture: Architecture,
         trainings: Sequence[Training],
         finalist: Finalist | None = None,
+        costs: Mapping[str, float] | None = None,
     ) -> TrainedNetwork:
         figures = accuracies(trainings)
         return TrainedNetwork(
             name=name,
             architecture=architecture,
-            costs=study.space.costs(architecture),
+            costs=costs or study.space.costs(architecture),
             trial=finalist.trial if finalist else None,
             proxy_reward=finalist.proxy_reward if finalist else None,
             valid_accuracy=figures["valid_accuracy"],
             test_accuracy=figures["test_accuracy"],
+            test_interval=figures["test_interval"],
+            expected_quality=finalist.quality if finalist else None,
+            trainings=len(trainings),
+            epochs=trainings[0].epochs if trainings else None,
             seconds=trainings[0].seconds if trainings else None,
         )
 
-    winner = finals.winner
-    networks = [
-        network("winner", winner.architecture, finals.winner_trainings, winner),
-        network("default", study.space.default, finals.default_trainings),
-    ]
+    winner, baseline = finals.winner, finals.baseline
+    networks = [network("winner", winner.architecture, finals.winner_trainings, winner)]
+    if baseline is not None:
+        networks.append(
+            network(
+                baseline.name,
+                baseline.architecture,
+                finals.baseline_trainings,
+                costs=baseline.costs,
+            )
+        )
     for number, (finalist, training) in enumerate(finals.finalists, 1):
         if finalist is not winner:
-            name = f"finalist {number}"
             networks.append(
-                network(name, finalist.architecture, (training,), finalist)
-                if training.test_accuracy is not None
-                else TrainedNetwork(
-                    name=name,
-                    architecture=finalist.architecture,
-                    costs=study.space.costs(finalist.architecture),
-                    trial=finalist.trial,
-                    proxy_reward=finalist.proxy_reward,
-                    valid_accuracy=training.valid_accuracy,
-                    seconds=training.seconds,
+                network(
+                    f"finalist {number}", finalist.architecture, (training,), finalist
                 )
             )
     return tuple(networks)

@@ -23,10 +23,10 @@ from layernas_tf.pipeline import config as configuration
 from layernas_tf.pipeline.class_figures import class_notes
 from layernas_tf.pipeline.config import SearchConfig
 from layernas_tf.pipeline.description import description
-from layernas_tf.pipeline.evaluation import make_executor, shared_segments
+from layernas_tf.pipeline.evaluation import make_executor
 from layernas_tf.pipeline.export_winner import Exporter, export_finals
-from layernas_tf.pipeline.final_trainer import FinalTrainer
-from layernas_tf.pipeline.finals import Finals, choose_finalists, run_finals
+from layernas_tf.pipeline.final_phase import train_finalists
+from layernas_tf.pipeline.finals import Finals
 from layernas_tf.pipeline.fingerprint import fingerprint
 from layernas_tf.pipeline.fresh_start import in_workdir, set_aside
 from layernas_tf.pipeline.inputs import Inputs
@@ -40,6 +40,7 @@ from layernas_tf.pipeline.notes import (
 )
 from layernas_tf.pipeline.result_tables import file_table, network_table
 from layernas_tf.pipeline.results import report_data
+from layernas_tf.pipeline.sentence import finals_sentence
 from layernas_tf.pipeline.task import Task, load_task
 from layernas_tf.pipeline.trials_csv import TrialsCsv
 from layernas_tf.report import ExportedFile, write_report
@@ -129,7 +130,6 @@ def run(
         if task.dataset is None:
             seconds = {"search": sum(trial.seconds or 0 for trial in study.trials)}
             return FinishedSearch(folder, task, study, None, (), (), seconds)
-        say("Final training of the best candidates and the default architecture.")
         finals = train_finalists(task, study, folder, say)
         say("Exporting the winner and running the files on the test set.")
         files, export_seconds = export_finals(task, finals, folder, exporter)
@@ -138,6 +138,7 @@ def run(
     console.print(file_table(files))
     for note in finished.notes:
         say(f"Note: {note}")
+    say(finals_sentence(study, finals))
     say(f"Results in {folder}: report.html, trials.csv, winner/, tensorboard/")
     return finished
 
@@ -196,30 +197,6 @@ def search_candidates(
             console,
             callbacks,
         )
-
-
-def train_finalists(
-    task: Task, study: Study, folder: pathlib.Path, say: Callable[[str], None]
-) -> Finals:
-    """Trains the best candidates with the final recipe; one of them wins."""
-    config = task.config
-    assert task.dataset is not None and task.final_recipe is not None
-    trainer = FinalTrainer(
-        folder / "finals",
-        task.space,
-        task.dataset,
-        task.final_recipe,
-        shared_segments(),
-    )
-    return run_finals(
-        trainer,
-        choose_finalists(study, config.finalists),
-        task.space.default,
-        seed=config.seed,
-        seeds=config.final_seeds,
-        say=say,
-        reward=config.reward,
-    )
 
 
 def write_results(

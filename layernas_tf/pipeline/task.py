@@ -212,7 +212,8 @@ def recipe(config: SearchConfig, dataset: Dataset, *, proxy: bool) -> Recipe:
 
     chosen = default_recipe(dataset, proxy=proxy)
     prefix = "" if proxy else "final_"
-    given = {name: getattr(config, prefix + name) for name in _RECIPE_FIELDS}
+    fields = _RECIPE_FIELDS if proxy else (*_RECIPE_FIELDS, "patience")
+    given = {name: getattr(config, prefix + name) for name in fields}
     changes = {name: value for name, value in given.items() if value is not None}
     epochs = getattr(config, f"{prefix}epochs")
     if epochs is not None:

@@ -19,9 +19,9 @@ _ROWS = 50
 
 
 def classes_section(figures: ClassFigures) -> Section:
-    """Accuracy by class beside the default's, and the winner's confusion matrix."""
+    """Accuracy by class beside the baseline's, and the winner's confusion matrix."""
     names, winner = figures.class_names, np.asarray(figures.winner)
-    default = None if figures.default is None else np.asarray(figures.default)
+    other = None if figures.baseline is None else np.asarray(figures.baseline)
     numbers = winner.sum(axis=1)
     order = sorted(
         np.flatnonzero(numbers), key=lambda c: (winner[c, c] / numbers[c], c)
@@ -35,7 +35,7 @@ def classes_section(figures: ClassFigures) -> Section:
         cells = [
             f"{numbers[index]}",
             share_text(winner[index, index] / numbers[index]),
-            "" if default is None else _share(default, index),
+            "" if other is None else _share(other, index),
         ]
         rows.append(
             f"<tr><td>{html.escape(names[index])}</td>"
@@ -43,7 +43,8 @@ def classes_section(figures: ClassFigures) -> Section:
             + f"<td>{html.escape(taken)}</td></tr>"
         )
     head = (
-        "<tr><th>class</th><th>test images</th><th>winner</th><th>default</th>"
+        "<tr><th>class</th><th>test images</th><th>winner</th>"
+        f"<th>{html.escape(figures.baseline_name or 'baseline')}</th>"
         "<th>most often taken for</th></tr>"
     )
     content = f"<table>{head}{''.join(rows)}</table>"

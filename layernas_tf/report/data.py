@@ -11,6 +11,7 @@ from layernas_tf.datasets.data_check import DataCheck
 from layernas_tf.space.budget import Budget
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture
+from layernas_tf.training.paired import Comparison
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,14 +108,19 @@ class TrainedNetwork:
     Example: `TrainedNetwork("winner", (1, 0, 2), {"madds": 2e6}, test_accuracy=0.93)`.
 
     Attributes:
-      name: Its name in the report, such as `winner`, `default`, `finalist 2`.
+      name: Its name in the report, such as `winner`, `default network`, `finalist 2`.
       architecture: Its architecture in the space.
       costs: Its costs by metric name.
       trial: The number of the trial that found it; None if no trial did.
       proxy_reward: Its reward in the search, if it had one.
       valid_accuracy: Validation accuracy after the final training, in 0..1.
-      test_accuracy: Test accuracy in 0..1; None if the test set was not used.
+      test_accuracy: Test accuracy in 0..1, the mean where there are several trainings;
+        None if the test set was not used.
       seconds: Duration of the training.
+      test_interval: The 95 % interval of the test accuracy.
+      expected_quality: Its expected reward without noise, by the search.
+      trainings: Number of trainings, each with a seed of its own.
+      epochs: Epochs of a training; fewer where other finalists surpassed it.
     """
 
     name: str
@@ -125,6 +131,10 @@ class TrainedNetwork:
     valid_accuracy: float | None = None
     test_accuracy: float | None = None
     seconds: float | None = None
+    test_interval: tuple[float, float] | None = None
+    expected_quality: float | None = None
+    trainings: int = 1
+    epochs: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,12 +176,14 @@ class ClassFigures:
       class_names: Names of the classes, in the order of the labels.
       winner: Numbers of images, int array `(classes, classes)`: a row per true class,
         a column per class predicted by the winner.
-      default: The same for the default architecture, or None.
+      baseline: The same for the baseline, or None.
+      baseline_name: What the baseline is.
     """
 
     class_names: tuple[str, ...]
     winner: np.ndarray
-    default: np.ndarray | None = None
+    baseline: np.ndarray | None = None
+    baseline_name: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,9 +204,12 @@ class ReportData:
       reward_name: What rewards measure, such as `validation accuracy` or `taste`.
       reward_is_share: Whether rewards are accuracies in 0..1, shown in percent.
       trained: Networks trained with the final recipe; `winner_name` and
-        `default_name` say which is which.
+        `baseline_name` say which is which.
       winner_name: `TrainedNetwork.name` of the winner.
-      default_name: `TrainedNetwork.name` of the space's default architecture.
+      baseline_name: `TrainedNetwork.name` of the network that the winner is compared
+        with; empty if there is none.
+      verdict: The comparison of the two in one sentence.
+      comparison: Its figures.
       memorial: LayerNAS' memorial table, if the algorithm has one.
       effects: Learned effects per layer, if the algorithm learns them.
       files: The exported files.
@@ -218,7 +233,9 @@ class ReportData:
     reward_is_share: bool = True
     trained: tuple[TrainedNetwork, ...] = ()
     winner_name: str = "winner"
-    default_name: str = "default"
+    baseline_name: str = ""
+    verdict: str = ""
+    comparison: Comparison | None = None
     memorial: MemorialSnapshot | None = None
     effects: tuple[LayerEffects, ...] = ()
     files: tuple[ExportedFile, ...] = ()

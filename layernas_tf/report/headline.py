@@ -10,6 +10,7 @@ from layernas_tf.report.wording import (
     change_text,
     cost_text,
     counted,
+    interval_text,
     metric_of,
     metric_title,
     points_text,
@@ -57,21 +58,7 @@ def headline(data: ReportData) -> str:
         reached = f"{reward_text(reward, data)} {data.reward_name}"
         return f"The winner reached {reached} in the search with {cost}."
     accuracy = f"{share_text(winner.test_accuracy)} test accuracy"
-    sentence = f"The winner reaches {accuracy} with {cost}"
-    default = trained_network(data, data.default_name)
-    if default is None or default.test_accuracy is None:
-        return sentence + "."
-    if winner.architecture == default.architecture:
-        return sentence + "; it is the default network itself."
-    points = points_text(winner.test_accuracy - default.test_accuracy)
-    verdict = (
-        "the same as the default network"
-        if points.startswith("±")
-        else f"{points.replace('+', '').replace('−', '')} "
-        f"{'above' if points.startswith('+') else 'below'} the default network’s"
-        f" {share_text(default.test_accuracy)}"
-    )
-    return f"{sentence}: {verdict}{_against_default(data)}."
+    return f"{data.verdict} The winner reaches {accuracy} with {cost}.".strip()
 
 
 def _winner_reward(data: ReportData) -> float | None:
@@ -91,8 +78,10 @@ def _costs(data: ReportData) -> tuple[float | None, float | None]:
         if architecture is None:
             found.append(None)
             continue
+        # A baseline may be of another space, with the same option indices.
+        searched = [each for each in data.trained if each.name != data.baseline_name]
         all_networks: tuple[TrainedNetwork | ReportTrial, ...] = (
-            *data.trained,
+            *searched,
             *data.trials,
         )
         known = [
@@ -119,27 +108,18 @@ def _cost_phrase(data: ReportData) -> str:
     return f"{text} of the {limit} allowed"
 
 
-def _against_default(data: ReportData) -> str:
-    cost, default = _costs(data)
-    if cost is None or default is None:
-        return ""
-    change = change_text(cost, default)
-    title = metric_title(lead_metric(data))
-    return (
-        f", at the same {title}" if change == "the same" else f", at {change} {title}"
-    )
-
-
 def tiles(data: ReportData) -> str:
     """The most important numbers, as HTML."""
     parts = []
     winner = trained_network(data, data.winner_name)
-    default = trained_network(data, data.default_name)
+    baseline = trained_network(data, data.baseline_name)
     if winner and winner.test_accuracy is not None:
         more = "on the test set"
-        if default and default.test_accuracy is not None:
-            gain = points_text(winner.test_accuracy - default.test_accuracy)
-            more = f"{gain} against the default network"
+        if winner.test_interval is not None:
+            more = f"{interval_text(winner.test_interval)} (95 % interval)"
+        if baseline and baseline.test_accuracy is not None:
+            gain = points_text(winner.test_accuracy - baseline.test_accuracy)
+            more += f"; {gain} against the {baseline.name}"
         parts.append(_tile("test accuracy", share_text(winner.test_accuracy), more))
     elif data.winner is not None and _winner_reward(data) is not None:
         reward = reward_text(_winner_reward(data), data)

@@ -99,8 +99,11 @@ def _network_sections(data: ReportData) -> list[Section]:
             Section(
                 "Final training",
                 tables.trained_table(data),
-                "All networks here were trained with the same, longer recipe. The "
-                "winner is chosen on validation data; the test set chooses nothing.",
+                "All networks here were trained with the same, longer recipe, the "
+                "weaker finalists only with its first epochs. The winner is chosen on "
+                "validation data; the test set chooses nothing. Intervals are for the "
+                "choice of the test images. “Expected” is what the search expects of a "
+                "candidate’s reward without its noise.",
             )
         )
     if data.files:

@@ -10,6 +10,7 @@ from layernas_tf.report.data import ReportData, ReportTrial, TrainedNetwork
 from layernas_tf.report.wording import (
     NONE,
     cost_text,
+    interval_text,
     metric_title,
     reward_text,
     seconds_text,
@@ -54,10 +55,15 @@ def trained_table(data: ReportData) -> str:
     budgeted = {budget.metric for budget in data.budgets}
     metrics = [m for m in metrics if m.name != "float32_bytes" or m.name in budgeted]
     proxy = any(network.proxy_reward is not None for network in data.trained)
+    expected = any(network.expected_quality is not None for network in data.trained)
+    epochs = {network.epochs for network in data.trained} - {None}
     timed = any(network.seconds is not None for network in data.trained)
     head = [("network", ""), ("trial", "number")]
     head += [("search reward", "number")] if proxy else []
+    head += [("expected", "number")] if expected else []
+    head += [("epochs", "number")] if epochs else []
     head += [("validation accuracy", "number"), ("test accuracy", "number")]
+    head += [("95 % interval", "number"), ("trainings", "number")]
     head += [(metric_title(metric), "number") for metric in metrics]
     head += [("in budget", "start")] if data.budgets else []
     head += [("training time", "number")] if timed else []
@@ -67,8 +73,14 @@ def trained_table(data: ReportData) -> str:
         cells.append(cell(NONE if network.trial is None else network.trial, "number"))
         if proxy:
             cells.append(cell(reward_text(network.proxy_reward, data), "number"))
+        if expected:
+            cells.append(cell(reward_text(network.expected_quality, data), "number"))
+        if epochs:
+            cells.append(cell(network.epochs or NONE, "number"))
         for accuracy in (network.valid_accuracy, network.test_accuracy):
             cells.append(cell(share_text(accuracy), "number"))
+        cells.append(cell(interval_text(network.test_interval), "number"))
+        cells.append(cell(network.trainings or NONE, "number"))
         for metric in metrics:
             cost = network.costs.get(metric.name)
             cells.append(cell(cost_text(cost, metric, unit=False), "number"))

@@ -76,6 +76,14 @@ def share_text(value: float | None, digits: int = 2) -> str:
     return NONE if value is None else f"{100 * value:.{digits}f} %"
 
 
+def interval_text(interval: tuple[float, float] | None) -> str:
+    """An interval of a share: `94.1 to 97.3 %`."""
+    if interval is None:
+        return NONE
+    low, high = interval
+    return f"{100 * low:.1f} to {100 * high:.1f} %"
+
+
 def reward_text(value: float | None, data: ReportData) -> str:
     """A reward as the report writes it."""
     if value is None:

@@ -150,14 +150,26 @@ def default_recipe(dataset: Dataset, *, proxy: bool) -> Recipe:
     if proxy:
         epochs = max(1, epochs)
         return Recipe(epochs, batch_size, warmup_epochs=0.3 * epochs)
-    epochs = max(8, epochs)
+    epochs = max(_final_epochs(size), epochs)
     return Recipe(
         epochs,
         batch_size,
         warmup_epochs=0.1 * epochs,
         label_smoothing=0.1,
         augment="shift_flip" if dataset.mirrors else "shift",
+        patience=_PATIENCE,
     )
+
+
+_PATIENCE = 0.4
+"""Share of the epochs after which a final training that does not improve ends."""
+
+_FINAL_EPOCHS = ((2_000, 8), (100_000, 30), (math.inf, 8))
+"""Up to so many training images, so many epochs of a final training."""
+
+
+def _final_epochs(images: int) -> int:
+    return next(epochs for most, epochs in _FINAL_EPOCHS if images <= most)
 
 
 _MANY_IMAGES = 200_000
@@ -191,5 +203,10 @@ def _imagenet_recipe(proxy: bool) -> Recipe:
     if proxy:
         return shared
     return dataclasses.replace(
-        shared, epochs=350, warmup_epochs=5, randaugment=9, ema=0.9999
+        shared,
+        epochs=350,
+        warmup_epochs=5,
+        randaugment=9,
+        ema=0.9999,
+        patience=_PATIENCE,
     )

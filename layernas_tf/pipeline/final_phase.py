@@ -1,0 +1,128 @@
+"""The final trainings of a search: with what, how many, and how long they take."""
+
+from __future__ import annotations
+
+import pathlib
+import statistics
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from layernas_tf.costs.cost import with_cost, with_user_costs
+from layernas_tf.costs.latency_estimate import estimated_latency
+from layernas_tf.pipeline.baseline import Baseline, choose_baseline, rescaler
+from layernas_tf.pipeline.evaluation import shared_segments
+from layernas_tf.pipeline.final_trainer import FinalTrainer
+from layernas_tf.pipeline.finalists import choose_finalists
+from layernas_tf.pipeline.finals import Finals, planned_epochs, run_finals
+from layernas_tf.pipeline.task import Task
+from layernas_tf.report.wording import counted, seconds_text
+from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.study.study import Study
+
+if TYPE_CHECKING:
+    from layernas_tf.training.segments import SegmentCache
+
+_SEEDS = ((2_000, 3), (5_000, 2))
+"""Below so many test images, so many trainings of the winner and of the baseline."""
+
+
+def train_finalists(
+    task: Task, study: Study, folder: pathlib.Path, say: Callable[[str], None]
+) -> Finals:
+    """Trains the most promising candidates with the final recipe; one of them wins."""
+    config = task.config
+    assert task.dataset is not None
+    finalists = choose_finalists(study, config.finalists)
+    baseline = baseline_of(task)
+    seeds = final_seeds(task)
+    segments = shared_segments()
+    trainer = final_trainer(task, folder / "finals", task.space, segments)
+    epochs = planned_epochs(trainer, len(finalists), seeds, bool(baseline))
+    say(_plan(task, study, len(finalists), baseline, seeds, epochs))
+    other = None
+    if baseline is not None and baseline.folder:
+        place = folder / "finals" / baseline.folder
+        other = final_trainer(task, place, baseline.space, segments)
+    return run_finals(
+        trainer,
+        finalists,
+        baseline,
+        other,
+        seed=config.seed,
+        seeds=seeds,
+        say=say,
+        reward=config.reward,
+    )
+
+
+def final_trainer(
+    task: Task, folder: pathlib.Path, space: SearchSpace, segments: SegmentCache | None
+) -> FinalTrainer:
+    """The trainer of the task's networks, or of a baseline from another space."""
+    assert task.dataset is not None and task.final_recipe is not None
+    return FinalTrainer(folder, space, task.dataset, task.final_recipe, segments)
+
+
+def baseline_of(task: Task) -> Baseline | None:
+    """What the task's winner is compared with."""
+
+    def with_costs(space: SearchSpace) -> SearchSpace:
+        space = with_user_costs(space, task.config.cost)
+        if task.latency is None:
+            return space
+        return with_cost(space, estimated_latency(task.space, task.latency))
+
+    rescale = None
+    if task.config.baseline == "width":
+        rescale = rescaler(task.space, task.inputs.get_space, with_costs)
+    return choose_baseline(task.config.baseline, task.space, task.budgets, rescale)
+
+
+def final_seeds(task: Task) -> int:
+    """Trainings of the winner and of the baseline for the test figures.
+
+    By default more, the fewer test images there are: 3 below 2,000, 2 below 5,000.
+    """
+    if task.config.final_seeds is not None:
+        return task.config.final_seeds
+    assert task.dataset is not None
+    images = task.dataset.test.size
+    return next((seeds for below, seeds in _SEEDS if images < below), 1)
+
+
+def seconds_per_image(task: Task, study: Study) -> float | None:
+    """Seconds that the search's trainings took for an image; None if it knows none."""
+    if task.dataset is None or task.proxy_recipe is None:
+        return None
+    recipe = task.proxy_recipe
+    steps = recipe.epochs * recipe.steps_per_epoch(task.dataset.train.size)
+    images = steps * recipe.batch_size
+    known = [
+        trial.metrics["train_seconds"]
+        for trial in study.trials
+        if trial.metrics.get("train_seconds")
+    ]
+    return statistics.median(known) / images if known and images else None
+
+
+def _plan(
+    task: Task,
+    study: Study,
+    finalists: int,
+    baseline: Baseline | None,
+    seeds: int,
+    epochs: int,
+) -> str:
+    """What is going to be trained, and how long that takes."""
+    assert task.dataset is not None and task.final_recipe is not None
+    text = f"Final training of {counted(finalists, 'candidate')}"
+    if baseline is not None:
+        text += f" and the {baseline.name}"
+    text += f" with {counted(task.final_recipe.epochs, 'epoch')} each"
+    if seeds > 1:
+        text += f", the last ones with {seeds} seeds"
+    per_image = seconds_per_image(task, study)
+    if per_image is not None:
+        seconds = per_image * epochs * task.dataset.train.size
+        text += f"; about {seconds_text(round(seconds))}, as fast as in the search"
+    return f"{text}."
