@@ -98,8 +98,8 @@ def export_winner(
       runtime: The runtime that runs the files; one of `runtime.RUNTIMES`, or `auto`.
       latency_runs: Timed inferences of each file.
       qat: What the format `qat_int8` needs.
-      network: In place of `qat`, the model's space and architecture; `Tuning` is then
-        that of its defaults.
+      network: In place of `qat`, the model's space and architecture, for a `Qat` with
+        the default `Tuning`.
 
     Returns:
       One entry per format, in the order of `formats`.

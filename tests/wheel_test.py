@@ -1,4 +1,4 @@
-"""The wheel, built without a network: its packages, their data, its commands."""
+"""The wheel, built offline: its packages, their data, its commands."""
 
 from __future__ import annotations
 

@@ -57,8 +57,8 @@ class Fallbacks:
       floats: Operators that read or write float32 in a file of integers, as
         `NAME (number)`; those directly at its input and output, which the user may
         want, are not counted.
-      casts: Number of QUANTIZE and DEQUANTIZE in such a file, also without those
-        directly at its input and output.
+      casts: Number of QUANTIZE and DEQUANTIZE in such a file, except directly at its
+        input and output.
       not_in_xnnpack: Operators that the runtime's default delegate for processors
         left to TFLite's own kernels on this machine.
       unknown_to: By name of a delegate, operators that it does not know.

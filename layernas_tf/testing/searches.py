@@ -107,7 +107,7 @@ def task(
 
 
 def rewards(seed: int, space: SearchSpace) -> Reward:
-    """Makes a reward: the sum of a term per option and less per pair of neighbours."""
+    """Makes a reward: a term per option, and a smaller one per pair of neighbours."""
     rng = np.random.default_rng(seed)
     widest = max(len(layer.options) for layer in space.layers)
     unary = rng.normal(size=(len(space.layers), widest))

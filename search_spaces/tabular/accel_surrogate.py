@@ -122,7 +122,7 @@ def fit_accuracy(
 def fit_sum(
     sizes: Sequence[int], architectures: np.ndarray, cost: np.ndarray
 ) -> SumSurrogate:
-    """Fits a cost by non-negative least squares, again and again without outliers.
+    """Fits a cost by non-negative least squares, repeated without the outliers.
 
     Args:
       sizes: Number of options of each stage.
