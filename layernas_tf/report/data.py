@@ -118,9 +118,9 @@ class TrainedNetwork:
         None if the test set was not used.
       seconds: Duration of the training.
       test_interval: The 95 % interval of the test accuracy.
-      expected_quality: Its expected reward without noise, by the search.
+      expected_quality: Its reward without noise, as the search expects it.
       trainings: Number of trainings, each with a seed of its own.
-      epochs: Epochs of a training; fewer where other finalists surpassed it.
+      epochs: Epochs of a training; fewer if other finalists surpassed the network.
     """
 
     name: str
@@ -177,7 +177,7 @@ class ClassFigures:
       winner: Numbers of images, int array `(classes, classes)`: a row per true class,
         a column per class predicted by the winner.
       baseline: The same for the baseline, or None.
-      baseline_name: What the baseline is.
+      baseline_name: The baseline's name in the report.
     """
 
     class_names: tuple[str, ...]
@@ -209,7 +209,7 @@ class ReportData:
       baseline_name: `TrainedNetwork.name` of the network that the winner is compared
         with; empty if there is none.
       verdict: The comparison of the two in one sentence.
-      comparison: Its figures.
+      comparison: The numbers of that comparison.
       memorial: LayerNAS' memorial table, if the algorithm has one.
       effects: Learned effects per layer, if the algorithm learns them.
       files: The exported files.

@@ -9,7 +9,7 @@ from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.training.paired import Comparison
 
 _EQUAL = 0.05
-"""Relative difference of costs up to which they are called equal."""
+"""The relative difference up to which two costs are called equal."""
 
 
 def verdict(comparison: Comparison, baseline: str, cost: str) -> str:
@@ -56,10 +56,10 @@ def equal_cost(
     """How the winner's costs compare: `at equal MAdds and 12 % less latency`.
 
     Args:
-      winner: Costs by metric.
-      baseline: Likewise.
-      metrics: Which costs are compared.
-      space: Whose metrics they are.
+      winner: Costs of the winner, by metric.
+      baseline: Costs of the baseline, by metric.
+      metrics: Names of the metrics to compare.
+      space: The search space of these metrics.
     """
     equal, different = [], []
     for name in dict.fromkeys(metrics):
@@ -80,7 +80,7 @@ def comparison_sentence(
     baseline: str | None,
     cost: str,
 ) -> str:
-    """The sentence of a search: what it says where nothing can be compared, too.
+    """The verdict on a search's winner, or why there is none.
 
     Args:
       comparison: None if the baseline was not trained, or failed.
