@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 from absl.testing import absltest
 from hypothesis import given, settings
@@ -7,16 +9,19 @@ from layernas_tf.algorithms.bayesian_regression import (
     Moments,
     Prior,
     learn_scales,
+    log_evidence,
     posterior,
 )
 from layernas_tf.algorithms.layernas_bayes import LayerNASBayes
 from layernas_tf.algorithms.memorial_solver import MemorialSolver
+from layernas_tf.algorithms.reward_belief import RewardBelief
 from layernas_tf.algorithms.reward_features import GROUPS, Effects
 from layernas_tf.space.budget import Budget, inside
 from layernas_tf.space.completions import BudgetedChain
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Layer, Metric, Option, State
 from layernas_tf.testing.chains import everything, random_space
+from search_spaces.tabular.synthetic import synthetic
 
 _LAW = settings(max_examples=20, deadline=None)
 
@@ -150,10 +155,31 @@ class LinearModelTest(absltest.TestCase):
         rows = rng.standard_normal((600, 80))
         rewards = rows @ truth + 0.5 * rng.standard_normal(600)
         first = Prior(group, np.zeros(80), np.array([0.5, 0.5]), 0.1)
-        learned = learn_scales(first, first, _moments(rows, rewards), steps=60)
+        learned = learn_scales(first, first, _moments(rows, rewards), evaluations=60)
         self.assertAlmostEqual(learned.noise, 0.5, delta=0.06)
         self.assertAlmostEqual(learned.scale[0], 2.0, delta=0.5)
         self.assertAlmostEqual(learned.scale[1], 0.13, delta=0.06)
+
+    def test_the_slopes_of_the_evidence_are_its_derivatives(self):
+        rng = np.random.default_rng(2)
+        group = np.array([0, 0, 0, 1, 1, 2])
+        rows, rewards = rng.standard_normal((9, 6)), rng.standard_normal(9)
+        prior = Prior(group, rng.standard_normal(6), np.array([0.5, 2, 1]), 0.7)
+        data = _moments(rows, rewards)
+        covariance = rows @ np.diag(prior.scale[group] ** 2) @ rows.T + 0.49 * np.eye(9)
+        departure = rewards - rows @ prior.mean
+        value, slopes = log_evidence(prior, data)
+        textbook = -0.5 * np.linalg.slogdet(covariance)[1]
+        textbook -= 0.5 * departure @ np.linalg.solve(covariance, departure)
+        self.assertAlmostEqual(value, textbook)
+        step = 1e-5
+        for i in range(3):
+            scale = prior.scale * np.exp(step * (np.arange(3) == i))
+            moved, _ = log_evidence(dataclasses.replace(prior, scale=scale), data)
+            self.assertAlmostEqual((moved - value) / step, slopes[i], delta=1e-3)
+        noise = prior.noise * np.exp(step)
+        moved, _ = log_evidence(dataclasses.replace(prior, noise=noise), data)
+        self.assertAlmostEqual((moved - value) / step, slopes[3], delta=1e-3)
 
 
 def _moments(rows, rewards):
@@ -202,6 +228,17 @@ class LayerNASBayesTest(absltest.TestCase):
         self.assertAlmostEqual(gain, 1.0, delta=0.5)
         for effect in effects.values():
             self.assertGreaterEqual(effect.deviation, 0)
+
+    def test_a_long_chain_is_believed_as_cautiously_as_a_short_one(self):
+        # Otherwise the belief in capacity would outweigh a hundred rewards there.
+        for layers in (5, 40):
+            table = synthetic(layers=layers, options=6, buckets=8 * layers)
+            belief = RewardBelief(table.space)
+            rng = np.random.default_rng(0)
+            tried = rng.integers(0, 6, (400, layers)).tolist()
+            rows = np.array([belief.effects.row(tuple(a)) for a in tried])
+            expected = rows @ belief.weights().mean[:-1]
+            self.assertAlmostEqual(float(expected.std()), 0.7, delta=0.1)
 
     def test_groups_are_all_used(self):
         self.assertEqual(

@@ -1,8 +1,7 @@
 """Bayesian linear regression whose noise and prior scales are learned.
 
 Type-II maximum likelihood ("evidence maximization"): MacKay, "Bayesian Interpolation",
-Neural Computation 4(3), 1992; here by expectation maximization, with one prior scale
-per group of coefficients.
+Neural Computation 4(3), 1992; with one prior scale per group of coefficients.
 """
 
 from __future__ import annotations
@@ -11,10 +10,15 @@ import dataclasses
 
 import numpy as np
 import scipy.linalg
+import scipy.optimize
 
-_BELIEF = 2.0
-"""Weight of the initial scales, in coefficients, and of the initial noise, in
-rewards."""
+from layernas_tf.core.threads import one_thread
+
+_BELIEF = 1.0
+"""Standard deviation of what is believed of the logarithms of scales and noise."""
+
+_REACH = 5.0
+"""The farthest that a logarithm may move."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,35 +101,83 @@ def posterior(prior: Prior, data: Moments) -> Posterior:
     return Posterior(mean, factor)
 
 
-def learn_scales(first: Prior, current: Prior, data: Moments, steps: int) -> Prior:
+def learn_scales(
+    first: Prior, current: Prior, data: Moments, evaluations: int
+) -> Prior:
     """Moves scales and noise towards the greatest evidence.
 
+    Their logarithms have a normal belief around the first ones, so that a few rewards
+    do not decide everything.
+
     Args:
-      first: The initial belief, which keeps a small weight.
+      first: The initial belief.
       current: Where to start from.
       data: The rewards seen.
-      steps: Steps of expectation maximization.
+      evaluations: How often the evidence is computed at most.
 
     Returns:
       The prior with new `scale` and `noise`.
     """
-    groups = np.bincount(first.group, minlength=len(first.scale))
-    for _ in range(steps):
-        found = posterior(current, data)
-        covariance = scipy.linalg.cho_solve(
-            (found.factor, True), np.eye(len(found.mean)), check_finite=False
+    around = _logarithms(first)
+
+    def loss(logarithms: np.ndarray) -> tuple[float, np.ndarray]:
+        value, slope = log_evidence(_with_logarithms(first, logarithms), data)
+        departure = (logarithms - around) / _BELIEF
+        return 0.5 * float(departure @ departure) - value, departure / _BELIEF - slope
+
+    with one_thread():
+        found = scipy.optimize.minimize(
+            loss,
+            _logarithms(current),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[(x - _REACH, x + _REACH) for x in around],
+            options={"maxfun": evaluations},
         )
-        departure = (found.mean - first.mean) ** 2 + np.diag(covariance)
-        total = np.bincount(first.group, departure, minlength=len(first.scale))
-        scale = np.sqrt((total + _BELIEF * first.scale**2) / (groups + _BELIEF))
-        error = (
-            data.square
-            - 2 * data.cross @ found.mean
-            + found.mean @ data.gram @ found.mean
-            + np.sum(data.gram * covariance)
-        )
-        noise = np.sqrt(
-            (max(float(error), 0.0) + _BELIEF * first.noise**2) / (data.count + _BELIEF)
-        )
-        current = dataclasses.replace(current, scale=scale, noise=float(noise))
-    return current
+    return _with_logarithms(first, found.x)
+
+
+def log_evidence(prior: Prior, data: Moments) -> tuple[float, np.ndarray]:
+    """Logarithm of the probability of the data, up to a constant, and its slopes.
+
+    Args:
+      prior: The belief before the data.
+      data: The rewards seen.
+
+    Returns:
+      The logarithm, and its derivatives by the logarithm of each scale and, last,
+      of the noise, `(G + 1,)`.
+    """
+    weight = 1 / prior.scale[prior.group] ** 2
+    found = posterior(prior, data)
+    right = weight * prior.mean + data.cross / prior.noise**2
+    # The lower triangle of the covariance of the coefficients.
+    covariance, _ = scipy.linalg.lapack.dpotri(found.factor, lower=1)
+    variance = np.diag(covariance)
+    departure = weight * ((found.mean - prior.mean) ** 2 + variance)
+    groups = len(prior.scale)
+    slopes = np.bincount(prior.group, departure - 1, minlength=groups)
+    spread = 2 * np.sum(np.tril(data.gram) * covariance) - np.diag(data.gram) @ variance
+    error = (
+        data.square
+        - 2 * data.cross @ found.mean
+        + found.mean @ data.gram @ found.mean
+        + spread
+    )
+    value = (
+        -data.count * np.log(prior.noise)
+        - np.log(np.diag(found.factor)).sum()
+        + 0.5 * np.log(weight).sum()
+        - 0.5
+        * (data.square / prior.noise**2 + weight @ prior.mean**2 - found.mean @ right)
+    )
+    return float(value), np.append(slopes, error / prior.noise**2 - data.count)
+
+
+def _logarithms(prior: Prior) -> np.ndarray:
+    return np.log(np.append(prior.scale, prior.noise))
+
+
+def _with_logarithms(prior: Prior, logarithms: np.ndarray) -> Prior:
+    *scale, noise = np.exp(logarithms)
+    return dataclasses.replace(prior, scale=np.array(scale), noise=float(noise))

@@ -29,6 +29,8 @@ from layernas_tf.space.search_space import SearchSpace
 
 _REPEATS = 5
 """How many of the best solutions of a draw are examined for an untried one."""
+_WIDTHS = (0.0, 0.5, 1.0, 2.0)
+"""Widths of draws that asks take in turn, as multiples of `exploration`."""
 _DRAWS = 5
 """Draws in one ask, each wider than the one before; all solutions of the last are
 examined."""
@@ -67,7 +69,7 @@ class LayerNASBayes(Algorithm):
         budgets: Sequence[Budget] = (),
         *,
         seed: int = 0,
-        capacity: float = 1.0,
+        capacity: float = 0.7,
         exploration: float = 0.5,
         shared: bool = True,
         neighbours: bool = True,
@@ -79,11 +81,12 @@ class LayerNASBayes(Algorithm):
           space: What to search.
           budgets: All hold together; every candidate is inside them.
           seed: Determines every random choice.
-          capacity: How much the reward is believed to rise, before there are data, if
-            the filters, kernel or expansion ratio are multiplied by e; in standard
-            deviations of the rewards; 0 for no belief.
+          capacity: How much of the standard deviation of random architectures'
+            rewards is believed, before there are data, to come from larger numbers of
+            filters, kernels or expansion ratios being better; 0 for no belief.
           exploration: Width of a draw around the posterior's mean, in its standard
-            deviations; 0 always takes the mean.
+            deviations: asks draw 0, 1/2, 1 and 2 times as wide, in turn. 0 always takes
+            the mean.
           shared: Whether the effect of an attribute has a part that all layers share.
           neighbours: Whether neighbouring layers have terms of their own.
           learning: Whether noise and scales are learned from the data.
@@ -100,10 +103,12 @@ class LayerNASBayes(Algorithm):
     def propose(self, number: int, rng: np.random.Generator) -> Candidate | None:
         """The best untried architecture for a draw from the posterior."""
         belief = self.belief.weights()
+        first = _WIDTHS[number % len(_WIDTHS)]
         for attempt in range(_DRAWS):
             departure = belief.draw(rng) - belief.mean
             # If the belief is so certain that its draws repeat, they are spread wider.
-            width = self._exploration * 4.0**attempt if number else 0.0
+            wider = first * 4.0**attempt if first else 4.0**attempt - 1
+            width = self._exploration * wider if number else 0.0
             weights = belief.mean + width * departure
             most = _REPEATS if attempt + 1 < _DRAWS else None
             solutions = self.solver.solutions(self.effects.scores(weights[:-1]))

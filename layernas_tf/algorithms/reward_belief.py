@@ -27,20 +27,24 @@ from layernas_tf.algorithms.reward_features import GROUPS, Effects
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture
 
-_SCALE = {
-    "slope": 0.3,
-    "bend": 0.3,
-    "layer slope": 0.3,
-    "layer bend": 0.3,
-    "neighbours": 0.1,
+_SHARE = {
+    "slope": 0.1,
+    "bend": 0.1,
+    "layer slope": 0.1,
+    "layer value": 0.1,
+    "neighbours": 0.05,
 }
+"""Share of the variance of rewards that a kind of effect is believed to explain."""
+_RANDOM = 300
+"""Random architectures by which shares become scales."""
 _INTERCEPT_SCALE = 3.0
 _ABSENT = 1e-4
 """Scale of effects that are left out."""
 _NOISE = 0.3
 _FIRST_LEARNING = 4
 _LEARNING_GROWTH = 1.15
-_LEARNING_STEPS = 3
+_EVALUATIONS = 20
+"""Of the evidence, in one learning."""
 
 _SPLITS = (
     (1.0, 0.0),
@@ -74,7 +78,7 @@ class RewardBelief:
         self,
         space: SearchSpace,
         *,
-        capacity: float = 1.0,
+        capacity: float = 0.7,
         absent: Sequence[str] = (),
         learning: bool = True,
     ):
@@ -82,16 +86,16 @@ class RewardBelief:
 
         Args:
           space: Whose architectures are rewarded.
-          capacity: How much the reward is believed to rise, before there are data, if
-            the filters, kernel or expansion ratio are multiplied by e; in standard
-            deviations of the rewards.
+          capacity: How much of the standard deviation of random architectures'
+            rewards is believed, before there are data, to come from larger numbers of
+            filters, kernels or expansion ratios being better.
           absent: Groups of effects to leave out.
           learning: Whether noise and scales are learned from the data.
         """
         self.effects = Effects(space)
         self.architectures: list[Architecture] = []
         self.rewards: list[float] = []
-        self._first_prior = _prior(self.effects, capacity, absent)
+        self._first_prior = _prior(space, self.effects, capacity, absent)
         self._prior = self._first_prior
         size = len(self._first_prior.mean)
         self._gram = np.zeros((size, size))
@@ -110,7 +114,7 @@ class RewardBelief:
         count = len(self.rewards)
         if count >= self._next_learning:
             self._prior = learn_scales(
-                self._first_prior, self._prior, self._moments(), _LEARNING_STEPS
+                self._first_prior, self._prior, self._moments(), _EVALUATIONS
             )
             self._next_learning = int(count * _LEARNING_GROWTH) + 1
 
@@ -194,13 +198,31 @@ class RewardBelief:
         return Moments(self._gram, cross, max(square, 0.0), count)
 
 
-def _prior(effects: Effects, capacity: float, absent: Sequence[str]) -> Prior:
-    """Capacity helps equally in every layer; the last coefficient is the intercept."""
-    mean = [
-        capacity if GROUPS[group] == "slope" and isinstance(name, str) else 0.0
-        for group, (_, _, name) in zip(effects.group, effects.names)
+def _prior(
+    space: SearchSpace, effects: Effects, capacity: float, absent: Sequence[str]
+) -> Prior:
+    """Capacity helps equally in every layer; the last coefficient is the intercept.
+
+    Means and scales are such that the rewards of random architectures have about unit
+    variance, however many layers, options and attributes there are.
+    """
+    rng = np.random.default_rng(0)
+    sizes = [len(layer.options) for layer in space.layers]
+    drawn = rng.integers(0, sizes, (_RANDOM, len(sizes)))
+    rows = np.array([effects.row(tuple(options)) for options in drawn.tolist()])
+    helps = np.array(
+        [
+            float(group == "slope" and isinstance(name, str))
+            for group, _, name in effects.names
+        ]
+    )
+    spread = float(np.std(rows @ helps)) if len(effects) else 0.0
+    mean = helps * (capacity / spread if spread else 0.0)
+    explained = np.bincount(effects.group, rows.var(axis=0), minlength=len(GROUPS))
+    scale = [
+        _ABSENT if group in absent else np.sqrt(_SHARE[group] / unit) if unit else 1.0
+        for group, unit in zip(GROUPS, explained)
     ]
-    scale = [_ABSENT if group in absent else _SCALE[group] for group in GROUPS]
     return Prior(
         group=np.append(effects.group, len(GROUPS)),
         mean=np.append(mean, 0.0),

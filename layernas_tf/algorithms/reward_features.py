@@ -6,10 +6,11 @@ its attributes, not by its index, so that a layer of a hundred options takes a d
 coefficients:
 
 * a numeric attribute (filters, kernel, expansion) has a slope in its logarithm and,
-  thermometer-coded, a bend at each of its values;
-* a boolean or a name has a coefficient for each value;
-* each of these exists once for the whole network and once more per layer, as that
-  layer's deviation from the network's common value;
+  thermometer-coded, a bend at each of its values, both shared by all layers;
+* each layer departs from that by a slope of its own and by a coefficient for each
+  value: whether layers follow a common curve, curves of their own, or none, is up to
+  the scales of these kinds, which are learned;
+* a boolean or a name has a coefficient for each value, shared and per layer;
 * neighbouring layers interact through products of their attributes.
 """
 
@@ -23,13 +24,13 @@ import numpy as np
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture, Layer
 
-GROUPS = ("slope", "bend", "layer slope", "layer bend", "neighbours")
+GROUPS = ("slope", "bend", "layer slope", "layer value", "neighbours")
 """Kinds of coefficients; the scale of each is learned from the data."""
 
 Feature = tuple[str, int | None, Hashable]
 """One of `GROUPS`, the layer that a feature belongs to, if it is of one, its name."""
 
-_MOST_CONTEXTS = 8
+_MOST_CONTEXTS = 10
 """A layer of more options affects the features of the next one by its state alone."""
 
 
@@ -77,18 +78,13 @@ class Effects:
         chain = space.chain
         nodes: list[tuple[int, int | None]] = [(0, None)]
         before: np.ndarray | None = None
-        scales = _attribute_scales(space)
         self.layers: list[LayerFeatures] = []
         for i, layer in enumerate(space.layers):
-            own = _option_features(layer, scales)
-            values = _ordinals(layer, scales)
+            values = _ordinals(layer)
             columns: dict[Feature, np.ndarray] = {}
             shape = len(nodes), len(layer.options)
-            if len(layer.options) > 1:
-                for (group, name), column in own.items():
-                    column = column - column[layer.default]
-                    columns[GROUPS[group], None, name] = np.broadcast_to(column, shape)
-                    columns[GROUPS[group + 2], i, name] = np.broadcast_to(column, shape)
+            for feature, column in _own_features(i, layer).items():
+                columns[feature] = np.broadcast_to(column, shape)
             context = _context(space, i, nodes, before)
             if len(layer.options) > 1 and context.shape[1]:
                 for a in range(context.shape[1]):
@@ -140,17 +136,6 @@ class Effects:
         return [layer.features @ weights[layer.columns] for layer in self.layers]
 
 
-def _attribute_scales(space: SearchSpace) -> dict[str, list[float]]:
-    """For each numeric attribute of the space its values, ascending."""
-    values: dict[str, set[float]] = {}
-    for layer in space.layers:
-        for option in layer.options:
-            for name, value in option.attributes:
-                if not isinstance(value, (bool, str)):
-                    values.setdefault(name, set()).add(float(value))
-    return {name: sorted(found) for name, found in values.items()}
-
-
 def _levels(layer: Layer, name: str) -> np.ndarray:
     """Logarithm of an attribute per option; where absent, half of the least value."""
     found = [option.get(name) for option in layer.options]
@@ -170,33 +155,45 @@ def _numeric(layer: Layer) -> list[str]:
     return list(names)
 
 
-def _option_features(
-    layer: Layer, scales: dict[str, list[float]]
-) -> dict[tuple[int, Hashable], np.ndarray]:
-    """Columns `(O,)` by (0 slope or 1 bend, name)."""
-    columns: dict[tuple[int, Hashable], np.ndarray] = {}
+def _own_features(i: int, layer: Layer) -> dict[Feature, np.ndarray]:
+    """What an option is by itself, columns `(O,)`."""
+    columns: dict[Feature, np.ndarray] = {}
+    if len(layer.options) == 1:
+        return columns
     for name in _numeric(layer):
         levels = _levels(layer, name)
-        columns[0, name] = levels
+        slope = levels - levels[layer.default]
+        columns["slope", None, name] = columns["layer slope", i, name] = slope
         distinct = np.unique(levels)
         for low, high in zip(distinct[:-1], distinct[1:]):
             rank = round(float(high - distinct[0]), 3)
-            columns[1, (name, rank)] = (high - low) * (levels >= high)
-    for option in layer.options:
-        for name, value in option.attributes:
-            if isinstance(value, (bool, str)) and value is not False:
-                columns[0, (name, value)] = np.array(
-                    [float(other.get(name) == value) for other in layer.options]
-                )
+            bend = (high - low) * (levels >= high)
+            columns["bend", None, (name, rank)] = bend - bend[layer.default]
+        if len(distinct) > 2:  # of two values the slope says all
+            for rank, level in enumerate(distinct):
+                columns["layer value", i, (name, rank)] = (levels == level) * 1.0
+    for word, column in _words(layer).items():
+        column = column - column[layer.default]
+        columns["slope", None, word] = columns["layer slope", i, word] = column
     return columns
 
 
-def _ordinals(layer: Layer, scales: dict[str, list[float]]) -> np.ndarray:
+def _words(layer: Layer) -> dict[tuple[str, bool | str], np.ndarray]:
+    """For each boolean and name whether an option has it, `(O,)`."""
+    return {
+        (name, value): np.array(
+            [float(other.get(name) == value) for other in layer.options]
+        )
+        for option in layer.options
+        for name, value in option.attributes
+        if isinstance(value, (bool, str)) and value is not False
+    }
+
+
+def _ordinals(layer: Layer) -> np.ndarray:
     """Attributes scaled to -1..1 for the products with neighbours, `(O, A)`."""
     columns = [_levels(layer, name) for name in _numeric(layer)]
-    for (kind, name), column in _option_features(layer, scales).items():
-        if kind == 0 and isinstance(name, tuple):
-            columns.append(column)
+    columns += _words(layer).values()
     scaled = [
         (c - c.min()) / (c.max() - c.min()) * 2 - 1 for c in columns if np.ptp(c) > 0
     ]
