@@ -27,8 +27,8 @@ from layernas_tf.pipeline.finals import (
 from layernas_tf.space.budget import Budget, inside, parse_budget
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Layer, Metric, Option, State
+from layernas_tf.study.open_study import open_study
 from layernas_tf.study.storage import sqlite_url
-from layernas_tf.study.study import open_study
 from layernas_tf.training.paired import pack
 from layernas_tf.training.recipe import Recipe
 from layernas_tf.training.train import evaluate_model

@@ -44,8 +44,9 @@ from layernas_tf.pipeline.sentence import finals_sentence
 from layernas_tf.pipeline.task import Task, load_task
 from layernas_tf.pipeline.trials_csv import TrialsCsv
 from layernas_tf.report import ExportedFile, write_report
+from layernas_tf.study.open_study import open_study
 from layernas_tf.study.storage import sqlite_url
-from layernas_tf.study.study import Study, open_study
+from layernas_tf.study.study import Study
 from layernas_tf.study.trial import Trial
 
 if TYPE_CHECKING:
