@@ -187,6 +187,35 @@ class LayerNASTest(parameterized.TestCase):
         visits = [layers.count(layer) for layer in space.searched_layers]
         self.assertGreaterEqual(min(visits), 3)
 
+    def test_without_a_budget_no_layer_is_left_out(self):
+        for layers in (5, 6):
+            space = random_space(0, layers=layers, options=4)
+            search = LayerNAS(space)
+            reward = _additive(space, 0)
+            visited = []
+            for _ in range(layers):
+                candidate = search.ask()
+                visited.append(candidate.layer)
+                search.tell(candidate, reward(candidate.architecture))
+            self.assertEqual(visited, list(space.searched_layers))
+
+    def test_a_search_that_is_stuck_begins_again_elsewhere(self):
+        space = random_space(0, layers=8, options=3)
+
+        def reward(architecture):
+            # No change of one layer leads from the many good ones to the best.
+            return -(sum(architecture) % 2) + 3.0 * (architecture == (2,) * 8)
+
+        search = LayerNAS(space)
+        roots = set()
+        for _ in range(200):
+            candidate = search.ask()
+            if candidate.architecture == candidate.parent:
+                roots.add(candidate.parent)
+            search.tell(candidate, reward(candidate.architecture))
+        self.assertGreater(len(roots), 2)
+        self.assertLen(search.history.rewards, 200)
+
     def test_the_base_moves_to_what_is_better(self):
         space = random_space(1, layers=12, options=4)
         budget = Budget("madds", 0, 0.5 * space.chain.most_expensive((), "madds"))

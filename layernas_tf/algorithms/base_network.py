@@ -58,6 +58,9 @@ class BaseNetwork(Protocol):
     def learn(self, architecture: Architecture, reward: float) -> None:
         """Takes in a reward."""
 
+    def begin_again(self, architecture: Architecture) -> None:
+        """Forgets what was learned: an architecture inside the budgets is the base."""
+
 
 class DefaultBase:
     """The default of every layer, inside the budgets or not.
@@ -96,9 +99,12 @@ class DefaultBase:
     def learn(self, architecture: Architecture, reward: float) -> None:
         """Nothing: the default stays what it is."""
 
+    def begin_again(self, architecture: Architecture) -> None:
+        """Nothing: the default stays what it is."""
+
 
 class MovingBase:
-    """First the default made evenly smaller, then the best candidates.
+    """First the default made evenly smaller, or a random start; then the best so far.
 
     The layers after a new option are the parent's. They are made cheaper if the option
     exceeds the budgets, and more expensive if it leaves budget unused.
@@ -122,20 +128,20 @@ class MovingBase:
         self._budgets = budgeted.budgets
         self._trades = Trades(space, budgeted)
         self._worth = OptionWorth(self._trades.rank)
-        self._even = self._trades.even()
+        self._start = self._trades.even()
         self._ranked: list[tuple[float, Architecture]] = []
 
     def roots(self) -> list[Architecture]:
         """The best candidates so far; see `BaseNetwork.roots`."""
-        return [architecture for _, architecture in self._ranked] or [self._even]
+        return [architecture for _, architecture in self._ranked] or [self._start]
 
     def order(
         self, layer: int, options: Sequence[int], rng: np.random.Generator
     ) -> list[int]:
         """By a draw of what they are worth; see `BaseNetwork.order`."""
-        if not self._history.rewards and not self._history.pending:
-            # The first child is the even network itself.
-            return sorted(options, key=lambda option: option != self._even[layer])
+        if self._history.is_new(self._start):
+            # The first child is the start itself.
+            return sorted(options, key=lambda option: option != self._start[layer])
         worth = self._worth.draw(rng)[layer]
         return sorted(options, key=lambda option: -worth[option])
 
@@ -158,3 +164,9 @@ class MovingBase:
         if inside(self._budgets, costs):
             bisect.insort(self._ranked, (-reward, architecture))
             del self._ranked[_ROOTS:]
+
+    def begin_again(self, architecture: Architecture) -> None:
+        """What is left of the budgets is spent; see `BaseNetwork.begin_again`."""
+        self._start = self._trades.filled(architecture)
+        self._worth = OptionWorth(self._trades.rank)
+        self._ranked = []

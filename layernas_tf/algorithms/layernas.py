@@ -11,12 +11,15 @@ O(H * |S| * L) trainings instead of |S|^L, but a child is inside the budget only
 most layers have been made smaller. Here (`base="moving"`) the base is the default made
 evenly smaller until it is inside, then the best candidates so far; the layers after the
 new option are made cheaper if it exceeds the budget and more expensive if it leaves
-budget unused, so every child is a complete answer.
+budget unused, so every child is a complete answer. After twice as many trials without
+a better candidate as there are changes of one layer, the search begins again with a
+random base and an empty table.
 """
 
 from __future__ import annotations
 
 import collections
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -32,6 +35,10 @@ from layernas_tf.space.completions import BudgetedChain
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture
 
+_PATIENCE = 2
+"""Trials without a better candidate, as a multiple of the possible changes of one
+layer, after which the search begins again with another base."""
+
 
 class LayerNAS(Algorithm):
     """Layerwise search under budgets (Algorithm 1 of the paper, and the post's loop).
@@ -45,7 +52,7 @@ class LayerNAS(Algorithm):
       0.5
 
     Attributes:
-      table: The memorial table; its metric is the first budget's.
+      table: The memorial table of all trials; its metric is the first budget's.
     """
 
     def __init__(
@@ -109,30 +116,46 @@ class LayerNAS(Algorithm):
         self._schedule = schedule
         self._searches = searches
         self._most_children = children
-        self.table = MemorialTable(
+        make_table = functools.partial(
+            MemorialTable,
             space,
             metric,
             buckets=buckets,
             bucket_width=bucket_width,
             replicas=replicas,
         )
+        self.table, self._make_table = make_table(), make_table
         self._base: BaseNetwork = (
             MovingBase(space, self.budgeted, self.history)
             if base == "moving"
             else DefaultBase(space)
         )
+        self._waiting: dict[Architecture, set[int]] = {}
+        changes = sum(len(layer.options) - 1 for layer in space.layers)
+        self._patience = _PATIENCE * changes
+        self._begin(0)
+
+    def _begin(self, number: int) -> None:
+        """Empties the table that is searched; trials before `number` do not count."""
+        self._since = number
+        self._highest, self._idle = -np.inf, 0
+        self._current = self._make_table()
         self._expanded: list[dict[Architecture, set[int]]] = [{} for _ in self._layers]
         self._spent: set[tuple[int, bool, Architecture]] = set()  # no options left
         # Depth, parent and option of the children to come.
         self._queue: collections.deque[tuple[int, Architecture, int]] = (
             collections.deque()
         )
-        self._waiting: dict[Architecture, set[int]] = {}
         self._depth = -1
         self._steps_here = 0
 
     def propose(self, number: int, rng: np.random.Generator) -> Candidate | None:
         """The next child to train; see `Algorithm.propose`."""
+        if self._base.complete and self._idle >= self._patience:
+            start = self.untried.sample(rng)
+            if start is not None:
+                self._base.begin_again(start)
+                self._begin(number)
         while True:
             while self._queue:
                 depth, parent, option = self._queue.popleft()
@@ -159,9 +182,16 @@ class LayerNAS(Algorithm):
 
     def learn(self, candidate: Candidate, reward: float | None) -> None:
         """Puts the candidate in its bucket if it beats what is there."""
-        if reward is not None:
+        depths = sorted(self._waiting.pop(candidate.architecture, ()))
+        if candidate.number < self._since:
+            # Of another base: its rewards would lead back there.
+            depths = []
+        elif reward is not None:
             self._base.learn(candidate.architecture, reward)
-        for depth in sorted(self._waiting.pop(candidate.architecture, ())):
+        self._idle += 1
+        if reward is not None and reward > self._highest:
+            self._highest, self._idle = reward, 0
+        for depth in depths:
             self._keep(depth, candidate.architecture)
 
     @property
@@ -186,6 +216,7 @@ class LayerNAS(Algorithm):
         reward = self.history.rewards[architecture]
         if reward is not None:
             self.table.keep(depth, architecture, reward)
+            self._current.keep(depth, architecture, reward)
 
     def _step(self, rng: np.random.Generator) -> bool:
         """Queues the children of one kept candidate; False if none are left.
@@ -194,7 +225,7 @@ class LayerNAS(Algorithm):
         before those that cannot.
         """
         for ample in (True, False):
-            for _ in range(len(self._layers) + 1):
+            for _ in self._layers:
                 if self._expand(rng, self._depth, ample):
                     self._steps_here += 1
                     steps = 1 if self._schedule == "sweep" else self._searches
@@ -214,7 +245,7 @@ class LayerNAS(Algorithm):
         if depth < 0:
             parents = self._base.roots()
         else:
-            parents = [entry.architecture for entry in self.table.entries(depth)]
+            parents = [entry.architecture for entry in self._current.entries(depth)]
         layer = self._layers[depth + 1]
         for parent in parents:
             known = self._base.complete and parent in self.history.rewards

@@ -76,10 +76,15 @@ class Trades:
             assert completed is not None  # something is inside, or the search ended
             return completed
         largest = tuple(scaled[np.flatnonzero(fits)[-1]].tolist())
-        return self._filled(largest)
+        return self.filled(largest)
 
-    def _filled(self, architecture: Architecture) -> Architecture:
-        """Makes the layers of the lowest rank more expensive while that fits."""
+    def filled(self, architecture: Architecture) -> Architecture:
+        """Makes the layers of the lowest rank more expensive while that fits.
+
+        Without budgets nothing is made more expensive.
+        """
+        if not self._budgets:
+            return architecture
         ranks = self.rank[self._layer, self._option]
         while True:
             before, after = self._costs(architecture)
