@@ -10,14 +10,8 @@ from absl.testing import absltest, parameterized
 from benchmarks.size_and_memory import peak_memory_ratios
 from layernas_tf.costs import operators as ops
 from layernas_tf.space.types import State
-from search_spaces.blocks.blocks import (
-    ConvBlock,
-    Identity,
-    InvertedBottleneck,
-    Rescale,
-    SqueezeExcite,
-    make_divisible,
-)
+from search_spaces.blocks.blocks import ConvBlock, Identity, Rescale, make_divisible
+from search_spaces.blocks.bottleneck import InvertedBottleneck, SqueezeExcite
 from search_spaces.blocks.builder import block_space, fixed
 from search_spaces.blocks.heads import ConvHead, MobileNetV3Head, Stem
 from search_spaces.registry import get_space

@@ -19,12 +19,8 @@ from layernas_tf.core.errors import UserError
 from layernas_tf.datasets import load_dataset
 from layernas_tf.space.types import Option, State
 from search_spaces.architecture_files import beside, load_architecture
-from search_spaces.blocks.blocks import (
-    ConvBlock,
-    InvertedBottleneck,
-    Rescale,
-    SqueezeExcite,
-)
+from search_spaces.blocks.blocks import ConvBlock, Rescale
+from search_spaces.blocks.bottleneck import InvertedBottleneck, SqueezeExcite
 from search_spaces.blocks.builder import BlockLayer, block_space, fixed
 from search_spaces.blocks.heads import ConvHead, MobileNetV3Head, Stem
 

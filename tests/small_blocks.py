@@ -13,13 +13,8 @@ from layernas_tf.costs import operators as ops
 from layernas_tf.costs.latency import KIND
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Option, State
-from search_spaces.blocks.blocks import (
-    ConvBlock,
-    Identity,
-    InvertedBottleneck,
-    Rescale,
-    SqueezeExcite,
-)
+from search_spaces.blocks.blocks import ConvBlock, Identity, Rescale
+from search_spaces.blocks.bottleneck import InvertedBottleneck, SqueezeExcite
 from search_spaces.blocks.builder import BlockLayer, block_space, fixed
 from search_spaces.blocks.heads import ConvHead, MobileNetV3Head, Stem
 

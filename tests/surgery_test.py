@@ -14,7 +14,8 @@ from layernas_tf.training.importance import CRITERIA, channel_importance
 from layernas_tf.training.observe import observe
 from layernas_tf.training.recalibrate import recalibrate
 from layernas_tf.training.surgery import layer_weights, make_donor, transplant
-from search_spaces.blocks.blocks import ConvBlock, Rescale, SqueezeExcite
+from search_spaces.blocks.blocks import ConvBlock, Rescale
+from search_spaces.blocks.bottleneck import SqueezeExcite
 from search_spaces.blocks.builder import block_space, fixed
 from search_spaces.blocks.heads import ConvHead, Stem
 from search_spaces.mobile.stages import Stage, bottleneck_layers

@@ -1,12 +1,7 @@
 """The building blocks of networks: blocks, heads and the Keras builder."""
 
-from search_spaces.blocks.blocks import (
-    Block,
-    ConvBlock,
-    Identity,
-    InvertedBottleneck,
-    Rescale,
-)
+from search_spaces.blocks.blocks import Block, ConvBlock, Identity, Rescale
+from search_spaces.blocks.bottleneck import InvertedBottleneck
 from search_spaces.blocks.builder import BlockLayer, block_space, fixed
 from search_spaces.blocks.heads import ConvHead, Stem
 

@@ -13,13 +13,8 @@ from __future__ import annotations
 from layernas_tf.space.published import Published
 from layernas_tf.space.search_space import SearchSpace
 from search_spaces.arguments import check_arguments, image_state
-from search_spaces.blocks.blocks import (
-    ConvBlock,
-    Rescale,
-    SqueezeExcite,
-    Style,
-    make_divisible,
-)
+from search_spaces.blocks.blocks import ConvBlock, Rescale, Style, make_divisible
+from search_spaces.blocks.bottleneck import SqueezeExcite
 from search_spaces.blocks.builder import block_space, fixed
 from search_spaces.blocks.heads import ConvHead, Stem
 from search_spaces.mobile.published import OPTIONAL, layer_names

@@ -19,15 +19,8 @@ from typing import Any
 from layernas_tf.costs.operators import Operator
 from layernas_tf.space.search_space import Option, SearchSpace, State
 from search_spaces.arguments import check_arguments, image_state
-from search_spaces.blocks.blocks import (
-    Block,
-    ConvBlock,
-    InvertedBottleneck,
-    Rescale,
-    SqueezeExcite,
-    Style,
-    make_divisible,
-)
+from search_spaces.blocks.blocks import Block, ConvBlock, Rescale, Style, make_divisible
+from search_spaces.blocks.bottleneck import InvertedBottleneck, SqueezeExcite
 from search_spaces.blocks.builder import BlockLayer, block_space, fixed
 from search_spaces.blocks.heads import ConvHead, Stem
 

@@ -19,11 +19,10 @@ from search_spaces.blocks.blocks import (
     MOBILENET,
     Block,
     Identity,
-    InvertedBottleneck,
-    SqueezeExcite,
     Style,
     make_divisible,
 )
+from search_spaces.blocks.bottleneck import InvertedBottleneck, SqueezeExcite
 from search_spaces.blocks.builder import BlockLayer
 
 KERNELS = (3, 5, 7)
