@@ -54,6 +54,10 @@ def main(argv: Sequence[str]) -> None:
     from layernas_tf.training.full_training import train_fully
     from layernas_tf.training.recipe import default_recipe
 
+    if values.pretrained:
+        from layernas_tf.training.pretrained import check_source
+
+        check_source(values.pretrained)
     workdir = open_workdir(values.workdir)
     with lock_workdir(workdir), all_devices(values.tpu) as devices:
         dataset = load_dataset(
@@ -65,13 +69,22 @@ def main(argv: Sequence[str]) -> None:
             valid_fraction=values.valid_fraction,
             seed=values.seed,
         )
+        start = None
+        if values.pretrained:
+            from layernas_tf.training.start import start_from
+
+            start = start_from(values.pretrained, space, dataset)
+            print(f"Pretrained weights: {start.about}.")
+        pretrained = start is not None
+        recipe = default_recipe(dataset, proxy=False, pretrained=pretrained)
         trained = train_fully(
             space,
             architecture,
             dataset,
-            with_flags(default_recipe(dataset, proxy=False), values),
+            with_flags(recipe, values),
             workdir,
             seed=values.seed,
+            start=start,
             data={"fit": values.fit, "valid_fraction": values.valid_fraction},
             facts={"devices": devices},
         )
@@ -112,6 +125,9 @@ def define_flags() -> None:
     )
     flags.DEFINE_float(
         "valid_fraction", 0.2, "Share of the training images held out for validation."
+    )
+    flags.DEFINE_string(
+        "pretrained", "", "Weights that the network starts from, as in the search."
     )
     flags.DEFINE_string("workdir", None, "Folder for the results.")
     flags.DEFINE_float(

@@ -1,7 +1,9 @@
 """Pretrained weights: what is read from which file, and what is refused."""
 
+import functools
 import json
 import pathlib
+import shutil
 import tempfile
 
 import h5py
@@ -31,6 +33,7 @@ def _published(name):
     return made(weights=None, input_shape=(_SIZE, _SIZE, 3), classes=3)
 
 
+@functools.cache
 def _space(name="mobilenet_v2", **arguments):
     given = {"resolution": _SIZE, "classes": 3, "stem_stride": 2} | arguments
     if name == "mobilenet_v2":
@@ -44,9 +47,18 @@ class FilesTest(parameterized.TestCase):
         super().setUpClass()
         cls.model = _published("MobileNetV2")
         cls.expected = np.asarray(cls.model(_IMAGES / 127.5 - 1))
+        folder = cls.enterClassContext(tempfile.TemporaryDirectory())
+        cls.files = pathlib.Path(folder)
+        cls.model.save(cls.files / "model.keras")
+        cls.model.save(cls.files / "model.h5")
+        cls.model.save_weights(cls.files / "model.weights.h5")
 
     def _path(self, name):
-        return str(_folder(self) / name)
+        """A path in a folder of the test, with a copy of the file of that name."""
+        path = _folder(self) / name
+        if (self.files / name).exists():
+            shutil.copyfile(self.files / name, path)
+        return str(path)
 
     def _refused(self, path, message, **arguments):
         with self.assertRaisesRegex(UserError, message) as caught:
@@ -55,12 +67,7 @@ class FilesTest(parameterized.TestCase):
 
     @parameterized.parameters("model.keras", "model.h5", "model.weights.h5")
     def test_a_file_of_the_published_network_gives_its_outputs(self, name):
-        path = self._path(name)
-        if name.endswith(".weights.h5"):
-            self.model.save_weights(path)
-        else:
-            self.model.save(path)
-        pretrained = load_pretrained(_space(), path)
+        pretrained = load_pretrained(_space(), self._path(name))
         self.assertEmpty(pretrained.fresh)
         np.testing.assert_allclose(
             np.asarray(pretrained.model(_IMAGES)), self.expected, atol=1e-6
@@ -91,7 +98,6 @@ class FilesTest(parameterized.TestCase):
 
     def test_weights_that_are_counted_by_class_and_have_no_names(self):
         path = self._path("model.weights.h5")
-        self.model.save_weights(path)
         with h5py.File(path, "r+") as file:
 
             def forget(_, item):
@@ -120,7 +126,6 @@ class FilesTest(parameterized.TestCase):
 
     def test_grey_images_get_the_sum_over_colours(self):
         path = self._path("model.keras")
-        self.model.save(path)
         pretrained = load_pretrained(_space(channels=1), path)
         np.testing.assert_allclose(
             np.asarray(pretrained.model.get_layer("stem_conv").kernel)[:, :, 0],
@@ -130,17 +135,14 @@ class FilesTest(parameterized.TestCase):
 
     def test_another_width_is_refused(self):
         path = self._path("model.keras")
-        self.model.save(path)
         self._refused(path, "expected .*another width", width=0.5)
 
     def test_another_network_is_refused(self):
         path = self._path("model.keras")
-        self.model.save(path)
         self._refused(path, "has no layer .* another network", name="efficientnet_b0")
 
     def test_a_truncated_file_is_refused(self):
         path = self._path("model.h5")
-        self.model.save(path)
         content = pathlib.Path(path).read_bytes()
         pathlib.Path(path).write_bytes(content[: len(content) // 2])
         self._refused(path, "cannot be read as .keras, .h5")
@@ -156,7 +158,6 @@ class FilesTest(parameterized.TestCase):
 
     def test_weights_that_are_no_numbers_are_refused(self):
         path = self._path("model.h5")
-        self.model.save(path)
         with h5py.File(path, "r+") as file:
             found = []
             file.visit(lambda name: found.append(name) if "Conv1/" in name else None)

@@ -1,5 +1,7 @@
 """Surgery: what a network keeps of another one's weights."""
 
+import functools
+
 import keras
 import numpy as np
 from absl.testing import absltest, parameterized
@@ -7,48 +9,19 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from layernas_tf.core.errors import UserError
-from layernas_tf.space.types import State
 from layernas_tf.training.channel_groups import channel_groups
-from layernas_tf.training.classifier import fit_classifier
+from layernas_tf.training.classifier import fit_classifier, image_features
 from layernas_tf.training.importance import CRITERIA, channel_importance
 from layernas_tf.training.observe import observe
 from layernas_tf.training.recalibrate import recalibrate
 from layernas_tf.training.surgery import layer_weights, make_donor, transplant
-from search_spaces.blocks.blocks import ConvBlock, Rescale
-from search_spaces.blocks.bottleneck import SqueezeExcite
-from search_spaces.blocks.builder import block_space, fixed
-from search_spaces.blocks.heads import ConvHead, Stem
-from search_spaces.mobile.stages import Stage, bottleneck_layers
+from tests.published_blocks import space
 
 _IMAGES = np.random.default_rng(0).uniform(0, 255, (24, 16, 16, 3)).astype(np.float32)
 _LABELS = np.arange(24) % 3
 
 
-def _space(classes=3):
-    # As MobileNetV2 begins, without an expansion; then with squeeze-and-excite.
-    plain = [Stage(8, 3, 1, (1,)), Stage(16, 3, 2, (3, 3))]
-    excited = [Stage(40, 3, 1, (2, 2), True)]
-    layers = [
-        *bottleneck_layers(plain),
-        *bottleneck_layers(excited, squeeze_excite=SqueezeExcite()),
-    ]
-    names = [f"block{number}" for number in range(len(layers))]
-    return block_space(
-        "small",
-        State(3, 16, 16),
-        (
-            fixed("stem", Stem(Rescale(), ConvBlock(24, 3, 2))),
-            *(
-                type(layer)(name, layer.options, layer.default, layer.block)
-                for name, layer in zip(names, layers)
-            ),
-            fixed("head", ConvHead(ConvBlock(32), classes)),
-        ),
-        {},
-    )
-
-
-SPACE = _space()
+SPACE = space()
 
 
 def _trained(architecture=None):
@@ -63,6 +36,13 @@ def _trained(architecture=None):
             layer.bias.assign(generator.normal(0, 0.3, layer.bias.shape))
     recalibrate(model, _IMAGES)
     return model
+
+
+@functools.cache
+def _shared():
+    """The default network, for tests that do not change it, with its outputs."""
+    model = _trained()
+    return model, _outputs(model)
 
 
 def _outputs(model):
@@ -88,11 +68,11 @@ def _options(larger):
 
 class SurgeryTest(parameterized.TestCase):
     def test_equal_options_give_exactly_the_same_outputs(self):
-        model = _trained()
+        model, outputs = _shared()
         for criterion in ("leading", "l2"):
             copy = SPACE.build(SPACE.default)
             done = transplant(make_donor(model, criterion), copy)
-            np.testing.assert_array_equal(_outputs(copy), _outputs(model))
+            np.testing.assert_array_equal(_outputs(copy), outputs)
             self.assertEqual(done.share, 1)
             self.assertEmpty(done.fresh)
 
@@ -100,22 +80,22 @@ class SurgeryTest(parameterized.TestCase):
     @given(_options(larger=True))
     def test_larger_options_keep_the_function(self, architecture):
         # More filters, larger expansions and kernels, new squeeze-and-excites.
-        model = _trained()
+        model, outputs = _shared()
         larger = SPACE.build(architecture)
         transplant(make_donor(model, "l2"), larger)
-        np.testing.assert_allclose(_outputs(larger), _outputs(model), atol=1e-5)
+        np.testing.assert_allclose(_outputs(larger), outputs, atol=1e-5)
 
     @settings(max_examples=3, deadline=None, phases=(Phase.generate,))
     @given(_options(larger=False))
     def test_any_options_give_numbers(self, architecture):
         other = SPACE.build(architecture)
-        done = transplant(make_donor(_trained(), "l2"), other)
+        done = transplant(make_donor(_shared()[0], "l2"), other)
         recalibrate(other, _IMAGES, done.identities)
         self.assertTrue(np.isfinite(_outputs(other)).all())
         self.assertGreater(done.share, 0.5)
 
     def test_a_new_expansion_stays_the_identity_when_recalibrated(self):
-        model = _trained()
+        model, outputs = _shared()
         layer = SPACE.layers[1]
         wider = dict(layer.options[layer.default].attributes) | {"expansion": 3}
         index = [dict(option.attributes) for option in layer.options].index(wider)
@@ -124,7 +104,7 @@ class SurgeryTest(parameterized.TestCase):
         done = transplant(make_donor(model, "l2"), larger)
         self.assertLen(done.identities, 1)
         recalibrate(larger, _IMAGES, done.identities)
-        np.testing.assert_allclose(_outputs(larger), _outputs(model), atol=1e-4)
+        np.testing.assert_allclose(_outputs(larger), outputs, atol=1e-4)
 
     def test_a_block_that_comes_back_begins_as_its_residual(self):
         dropped = list(SPACE.default)
@@ -140,8 +120,8 @@ class SurgeryTest(parameterized.TestCase):
         self.assertContainsSubset(["block2_project_bn"], done.fresh)
 
     def test_other_classes_leave_only_the_classifier_fresh(self):
-        model = _trained()
-        other = _space(classes=5)
+        model, _ = _shared()
+        other = space(classes=5)
         network = other.build(other.default)
         done = transplant(make_donor(model, "l1"), network)
         self.assertEqual(done.fresh, ("head_logits",))
@@ -166,7 +146,7 @@ class SurgeryTest(parameterized.TestCase):
 
 class ImportanceTest(parameterized.TestCase):
     def test_a_residual_and_its_producers_share_a_group(self):
-        groups = channel_groups(_trained())
+        groups = channel_groups(_shared()[0])
         self.assertEqual(
             groups.sites["block1_project_conv"].target,
             groups.sites["block2_project_conv"].target,
@@ -176,23 +156,23 @@ class ImportanceTest(parameterized.TestCase):
             groups.sites["block3_se_expand"].target,
         )
 
-    @parameterized.parameters(*CRITERIA)
-    def test_every_criterion_ranks_all_channels(self, criterion):
+    def test_every_criterion_ranks_all_channels(self):
         model = _trained()
-        fit_classifier(model, _IMAGES, _LABELS, 3)
+        fit_classifier(model, image_features(model, _IMAGES), _LABELS, 3)
         seen = observe(model, _IMAGES, _LABELS)
-        groups = channel_groups(model)
-        ranks = channel_importance(groups, layer_weights(model), criterion, seen.taylor)
+        groups, weights = channel_groups(model), layer_weights(model)
         inner = groups.sites["block2_depthwise_conv"].target
-        self.assertLen(np.unique(ranks[inner]), groups.sizes[inner])
+        for criterion in CRITERIA:
+            ranks = channel_importance(groups, weights, criterion, seen.taylor)
+            self.assertLen(np.unique(ranks[inner]), groups.sizes[inner], criterion)
 
     def test_an_unknown_criterion_is_refused(self):
         with self.assertRaisesRegex(UserError, "expected one of leading, l1"):
-            make_donor(_trained(), "magic")
+            make_donor(_shared()[0], "magic")
 
     def test_taylor_sees_which_channel_the_loss_depends_on(self):
         model = _trained()
-        fit_classifier(model, _IMAGES, _LABELS, 3)
+        fit_classifier(model, image_features(model, _IMAGES), _LABELS, 3)
         norm = model.get_layer("block2_depthwise_bn")
         gamma = np.asarray(norm.gamma).copy()
         gamma[4] = 0
@@ -207,17 +187,17 @@ class ClassifierTest(absltest.TestCase):
     def test_a_fitted_classifier_knows_its_images(self):
         model = _trained()
         images = _IMAGES + 80 * (_LABELS[:, None, None, None] - 1)
-        fit_classifier(model, images, _LABELS, 3)
+        fit_classifier(model, image_features(model, images), _LABELS, 3)
         right = np.asarray(model(images)).argmax(axis=1) == _LABELS
         self.assertGreater(right.mean(), 0.9)
 
     def test_two_classes(self):
-        space = _space(classes=2)
-        model = space.build(space.default)
+        two = space(classes=2)
+        model = two.build(two.default)
         labels = np.arange(24) % 2
         images = _IMAGES / 2 + 120 * labels[:, None, None, None]
         recalibrate(model, images)
-        fit_classifier(model, images, labels, 2)
+        fit_classifier(model, image_features(model, images), labels, 2)
         right = np.asarray(model(images)).argmax(axis=1) == labels
         self.assertGreater(right.mean(), 0.9)
 

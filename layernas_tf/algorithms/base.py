@@ -85,6 +85,15 @@ class Algorithm(abc.ABC):
         self.budgeted = BudgetedChain(space.chain, proposal_budgets)
         self.untried = Untried(self.history, self.budgeted)
         self._out_of_proposals = False
+        self._first: tuple[Architecture, ...] = ()
+
+    def begin_with(self, architectures: Sequence[Architecture]) -> None:
+        """Lets the first asks propose these, as far as they are inside the budgets.
+
+        `propose` is called only when all of them have been proposed. To be called
+        before the first ask.
+        """
+        self._first = tuple(a for a in architectures if self.untried.fits(a))
 
     @abc.abstractmethod
     def propose(self, number: int, rng: np.random.Generator) -> Candidate | None:
@@ -131,14 +140,22 @@ class Algorithm(abc.ABC):
         """
         if number is None:
             number = self.history.asked
-        with self._explaining("propose"):
-            candidate = self.propose(number, self.history.rng(number))
+        candidate = self._next_first(number)
+        if candidate is None:
+            with self._explaining("propose"):
+                candidate = self.propose(number, self.history.rng(number))
         if candidate is None:
             self._out_of_proposals = not self.history.pending
             return None
         candidate = self._checked(candidate, number)
         self.history.note_ask(candidate)
         return candidate
+
+    def _next_first(self, number: int) -> Candidate | None:
+        for architecture in self._first:
+            if self.history.is_new(architecture):
+                return Candidate(architecture, number)
+        return None
 
     @final
     def tell(self, candidate: Candidate, reward: float | None) -> None:

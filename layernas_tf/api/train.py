@@ -26,9 +26,10 @@ def train_architecture(
     valid_fraction: float = 0.2,
     class_names: Sequence[str] = (),
     seed: int = 0,
+    pretrained: str | pathlib.Path = "",
     **recipe: Any,
 ) -> TrainedArchitecture:
-    """Trains one architecture from scratch, with the full recipe.
+    """Trains one architecture with the full recipe.
 
     Args:
       architecture: Option indices, or the path of an `architecture.json`; None is the
@@ -43,6 +44,8 @@ def train_architecture(
       valid_fraction: Share of the training images held out for validation.
       class_names: Names of the classes, where `train` is not a text.
       seed: Seed of the weights, the batches and the choice of held-out images.
+      pretrained: Weights to start from, as for `run_search`; by default, the network
+        is trained from scratch.
       **recipe: Fields of `training.recipe.Recipe`, such as `epochs`, in place of the
         defaults for this number of images.
 
@@ -80,7 +83,12 @@ def train_architecture(
             "channels": channels,
         }
     profile = profile_architecture(space, architecture, **arguments)
-    chosen = default_recipe(dataset, proxy=False)
+    start = None
+    if pretrained:
+        from layernas_tf.training.start import start_from
+
+        start = start_from(str(pretrained), profile.space, dataset)
+    chosen = default_recipe(dataset, proxy=False, pretrained=start is not None)
     if "epochs" in recipe:
         chosen = with_epochs(chosen, recipe.pop("epochs"))
     chosen = dataclasses.replace(chosen, **recipe)
@@ -94,4 +102,5 @@ def train_architecture(
             folder,
             seed=seed,
             data={"valid_fraction": valid_fraction},
+            start=start,
         )

@@ -54,7 +54,8 @@ class ArraySplit:
 
     Attributes:
       images: (N, H, W, C), uint8 or float32, pixels in [0, 255].
-      labels: (N,), int32, 0 <= label < number of classes.
+      labels: (N,), int32, 0 <= label < number of classes; or soft labels, (N, classes)
+        float32 probabilities.
     """
 
     images: np.ndarray

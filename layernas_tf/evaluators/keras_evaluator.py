@@ -1,9 +1,14 @@
-"""The reward of a candidate: its validation accuracy after a short training."""
+"""The reward of a candidate: its validation accuracy after a short training.
+
+From pretrained weights (`training.start`), a candidate may also be judged without any
+training.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import gc
+import math
 import pathlib
 import random
 import sys
@@ -19,11 +24,16 @@ from layernas_tf.space.candidate import Candidate
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.training.inherit import descend, weights_of
 from layernas_tf.training.recipe import Recipe
+from layernas_tf.training.result import TrainingResult
+from layernas_tf.training.scoring import Scores
 from layernas_tf.training.train import precision, train_model
 from layernas_tf.training.weight_store import keep
 
 if TYPE_CHECKING:
+    import keras
+
     from layernas_tf.training.segments import SegmentCache
+    from layernas_tf.training.start import Start
 
 _KERNELS_KEPT = 10
 """Number of trials after which TensorFlow's kernels are made again."""
@@ -52,10 +62,13 @@ class KerasEvaluator:
       weights: Folder of trained weights. Candidates start from the weights there (see
         `layernas_tf.training.inherit`) and save their own there. With None, every
         candidate starts from fresh weights.
+      start: Gives every candidate pretrained weights. With a recipe of 0 epochs, it is
+        then judged without training (`Start.judge`).
       reward: One of `training.result.REWARDS`.
 
     Raises:
-      UserError: The space has no builder, or takes other images than the data set has.
+      UserError: The space has no builder, or takes other images than the data set has;
+        or the recipe trains nothing and there are no pretrained weights.
     """
 
     def __init__(
@@ -66,14 +79,17 @@ class KerasEvaluator:
         *,
         seed: int = 0,
         weights: pathlib.Path | None = None,
+        start: Start | None = None,
         reward: str = "accuracy",
     ):
         if space.builder is None:
             raise UserError(
                 f"space {space.name!r} has no Keras builder: it cannot be trained"
             )
-        start = space.start
-        takes = (start.height, start.width, start.channels)
+        if recipe.epochs < 1 and start is None:
+            raise UserError("recipe: epochs must be at least 1 from fresh weights")
+        image = space.start
+        takes = (image.height, image.width, image.channels)
         if takes != dataset.shape:
             raise UserError(
                 f"space {space.name!r} takes images of {takes} (height, width, "
@@ -84,6 +100,7 @@ class KerasEvaluator:
         self._recipe = recipe
         self._seed = seed
         self._weights = weights
+        self._start = start
         self._reward = reward
         self._segments: SegmentCache | None = None
         self._trained = 0
@@ -98,7 +115,8 @@ class KerasEvaluator:
           trainings that led to the candidate's weights (1 if it started from fresh
           weights); `inherited_from`, the number of the trial that it inherited from;
           `inherited_share`, the share of its weights that were inherited, 0..1; and
-          `weights_kept`, 0 if its own weights could not be saved.
+          `weights_kept`, 0 if its own weights could not be saved. With pretrained
+          weights, `pretrained_share` is the share of its weights that came from there.
 
         Raises:
           TrialFailure: The loss became NaN, memory ran out, or the network cannot be
@@ -133,13 +151,16 @@ class KerasEvaluator:
         if self._weights:
             descent |= descend(model, candidate, self._space, self._weights)
         built = time.perf_counter()
-        result = train_model(
-            model,
-            self._dataset,
-            self._recipe,
-            seed=self._seed,
-            segments=self._segments,
-        )
+        if self._start is None:
+            result = self._train(model)
+        elif self._recipe.epochs:
+            descent["pretrained_share"] = self._start.prepare(model)
+            result = self._train(model)
+        else:
+            descent["pretrained_share"], scores = self._start.judge(
+                model, self._dataset.valid
+            )
+            result = _untrained(scores, time.perf_counter() - built)
         if self._weights:
             descent["weights_kept"] = keep(
                 self._weights,
@@ -158,11 +179,32 @@ class KerasEvaluator:
                 **descent,
                 **further,
                 "valid_loss": result.valid_loss,
-                "train_loss": result.train_loss,
+                **({"train_loss": result.train_loss} if self._recipe.epochs else {}),
                 "build_seconds": built - started,
                 "train_seconds": result.train_seconds,
             },
         )
+
+    def _train(self, model: keras.Model) -> TrainingResult:
+        return train_model(
+            model,
+            self._dataset,
+            self._recipe,
+            seed=self._seed,
+            segments=self._segments,
+        )
+
+
+def _untrained(scores: Scores, seconds: float) -> TrainingResult:
+    return TrainingResult(
+        valid_accuracy=scores.accuracy,
+        valid_loss=scores.loss,
+        valid_balanced_accuracy=scores.balanced_accuracy,
+        valid_correct=scores.correct,
+        train_loss=math.nan,
+        train_seconds=seconds,
+        history=(),
+    )
 
 
 def _seed(seed: int, forget_kernels: bool) -> None:

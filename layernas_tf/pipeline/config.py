@@ -21,6 +21,7 @@ from layernas_tf.datasets.frame import DEFAULT_FIT, FITS
 from layernas_tf.pipeline.baseline import BASELINES
 from layernas_tf.training.class_weights import CLASS_WEIGHTS
 from layernas_tf.training.result import REWARDS
+from layernas_tf.training.soft_labels import DISTILLATIONS
 
 _LONGEST = 1e6
 """The longest time limit of a trial in seconds, far more than any trial needs."""
@@ -103,7 +104,11 @@ class SearchConfig:
         0.2, "Share of the training images held out for validation."
     )
     limit: int | None = _flag(None, "At most about this many training images.")
-    epochs: int | None = _flag(None, "Epochs of a candidate's proxy training.")
+    epochs: int | None = _flag(
+        None,
+        "Epochs of a candidate's proxy training; 0, only with `pretrained`: candidates "
+        "are calibrated on the images but not trained.",
+    )
     batch_size: int | None = _flag(None, "Images per step of the proxy training.")
     optimizer: str | None = _flag(
         None, "Optimizer of the proxy training: sgd, rmsprop or adamw."
@@ -131,6 +136,12 @@ class SearchConfig:
         False,
         "Candidates start from the weights of an earlier candidate: their parent or "
         "the most similar one. The weights are kept in the workdir's weights/.",
+    )
+    pretrained: str = _flag(
+        "",
+        "Weights that all networks start from: imagenet (what keras.applications has "
+        "of the space's published network), a .keras, .h5, .weights.h5 or .npz file of "
+        "that network, or an earlier search's winner/model.keras.",
     )
     trials_per_process: int = _flag(
         100,
@@ -163,6 +174,13 @@ class SearchConfig:
     trial_retries: int = _flag(
         2,
         "How often a trial is tried again after its worker was lost or timed out.",
+        may_change=True,
+    )
+    distill: str | None = _flag(
+        None,
+        "Whether a teacher, the space's published network trained by the same recipe, "
+        "takes part in the final trainings: logits or none; by default logits with "
+        "`pretrained`, else none.",
         may_change=True,
     )
     final_epochs: int | None = _flag(
@@ -264,11 +282,17 @@ class SearchConfig:
                     f"`{name}`: expected one of {', '.join(known)}, got "
                     f"{getattr(self, name)!r}"
                 )
+        if self.distill not in (None, *DISTILLATIONS):
+            raise UserError(
+                f"`distill`: expected one of {', '.join(DISTILLATIONS)}, got "
+                f"{self.distill!r}"
+            )
         if self.channels not in (None, 1, 3):
             raise UserError(f"`channels`: expected 1 or 3, got {self.channels}")
         for name in ("limit", "epochs", "final_epochs", "batch_size", "final_seeds"):
             if getattr(self, name) is not None:
-                _at_least(name, getattr(self, name), 1)
+                least = 0 if name == "epochs" and self.pretrained else 1
+                _at_least(name, getattr(self, name), least)
         for name in ("cpus_per_trial", "trial_timeout"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
@@ -298,12 +322,25 @@ class SearchConfig:
                 "`valid_fraction`: expected a share between 0 and 1, got "
                 f"{self.valid_fraction}"
             )
+        self._check_weights()
+        self.algorithm_options()
+
+    def _check_weights(self) -> None:
         if self.evaluator and self.inherit_weights:
             raise UserError(
                 "`inherit_weights`: expected without `evaluator`, which trains nothing "
                 "that candidates could start from"
             )
-        self.algorithm_options()
+        if self.evaluator and self.pretrained:
+            raise UserError(
+                "`pretrained`: expected without `evaluator`, which builds and trains "
+                "candidates itself"
+            )
+        if self.inherit_weights and self.pretrained:
+            raise UserError(
+                "`inherit_weights`: expected without `pretrained`, whose weights all "
+                "candidates start from"
+            )
 
     @property
     def format_names(self) -> tuple[str, ...]:

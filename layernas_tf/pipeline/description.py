@@ -29,6 +29,8 @@ def description(task: Task, study: Study) -> list[str]:
             lines += [f"Note: {note}" for note in dataset.notes]
         if dataset.frame is not None and config.dataset.startswith("folder:"):
             lines.append(f"Network's input: {dataset.frame.sentence()}")
+    if task.pretrained is not None:
+        lines.append(f"Pretrained weights: {task.pretrained}.")
     if task.latency is not None:
         lines.append(f"Latency: {task.latency}.")
     if study.trials:

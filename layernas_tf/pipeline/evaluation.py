@@ -74,6 +74,7 @@ def make_evaluator(task: Task, folder: pathlib.Path) -> Evaluator:
             task.config.evaluator, space=task.space, dataset=task.dataset
         )
     from layernas_tf.evaluators.keras_evaluator import KerasEvaluator
+    from layernas_tf.pipeline.starting import kept_start
 
     assert task.dataset is not None and task.proxy_recipe is not None
     return KerasEvaluator(
@@ -82,6 +83,7 @@ def make_evaluator(task: Task, folder: pathlib.Path) -> Evaluator:
         task.proxy_recipe,
         seed=task.config.seed,
         weights=folder / "weights" if task.config.inherit_weights else None,
+        start=kept_start(task, folder),
         reward=task.config.reward,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 import statistics
 from collections.abc import Callable
@@ -14,13 +15,16 @@ from layernas_tf.pipeline.evaluation import shared_segments
 from layernas_tf.pipeline.final_trainer import FinalTrainer
 from layernas_tf.pipeline.finalists import choose_finalists
 from layernas_tf.pipeline.finals import Finals, planned_epochs, run_finals
+from layernas_tf.pipeline.starting import kept_start
 from layernas_tf.pipeline.task import Task
+from layernas_tf.pipeline.teaching import Lesson, distills, taught_lesson
 from layernas_tf.report.wording import counted, seconds_text
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.study.study import Study
 
 if TYPE_CHECKING:
     from layernas_tf.training.segments import SegmentCache
+    from layernas_tf.training.start import Start
 
 _SEEDS = ((2_000, 3), (5_000, 2))
 """Below so many test images, so many trainings of the winner and of the baseline."""
@@ -35,14 +39,25 @@ def train_finalists(
     finalists = choose_finalists(study, config.finalists)
     baseline = baseline_of(task)
     seeds = final_seeds(task)
-    segments = shared_segments()
-    trainer = final_trainer(task, folder / "finals", task.space, segments)
+    segments, start = shared_segments(), kept_start(task, folder)
+    make = functools.partial(final_trainer, task, segments=segments, start=start)
+    lesson = Lesson(task.dataset)
+    if distills(config):
+        lesson = taught_lesson(
+            make(folder / "finals", task.space, lesson),
+            task.dataset,
+            task.space.default if start is None else start.architecture,
+            seed=config.seed,
+            say=say,
+            segments=segments,
+        )
+    trainer = make(folder / "finals", task.space, lesson)
     epochs = planned_epochs(trainer, len(finalists), seeds, bool(baseline))
     say(_plan(task, study, len(finalists), baseline, seeds, epochs))
     other = None
     if baseline is not None and baseline.folder:
         place = folder / "finals" / baseline.folder
-        other = final_trainer(task, place, baseline.space, segments)
+        other = make(place, baseline.space, lesson)
     return run_finals(
         trainer,
         finalists,
@@ -56,11 +71,25 @@ def train_finalists(
 
 
 def final_trainer(
-    task: Task, folder: pathlib.Path, space: SearchSpace, segments: SegmentCache | None
+    task: Task,
+    folder: pathlib.Path,
+    space: SearchSpace,
+    lesson: Lesson,
+    *,
+    segments: SegmentCache | None,
+    start: Start | None,
 ) -> FinalTrainer:
     """The trainer of the task's networks, or of a baseline from another space."""
-    assert task.dataset is not None and task.final_recipe is not None
-    return FinalTrainer(folder, space, task.dataset, task.final_recipe, segments)
+    assert task.final_recipe is not None
+    return FinalTrainer(
+        folder,
+        space,
+        lesson.dataset,
+        task.final_recipe,
+        segments,
+        start=start,
+        teacher=lesson.teacher,
+    )
 
 
 def baseline_of(task: Task) -> Baseline | None:

@@ -26,6 +26,7 @@ from layernas_tf.training.recipe import Recipe
 if TYPE_CHECKING:
     from layernas_tf.datasets import Dataset
     from layernas_tf.training.segments import SegmentCache
+    from layernas_tf.training.start import Start
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +104,9 @@ class FinalTrainer:
         dataset: Dataset,
         recipe: Recipe,
         segments: SegmentCache | None = None,
+        *,
+        start: Start | None = None,
+        teacher: str = "",
     ):
         """Makes a trainer.
 
@@ -112,12 +116,16 @@ class FinalTrainer:
           dataset: Images to train, validate and test on.
           recipe: How to train.
           segments: Compiled segments that the trainings share, where that is faster.
+          start: Gives every network pretrained weights.
+          teacher: Stands for the teacher of the data set's soft labels, if it has any.
         """
         self._folder = folder
         self._space = space
         self._dataset = dataset
         self._recipe = recipe
         self._segments = segments
+        self._start = start
+        self._teacher = teacher
         self.epochs = recipe.epochs
         self.steps_per_epoch = recipe.steps_per_epoch(dataset.train.size)
 
@@ -127,7 +135,11 @@ class FinalTrainer:
         for name, value in (("class_weights", "none"), ("patience", 0.0)):
             if recipe[name] == value:
                 del recipe[name]  # as before there was any
-        about = [architecture, seed, recipe]
+        about: list[Any] = [architecture, seed, recipe]
+        if self._start is not None:
+            about.append(self._start.digest)
+        if self._teacher:
+            about.append(f"taught by {self._teacher}")
         digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
         return self._folder / f"{digest}.keras"
 
@@ -196,6 +208,8 @@ class FinalTrainer:
             keras.utils.set_random_seed(seed)
             with precision(self._recipe):
                 model = self._space.build(architecture)
+            if self._start is not None:
+                self._start.prepare(model)
             result = train_model(
                 model,
                 self._dataset,

@@ -25,10 +25,13 @@ if TYPE_CHECKING:
     from layernas_tf.training.recipe import Recipe
 
 SPACE, DATA, RECIPE = "the search space", "the data", "the proxy recipe"
+WEIGHTS = "the pretrained weights"
 
 
 def fingerprint(task: Task) -> dict[str, str]:
     """Digests of the space with its networks, of the data, and of the proxy recipe.
+
+    With pretrained weights, there is a digest of these too.
 
     Example: `fingerprint(task)["the data"]` is a text of 16 hexadecimal digits.
     """
@@ -37,6 +40,8 @@ def fingerprint(task: Task) -> dict[str, str]:
         named = task.config.dataset if task.inputs.dataset is None else ""
         parts[DATA] = _digest((*_data(task.dataset), *_files(task.dataset, named)))
         parts[RECIPE] = _digest([_json(_recipe(task.proxy_recipe))])
+    if task.pretrained is not None:
+        parts[WEIGHTS] = task.pretrained.digest
     return parts
 
 

@@ -11,7 +11,15 @@ from collections.abc import Callable, Iterator
 from layernas_tf.core.errors import UserError, reason_of
 from layernas_tf.core.workdir import lock_workdir, open_workdir
 
-_OF_TRIALS = ("finals", "weights", "trials.csv", "tensorboard", "winner", "report.html")
+_OF_TRIALS = (
+    "finals",
+    "weights",
+    "pretrained.npz",
+    "trials.csv",
+    "tensorboard",
+    "winner",
+    "report.html",
+)
 """What a workdir has of its trials, beside the study."""
 
 

@@ -41,6 +41,7 @@ from layernas_tf.pipeline.notes import (
 from layernas_tf.pipeline.result_tables import file_table, network_table
 from layernas_tf.pipeline.results import report_data
 from layernas_tf.pipeline.sentence import finals_sentence
+from layernas_tf.pipeline.starting import check_weights, observe_once
 from layernas_tf.pipeline.task import Task, load_task
 from layernas_tf.pipeline.trials_csv import TrialsCsv
 from layernas_tf.report import ExportedFile, write_report
@@ -111,6 +112,7 @@ def run(
     with file_progress(console) as progress:
         task = load_task(config, inputs, kept_check=str(kept_check), progress=progress)
     kept = folder / "latency_table.json"
+    check_weights(task)
     check_same_table(task.latency, kept, resumed=(folder / "config.json").exists())
     studies: list[Study] = []
     with in_workdir(folder, lambda: any(study.trials for study in studies)):
@@ -127,6 +129,7 @@ def run(
             say(f"Searching anew; what was made before the change is in {kept_aside}.")
         for line in description(task, study):
             say(line)
+        observe_once(task, folder)
         search_candidates(task, study, folder, console, callbacks)
         if task.dataset is None:
             seconds = {"search": sum(trial.seconds or 0 for trial in study.trials)}

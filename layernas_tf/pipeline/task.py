@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,13 @@ from layernas_tf.evaluators.user_evaluator import check_evaluator, load_evaluato
 from layernas_tf.pipeline.config import SearchConfig
 from layernas_tf.pipeline.inputs import Inputs
 from layernas_tf.space.budget import Budget, parse_budget
+from layernas_tf.space.even_cuts import even_cuts
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.study.storage import OBJECTIVE
 
 if TYPE_CHECKING:
     from layernas_tf.datasets import Dataset
+    from layernas_tf.training.pretrained import Pretrained
     from layernas_tf.training.recipe import Recipe
 
 
@@ -66,16 +69,32 @@ class Task:
         balanced = self.config.reward == "balanced_accuracy"
         return f"balanced {OBJECTIVE}" if balanced else OBJECTIVE
 
+    @functools.cached_property
+    def pretrained(self) -> Pretrained | None:
+        """The weights that all networks start from, read when first used.
+
+        Raises:
+          UserError: They cannot be read, or are of another network.
+        """
+        if not self.config.pretrained:
+            return None
+        from layernas_tf.training.pretrained import load_pretrained
+
+        return load_pretrained(self.space, self.config.pretrained)
+
     def make_algorithm(self) -> Algorithm:
         """The algorithm in its first state."""
         config = self.config
-        return make_algorithm(
+        algorithm = make_algorithm(
             self.inputs.algorithm or config.algorithm,
             self.space,
             self.budgets,
             config.seed,
             **config.algorithm_options(),
         )
+        if config.pretrained:
+            algorithm.begin_with(even_cuts(self.space, self.budgets))
+        return algorithm
 
 
 def load_task(
@@ -104,6 +123,11 @@ def load_task(
         inputs.check_space(config.space)
     if config.evaluator:
         check_evaluator(config.evaluator)
+    if config.pretrained and inputs.evaluator is not None:
+        raise UserError(
+            "`pretrained`: expected without `evaluator`, which builds and trains "
+            "candidates itself"
+        )
     table = read_table(config.latency_table) if config.latency_table else None
     dataset = _dataset(config, inputs, kept_check, progress)
     space = _space(config, inputs, dataset)
@@ -210,7 +234,7 @@ def recipe(config: SearchConfig, dataset: Dataset, *, proxy: bool) -> Recipe:
     """The data set's default recipe, changed where the configuration sets a value."""
     from layernas_tf.training.recipe import default_recipe, with_epochs
 
-    chosen = default_recipe(dataset, proxy=proxy)
+    chosen = default_recipe(dataset, proxy=proxy, pretrained=bool(config.pretrained))
     prefix = "" if proxy else "final_"
     fields = _RECIPE_FIELDS if proxy else (*_RECIPE_FIELDS, "patience")
     given = {name: getattr(config, prefix + name) for name in fields}

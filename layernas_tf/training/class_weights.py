@@ -8,6 +8,7 @@ import numpy as np
 
 from layernas_tf.datasets.split import ArraySplit, Dataset
 from layernas_tf.datasets.stream import StreamSplit
+from layernas_tf.training.soft_labels import TaughtSplit
 
 CLASS_WEIGHTS = ("none", "balanced")
 """How the images of a class count in the loss: all alike, or all classes alike."""
@@ -38,8 +39,13 @@ def class_weights(dataset: Dataset, kind: str) -> np.ndarray | None:
 def _counts(dataset: Dataset) -> np.ndarray:
     """Training images of each class, (classes,)."""
     split = dataset.train
+    if isinstance(split, TaughtSplit):
+        split = split.split
     if isinstance(split, ArraySplit):
-        return np.bincount(split.labels, minlength=dataset.classes)
+        labels = split.labels
+        if labels.ndim == 2:  # soft, and the true class is the most probable one
+            labels = labels.argmax(axis=1)
+        return np.bincount(labels, minlength=dataset.classes)
     assert isinstance(split, StreamSplit)
     counts = np.zeros(dataset.classes, np.int64)
     labels = split.records(None).map(lambda *record: split.parse(*record)[1])

@@ -8,6 +8,7 @@ without any training.
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 
 import keras
@@ -15,37 +16,60 @@ import numpy as np
 
 from layernas_tf.training.graph_walk import features
 
-MOST_IMAGES = 5_000
-"""The fit uses at most this many images; more would cost time and hardly improve it."""
-
+_BATCH = 128
+_PARTS = 4
 _PENALTY = 0.1
 """Strength of the L2 penalty on standardized features, for each class and image."""
 
 
-def fit_classifier(
-    model: keras.Model, images: np.ndarray, labels: np.ndarray, classes: int
-) -> None:
-    """Fits the last layer with weights to labelled images by logistic regression.
+def image_features(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """The input of the network's last layer with weights: (N, features).
 
     Args:
-      model: A network that ends with a dense layer or a 1x1 convolution and a softmax.
-        This layer gets new weights.
-      images: (N, H, W, C) in [0, 255]; the first `MOST_IMAGES` are used.
-      labels: (N,) integers below `classes`, each of which occurs.
-      classes: Number of outputs of the network.
+      model: A functional network.
+      images: (N, H, W, C) in [0, 255].
+    """
+    parts = [
+        features(model, np.asarray(images[start : start + _BATCH], np.float32))
+        for start in range(0, len(images), _BATCH)
+    ]
+    return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Classifier:
+    """A linear classifier of features.
+
+    Example: `fitted(known, labels, classes=10).outputs(known)`.
+
+    Attributes:
+      kernel: (features, classes).
+      bias: (classes,).
+    """
+
+    kernel: np.ndarray
+    bias: np.ndarray
+
+    def outputs(self, known: np.ndarray) -> np.ndarray:
+        """Probabilities, (N, classes), of features, (N, features)."""
+        logits = known @ self.kernel + self.bias
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return powers / powers.sum(axis=1, keepdims=True)
+
+
+def fitted(known: np.ndarray, labels: np.ndarray, classes: int) -> Classifier | None:
+    """Fits a classifier by logistic regression; None if there is a single class.
+
+    Args:
+      known: (N, features).
+      labels: (N,) integers below `classes`.
+      classes: Number of outputs.
     """
     from sklearn.linear_model import LogisticRegression
 
-    images, labels = images[:MOST_IMAGES], labels[:MOST_IMAGES]
     present = np.unique(labels)
     if len(present) < 2:
-        return
-    known = np.concatenate(
-        [
-            features(model, images[start : start + 128])
-            for start in range(0, len(images), 128)
-        ]
-    )
+        return None
     mean, deviation = known.mean(axis=0), known.std(axis=0) + 1e-3
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it may stop before it has fully converged
@@ -61,6 +85,46 @@ def fit_classifier(
     bias = np.full(classes, offsets.min() - 5.0)
     kernel[:, present] = (slopes / deviation).T
     bias[present] = offsets - slopes @ (mean / deviation)
-    layer = [layer for layer in model.layers if layer.weights][-1]
-    layer.kernel.assign(kernel.reshape(layer.kernel.shape))
-    layer.bias.assign(bias)
+    return Classifier(kernel, bias)
+
+
+def fit_classifier(
+    model: keras.Model, known: np.ndarray, labels: np.ndarray, classes: int
+) -> None:
+    """Fits the last layer with weights to labelled images by logistic regression.
+
+    Args:
+      model: A network that ends with a dense layer or a 1x1 convolution and a softmax.
+        This layer gets new weights.
+      known: (N, features): `image_features` of the images.
+      labels: (N,) integers below `classes`.
+      classes: Number of outputs of the network.
+    """
+    found = fitted(known, labels, classes)
+    if found is not None:
+        layer = [layer for layer in model.layers if layer.weights][-1]
+        layer.kernel.assign(found.kernel.reshape(layer.kernel.shape))
+        layer.bias.assign(found.bias)
+
+
+def cross_fitted(known: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    """What classifiers say of images that they were not fitted to.
+
+    The images are divided into four parts, and each part is classified by what was
+    fitted to the other three.
+
+    Args:
+      known: (N, features), shuffled.
+      labels: (N,) integers below `classes`.
+      classes: Number of outputs.
+
+    Returns:
+      (N, classes) probabilities.
+    """
+    outputs = np.full((len(labels), classes), 1 / classes)
+    for part in range(_PARTS):
+        held = np.arange(len(labels)) % _PARTS == part
+        found = fitted(known[~held], labels[~held], classes)
+        if found is not None and held.any():
+            outputs[held] = found.outputs(known[held])
+    return outputs

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import keras
 
     from layernas_tf.datasets import Dataset
+    from layernas_tf.training.start import Start
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +57,7 @@ def train_fully(
     workdir: pathlib.Path,
     *,
     seed: int = 0,
+    start: Start | None = None,
     data: Mapping[str, Any] | None = None,
     facts: Mapping[str, Any] | None = None,
 ) -> TrainedArchitecture:
@@ -68,6 +70,7 @@ def train_fully(
       recipe: How to train.
       workdir: Gets `model.keras`, `metrics.json` and TensorBoard's files.
       seed: Seed of the weights, the batches and the augmentation.
+      start: Gives the network pretrained weights.
       data: How the images were chosen and brought into the frame, by name; these are
         entries of `metrics.json` too. A training on others is not resumed.
       facts: Further entries of `metrics.json`.
@@ -79,14 +82,21 @@ def train_fully(
 
     from layernas_tf.training.checkpoint import Checkpoint
     from layernas_tf.training.evaluate import evaluate_model
-    from layernas_tf.training.train import precision, save_model, train_model
+    from layernas_tf.training.train import (
+        check_epochs,
+        precision,
+        save_model,
+        train_model,
+    )
 
+    check_epochs(recipe)
     about = {
         "space": space.name,
         "arguments": dict(space.arguments),
         "architecture": list(architecture),
         "dataset": dataset.name,
         **(data or {}),
+        **({"pretrained": start.digest} if start else {}),
         "recipe": dataclasses.asdict(recipe),
         "seed": seed,
     }
@@ -94,6 +104,8 @@ def train_fully(
     keras.utils.set_random_seed(seed)
     with precision(recipe):
         model = space.build(architecture)
+    if start is not None:
+        start.prepare(model)
     board = keras.callbacks.TensorBoard(workdir / "tensorboard", write_graph=False)
     result = train_model(
         model, dataset, recipe, seed=seed, callbacks=[board], checkpoint=checkpoint

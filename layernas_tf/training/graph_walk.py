@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from layernas_tf.datasets.split import Split
+
 
 def walk(
     model: keras.Model,
@@ -50,9 +52,33 @@ def walk(
 
 def infer(layer: keras.layers.Layer, inputs: Any) -> Any:
     """A layer's output in inference."""
+    if isinstance(layer, keras.layers.BatchNormalization):
+        fast = keras.backend.backend() == "tensorflow" and len(inputs.shape) == 4
+        if fast and layer.axis in (-1, 3) and layer.scale and layer.center:
+            return _fused(layer, inputs)
     if isinstance(layer, (keras.layers.BatchNormalization, keras.layers.Dropout)):
         return layer(inputs, training=False)
     return layer(inputs)
+
+
+def _fused(layer: keras.layers.BatchNormalization, inputs: Any) -> Any:
+    """TensorFlow's fused kernel, twice as fast as Keras' layer outside of a graph."""
+    import tensorflow as tf
+
+    return tf.compat.v1.nn.fused_batch_norm(
+        inputs,
+        *(
+            tf.convert_to_tensor(variable)
+            for variable in (
+                layer.gamma,
+                layer.beta,
+                layer.moving_mean,
+                layer.moving_variance,
+            )
+        ),
+        epsilon=layer.epsilon,
+        is_training=False,
+    )[0]
 
 
 def features(model: keras.Model, images: np.ndarray) -> np.ndarray:
@@ -66,8 +92,19 @@ def features(model: keras.Model, images: np.ndarray) -> np.ndarray:
         return infer(layer, inputs)
 
     walk(model, images, call)
-    values = keras.ops.convert_to_numpy(seen["features"])
+    values = np.asarray(keras.ops.convert_to_numpy(seen["features"]), np.float32)
     return values.reshape(len(values), -1)
+
+
+def predict(
+    model: keras.Model, split: Split, batch_size: int = 128
+) -> tuple[np.ndarray, np.ndarray]:
+    """Outputs and labels of a split, without the time that compiling takes."""
+    outputs, labels = [], []
+    for images, label in split.batches(batch_size):
+        outputs.append(np.asarray(walk(model, images, infer), np.float32))
+        labels.append(np.asarray(label))
+    return np.concatenate(outputs), np.concatenate(labels)
 
 
 def _inputs(layer: keras.layers.Layer) -> tuple[Any, ...]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import pathlib
-from collections import defaultdict
 from typing import Any
 
 import keras
@@ -16,6 +16,7 @@ from layernas_tf.space.published import Published
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture
 from layernas_tf.training.weight_files import StoredLayer, find_layer, read_layers
+from layernas_tf.training.weight_matching import assign_weights, corresponding
 
 IMAGENET = "imagenet"
 _ENDINGS = (".keras", ".h5", ".npz")
@@ -49,6 +50,16 @@ class Pretrained:
     fresh: tuple[str, ...]
     scale: Any
     offset: Any
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits that stand for the weights and the architecture."""
+        digest = hashlib.sha256(json.dumps(list(self.architecture)).encode())
+        for name in self.matched:
+            digest.update(name.encode())
+            for variable in self.model.get_layer(name).weights:
+                digest.update(np.asarray(variable.numpy(), np.float32).tobytes())
+        return digest.hexdigest()[:16]
 
     def __str__(self) -> str:
         total = len(self.matched) + len(self.fresh)
@@ -97,7 +108,7 @@ def load_pretrained(space: SearchSpace, source: str) -> Pretrained:
         stored = read_layers(pathlib.Path(source))
     _check_constants(published, stored, source)
     layers = [layer for layer in model.layers if layer.weights]
-    pairs = _pairs(layers, stored, published)
+    pairs = corresponding(layers, stored, published.layers)
     optional = published.optional | {layers[-1].name}
     for layer in layers:
         if layer.name not in pairs and layer.name not in optional:
@@ -110,7 +121,7 @@ def load_pretrained(space: SearchSpace, source: str) -> Pretrained:
     fresh: list[str] = []
     for layer in layers:
         found = pairs.get(layer.name)
-        taken = found is not None and _assign(
+        taken = found is not None and assign_weights(
             layer, found, source, may_differ=layer is layers[-1]
         )
         (matched if taken else fresh).append(layer.name)
@@ -220,81 +231,3 @@ def _check_constants(
                     f"{value.ravel()[:3].tolist()}, expected {list(allowed[0])}: these "
                     "weights were trained with another preprocessing"
                 )
-
-
-def _pairs(
-    layers: list[keras.layers.Layer],
-    stored: list[StoredLayer],
-    published: Published,
-) -> dict[str, StoredLayer]:
-    """The stored layer of each of ours, by our name, the published name, or order."""
-    found = {}
-    for names in ({}, published.layers):
-        for layer in layers:
-            if layer.name not in found and (not names or layer.name in names):
-                match = find_layer(stored, names.get(layer.name, layer.name))
-                if match is not None:
-                    found[layer.name] = match
-    if len(found) * 2 > len(layers) or not all(layer.kind for layer in stored):
-        return found
-    return _by_order(layers, stored)
-
-
-def _by_order(
-    layers: list[keras.layers.Layer], stored: list[StoredLayer]
-) -> dict[str, StoredLayer]:
-    # Both count the layers of a class in the order of the computation.
-    ours: dict[str, list[str]] = defaultdict(list)
-    theirs: dict[str, list[StoredLayer]] = defaultdict(list)
-    for layer in layers:
-        ours[_snake(type(layer).__name__)].append(layer.name)
-    for layer in stored:
-        theirs[layer.kind].append(layer)
-    return {
-        name: match
-        for kind, names in ours.items()
-        for name, match in zip(names, theirs[kind], strict=False)
-    }
-
-
-def _snake(name: str) -> str:
-    return "".join(
-        f"_{c.lower()}"
-        if c.isupper() and i and not name[i - 1].isdigit()
-        else c.lower()
-        for i, c in enumerate(name)
-    ).replace("conv2_d", "conv2d")
-
-
-def _assign(
-    layer: keras.layers.Layer, stored: StoredLayer, source: str, *, may_differ: bool
-) -> bool:
-    values: list[tuple[Any, np.ndarray]] = []
-    for index, variable in enumerate(layer.weights):
-        value = stored.arrays.get(variable.name, stored.arrays.get(str(index)))
-        if value is not None:
-            value = _summed_colours(value, variable.shape)
-        if value is None or value.shape != tuple(variable.shape):
-            if may_differ:
-                return False
-            got = "no such weight" if value is None else f"shape {value.shape}"
-            raise UserError(
-                f"`pretrained`={source}: {stored.path[-1]!r} has {got} for "
-                f"{variable.name}, expected {tuple(variable.shape)}: is it a network "
-                "of another width?"
-            )
-        if not np.isfinite(value).all():
-            raise UserError(
-                f"`pretrained`={source}: {stored.path[-1]!r} has weights that are no "
-                "numbers"
-            )
-        values.append((variable, value))
-    for variable, value in values:
-        variable.assign(value)
-    return True
-
-
-def _summed_colours(value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    if value.ndim == 4 and value.shape[2] == 3 and len(shape) == 4 and shape[2] == 1:
-        return value.sum(axis=2, keepdims=True)
-    return value

@@ -23,7 +23,7 @@ give thousands of values per channel."""
 
 def recalibrate(
     model: keras.Model, images: np.ndarray, identities: Collection[str] = ()
-) -> None:
+) -> np.ndarray:
     """Sets every batch normalization's statistics to those of the images.
 
     Each layer is measured after the layers before it have got their new statistics.
@@ -34,20 +34,31 @@ def recalibrate(
       identities: Names of batch normalizations that must not change their input: their
         scale and offset are set to match the new statistics.
 
+    Returns:
+      (N, features) What the last layer with weights reads for these images.
+
     Example:
       recalibrate(model, dataset.train.images)
     """
     kept = set(identities)
+    last = [layer for layer in model.layers if layer.weights][-1]
+    read: list[Any] = []
 
     def call(layer: keras.layers.Layer, inputs: Any) -> Any:
         if isinstance(layer, keras.layers.BatchNormalization):
             axes = [axis for axis in range(len(inputs.shape) - 1)]
-            mean, variance = keras.ops.moments(inputs, axes=axes)
+            mean, variance = keras.ops.moments(
+                keras.ops.cast(inputs, "float32"), axes=axes
+            )
             layer.moving_mean.assign(mean)
             layer.moving_variance.assign(variance)
             if layer.name in kept:
                 layer.gamma.assign(keras.ops.sqrt(variance + layer.epsilon))
                 layer.beta.assign(mean)
+        if layer is last:
+            read.append(inputs)
         return infer(layer, inputs)
 
     walk(model, np.asarray(images[:IMAGES], np.float32), call)
+    features = np.asarray(keras.ops.convert_to_numpy(read[0]), np.float32)
+    return features.reshape(len(features), -1)

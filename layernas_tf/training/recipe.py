@@ -25,7 +25,8 @@ class Recipe:
       100
 
     Attributes:
-      epochs: Rounds through the training images.
+      epochs: Rounds through the training images; 0 for a network that starts from
+        pretrained weights and is only calibrated.
       batch_size: Images per step.
       optimizer: `sgd` (Nesterov momentum 0.9), `rmsprop` (momentum 0.9, as MobileNets
         were trained) or `adamw`.
@@ -78,7 +79,7 @@ class Recipe:
                     f"{getattr(self, name)!r}"
                 )
         for name, low, high in (
-            ("epochs", 1, math.inf),
+            ("epochs", 0, math.inf),
             ("batch_size", 2, math.inf),
             ("learning_rate", 0, math.inf),
             ("weight_decay", 0, math.inf),
@@ -120,18 +121,19 @@ class Recipe:
 
 
 def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
-    """The recipe with another number of epochs; the warm-up keeps its share of them.
-
-    Raises:
-      UserError: There is less than one epoch.
-    """
-    if epochs < 1:
-        raise UserError(f"recipe: epochs must be at least 1, got {epochs}")
-    warmup = recipe.warmup_epochs * epochs / recipe.epochs
+    """The recipe with another number of epochs; the warm-up keeps its share of them."""
+    share = recipe.warmup_epochs / recipe.epochs if recipe.epochs else _WARMUP
+    warmup = share * max(0, epochs)
     return dataclasses.replace(recipe, epochs=epochs, warmup_epochs=warmup)
 
 
-def default_recipe(dataset: Dataset, *, proxy: bool) -> Recipe:
+_WARMUP = 0.1
+"""Share of the epochs in which the rate rises, where a recipe says nothing else."""
+
+
+def default_recipe(
+    dataset: Dataset, *, proxy: bool, pretrained: bool = False
+) -> Recipe:
     """A recipe that suits the size of a data set.
 
     Args:
@@ -139,8 +141,12 @@ def default_recipe(dataset: Dataset, *, proxy: bool) -> Recipe:
         batch size.
       proxy: Whether the recipe is for the short training of candidates or for the final
         training.
+      pretrained: Whether the networks start from pretrained weights, which a high rate
+        would spoil.
     """
     size = dataset.train.size
+    if pretrained:
+        return _fine_tuning(dataset, proxy)
     if size >= _MANY_IMAGES and dataset.mirrors and dataset.shape[0] >= _PHOTO_SIDE:
         return _imagenet_recipe(proxy)
     batch_size = 16 if size < 500 else 64 if size < 20_000 else 128
@@ -175,6 +181,28 @@ def _final_epochs(images: int) -> int:
 _MANY_IMAGES = 200_000
 _PHOTO_SIDE = 96
 """Side in pixels; random crops and long trainings do harm on smaller images."""
+
+
+def _fine_tuning(dataset: Dataset, proxy: bool) -> Recipe:
+    """Candidates are only calibrated; finalists are trained at a third of the rate.
+
+    `benchmarks/pretrained.py` has the figures behind both.
+    """
+    batch_size = 32 if dataset.train.size < 20_000 else 128
+    if proxy:
+        return Recipe(0, batch_size, learning_rate=1e-3)
+    steps = 300
+    per_epoch = max(1, dataset.train.size // batch_size)
+    epochs = min(30, max(4, math.ceil(steps / per_epoch)))
+    return Recipe(
+        epochs,
+        batch_size,
+        learning_rate=1e-3,
+        warmup_epochs=_WARMUP * epochs,
+        label_smoothing=0.1,
+        augment="shift_flip" if dataset.mirrors else "shift",
+        patience=_PATIENCE,
+    )
 
 
 def _imagenet_recipe(proxy: bool) -> Recipe:

@@ -28,6 +28,7 @@ from layernas_tf.training.segments import (
     cut,
     flatten,
 )
+from layernas_tf.training.soft_labels import one_hot
 
 
 @dataclasses.dataclass(eq=False)
@@ -265,7 +266,8 @@ def _loss(
     )
 
     def loss(outputs: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        counted = None if weights is None else tf.gather(weights, labels)
-        return crossentropy(tf.one_hot(labels, classes), outputs, sample_weight=counted)
+        true = one_hot(labels, classes)
+        counted = None if weights is None else tf.linalg.matvec(true, weights)
+        return crossentropy(true, outputs, sample_weight=counted)
 
     return tf.function(loss, autograph=False, reduce_retracing=True)

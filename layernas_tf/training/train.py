@@ -24,6 +24,7 @@ from layernas_tf.training.progress import Laps, stale
 from layernas_tf.training.recipe import Recipe, default_recipe
 from layernas_tf.training.result import TrainingResult, check_finite
 from layernas_tf.training.scoring import Scores, compile_for_use, gives_logits
+from layernas_tf.training.soft_labels import one_hot
 
 if TYPE_CHECKING:
     import keras
@@ -98,10 +99,12 @@ def train_model(
 
     Raises:
       FloatingPointError: The loss became NaN or infinite.
+      UserError: The network does not fit the images, or there is less than one epoch.
     """
     import keras
 
     check_shape(model, dataset)
+    check_epochs(recipe)
     if (
         segments is not None
         and recipe.epochs * dataset.train.size <= _SEGMENTED_IMAGES
@@ -117,6 +120,12 @@ def train_model(
             compile_for_use(model)
             return result
     return _fit(model, dataset, recipe, seed, callbacks, checkpoint, until)
+
+
+def check_epochs(recipe: Recipe) -> None:
+    """Raises `UserError` if the recipe trains nothing."""
+    if recipe.epochs < 1:
+        raise UserError(f"recipe: epochs must be at least 1, got {recipe.epochs}")
 
 
 def check_shape(model: keras.Model, dataset: Dataset) -> None:
@@ -245,9 +254,7 @@ def save_model(model: keras.Model, path: str | os.PathLike[str]) -> None:
 
 
 def _one_hot(classes: int) -> Any:
-    import tensorflow as tf
-
-    return lambda images, labels: (images, tf.one_hot(labels, classes))
+    return lambda images, labels: (images, one_hot(labels, classes))
 
 
 @contextlib.contextmanager

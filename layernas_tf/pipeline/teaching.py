@@ -1,0 +1,109 @@
+"""The teacher of a search: trained once, it teaches finalists and baseline alike."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from layernas_tf.core.errors import UserError
+from layernas_tf.core.files import writing
+from layernas_tf.datasets.split import ArraySplit, Dataset
+from layernas_tf.pipeline.config import SearchConfig
+from layernas_tf.pipeline.final_trainer import FinalTrainer
+from layernas_tf.space.types import Architecture
+
+if TYPE_CHECKING:
+    from layernas_tf.training.segments import SegmentCache
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Lesson:
+    """What networks are trained on.
+
+    Example: `Lesson(dataset)` has no teacher.
+
+    Attributes:
+      dataset: The images, with the teacher's soft labels if there is one.
+      teacher: Stands for the teacher and its training; empty without one.
+    """
+
+    dataset: Dataset
+    teacher: str = ""
+
+
+def distills(config: SearchConfig) -> bool:
+    """Whether a teacher takes part in the final trainings."""
+    if config.distill is None:
+        return bool(config.pretrained)
+    return config.distill == "logits"
+
+
+def taught_lesson(
+    trainer: FinalTrainer,
+    dataset: Dataset,
+    architecture: Architecture,
+    *,
+    seed: int,
+    say: Callable[[str], None],
+    segments: SegmentCache | None = None,
+) -> Lesson:
+    """Trains a teacher and asks it about the training images.
+
+    The trainer's folder keeps the teacher's weights and answers, so a resumed search
+    does not compute them again.
+
+    Args:
+      trainer: Trains the teacher, on the true labels.
+      dataset: The images with their true labels.
+      architecture: The teacher's architecture: the published network.
+      seed: Seed of the teacher's training.
+      say: Called with a line of text about the teacher.
+      segments: As for `FinalTrainer`.
+
+    Raises:
+      UserError: The teacher could not be trained.
+    """
+    training = trainer.train(architecture, seed)
+    if training.valid_accuracy is None:
+        raise UserError(
+            f"the teacher could not be trained: {training.reason}; `distill`=none "
+            "does without one"
+        )
+    say(
+        f"teacher (the published network): {training.valid_accuracy:.2%} on "
+        f"validation, trained {training.seconds:.0f} s"
+    )
+    weights = trainer.weights(architecture, seed)
+    return Lesson(_taught(dataset, weights, segments), weights.stem)
+
+
+def _taught(
+    dataset: Dataset, weights: pathlib.Path, segments: SegmentCache | None
+) -> Dataset:
+    import keras
+
+    from layernas_tf.training.distill import taught
+
+    kept, train = weights.with_suffix(".npy"), dataset.train
+    if isinstance(train, ArraySplit) and kept.exists():
+        labels = _read(kept)
+        if labels is not None and labels.shape == (train.size, dataset.classes):
+            train = ArraySplit(train.images, labels)
+            return dataclasses.replace(dataset, train=train)
+    model = keras.models.load_model(weights, compile=False, safe_mode=True)
+    made = taught(dataset, model, segments=segments)
+    if isinstance(made.train, ArraySplit):
+        with writing(kept) as temporary:
+            np.save(temporary, made.train.labels)
+    return made
+
+
+def _read(path: pathlib.Path) -> np.ndarray | None:
+    try:
+        return np.load(path, allow_pickle=False)
+    except Exception:  # A damaged file may raise any exception; it is made again.
+        return None
