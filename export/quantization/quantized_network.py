@@ -18,6 +18,15 @@ import tensorflow_model_optimization as tfmot
 import tf_keras
 
 from export.quantization import quantize_configs as configs
+from export.quantization.rounded_activations import (
+    FUSED_TO_CONVOLUTIONS,
+    FUSED_TO_SUMS,
+    activation_name,
+    hard_swish,
+    rounded_six_hard_sigmoid,
+    six_hard_sigmoid,
+    sixth,
+)
 from layernas_tf.core.errors import UserError
 
 _WEIGHTED = {
@@ -37,24 +46,6 @@ _HANDED_ON = (
     "ZeroPadding2D",
 )
 """Layers whose int8 kernels keep the step and zero point of their input."""
-
-_ACTIVATIONS = {
-    "hard_sigmoid": "hard_sigmoid",
-    "hard_silu": "hard_swish",
-    "hard_swish": "hard_swish",
-    "linear": "linear",
-    "relu": "relu",
-    "relu6": "relu6",
-    "sigmoid": "sigmoid",
-    "silu": "swish",
-    "softmax": "softmax",
-    "swish": "swish",
-}
-"""Our names of activations by Keras' names."""
-
-_FUSED_TO_SUMS = ("relu", "relu6")
-_FUSED_TO_CONVOLUTIONS = (*_FUSED_TO_SUMS, "hard_sigmoid")
-"""Activations whose first step TFLite fuses to the operator before them."""
 
 
 def quantized_network(model: Any, *, rounding: bool = True) -> Any:
@@ -123,7 +114,7 @@ class _Rebuilder:
             return self._pairwise(layer, inputs)
         if kind in ("Activation", "ReLU", "Softmax"):
             fused = id(layer.input) in self._unrounded
-            return self._activated(inputs[0], _activation(layer), layer.name, fused)
+            return self._activated(inputs[0], activation_name(layer), layer.name, fused)
         if kind == "GlobalAveragePooling2D":
             return self._add(_copy(layer), configs.ActivationQuantizer())(inputs[0])
         if kind == "Concatenate":
@@ -152,12 +143,12 @@ class _Rebuilder:
         return consumers[0] if len(consumers) == 1 else None
 
     def _output(
-        self, tensor: Any, fused: tuple[str, ...] = _FUSED_TO_CONVOLUTIONS
+        self, tensor: Any, fused: tuple[str, ...] = FUSED_TO_CONVOLUTIONS
     ) -> configs.Quantizer | None:
         """How the values of a tensor of the given model are rounded."""
         reader = self._next(tensor)
         if type(reader).__name__ in ("Activation", "ReLU"):
-            if _activation(reader) in fused:
+            if activation_name(reader) in fused:
                 self._unrounded.add(id(tensor))
                 return None
         return configs.ActivationQuantizer()
@@ -169,7 +160,7 @@ class _Rebuilder:
             depthwise = isinstance(layer, tf_keras.layers.DepthwiseConv2D)
             shape = kernel.shape[2:] if depthwise else kernel.shape[-1:]
             bias = np.zeros(int(np.prod(shape)), np.float32)
-        activation, end = _activation(layer), layer.output
+        activation, end = activation_name(layer), layer.output
         following = self._next(end)
         if type(following).__name__ == "BatchNormalization" and activation == "linear":
             scale, offset = _scale_and_offset(following)
@@ -185,7 +176,7 @@ class _Rebuilder:
         )
         output = self._output(end)
         if activation != "linear":
-            fused = activation in _FUSED_TO_CONVOLUTIONS
+            fused = activation in FUSED_TO_CONVOLUTIONS
             output = None if fused else configs.ActivationQuantizer()
         x = self._with_weights(copy, x, kernel, bias, output)
         x = self._activated(x, activation, f"{layer.name}_{activation}", fused=True)
@@ -223,7 +214,7 @@ class _Rebuilder:
             name = layer.name if last else f"{layer.name}_{number}"
             output: configs.Quantizer | None = configs.ActivationQuantizer()
             if last and type(layer).__name__ == "Add":
-                output = self._output(layer.output, _FUSED_TO_SUMS)
+                output = self._output(layer.output, FUSED_TO_SUMS)
             x = self._add(type(layer)(name=name), output)([x, other])
         return x
 
@@ -247,39 +238,14 @@ class _Rebuilder:
         if activation == "sigmoid":
             return step(tf.nn.sigmoid, configs.SIGMOID)(x)
         if activation == "hard_swish":
-            return step(_hard_swish, configs.ActivationQuantizer())(x)
+            return step(hard_swish, configs.ActivationQuantizer())(x)
         if activation == "hard_sigmoid":
-            six = _six_hard_sigmoid if fused else _rounded_six_hard_sigmoid
+            six = six_hard_sigmoid if fused else rounded_six_hard_sigmoid
             x = step(six, configs.RELU6, "_six")(x)
-            return step(_sixth, configs.HARD_SIGMOID)(x)
+            return step(sixth, configs.HARD_SIGMOID)(x)
         gate = step(tf.nn.sigmoid, configs.SIGMOID, "_gate")(x)
         multiply = tf_keras.layers.Multiply(name=name)
         return self._add(multiply, configs.ActivationQuantizer())([x, gate])
-
-
-def _hard_swish(x: Any) -> Any:
-    # In the form that the converter takes for HARD_SWISH.
-    return x * tf.nn.relu6(x + 3.0) * (1 / 6)
-
-
-def _six_hard_sigmoid(x: Any) -> Any:
-    # After a convolution, whose bias takes in the 3.
-    return tf.nn.relu6(x + 3.0)
-
-
-def _rounded_six_hard_sigmoid(x: Any) -> Any:
-    return tf.nn.relu6(x + _rounded_constant(3.0))
-
-
-def _sixth(x: Any) -> Any:
-    return x * _rounded_constant(1 / 6)
-
-
-def _rounded_constant(value: float) -> Any:
-    # The converter leaves an operator in floats if one of its constants has no range.
-    return tf.quantization.fake_quant_with_min_max_args(
-        tf.constant(value), min=0.0, max=value
-    )
 
 
 def _uneven(bias: np.ndarray) -> np.ndarray:
@@ -308,21 +274,3 @@ def _scale_and_offset(layer: Any) -> tuple[np.ndarray, np.ndarray]:
     if layer.center:
         offset = offset + layer.beta.numpy()
     return scale, offset
-
-
-def _activation(layer: Any) -> str:
-    if isinstance(layer, tf_keras.layers.Softmax):
-        return "softmax"
-    if isinstance(layer, tf_keras.layers.ReLU):
-        plain = not layer.negative_slope and not layer.threshold
-        if plain and layer.max_value in (None, 6.0):
-            return "relu6" if layer.max_value else "relu"
-        name = f"ReLU(max_value={layer.max_value}, threshold={layer.threshold}, ...)"
-    else:
-        name = getattr(layer.activation, "__name__", str(layer.activation))
-    if name not in _ACTIVATIONS:
-        raise UserError(
-            f"quantization-aware training does not know activation {name} of layer "
-            f"{layer.name!r}: expected {', '.join(sorted(set(_ACTIVATIONS.values())))}"
-        )
-    return _ACTIVATIONS[name]
