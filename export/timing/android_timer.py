@@ -10,11 +10,11 @@ import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
 
-from export.timing.android import WHERE, Adb, Device, measured
+from export.timing.adb import FOLDER, Adb, Device
+from export.timing.android import WHERE, measured
 from export.timing.host_timer import NOTHING, nothing
 from layernas_tf.core.errors import UserError
 
-_FOLDER = "/data/local/tmp"
 _MARK = "== "
 # By default the tool spends a second on each file, and there are thousands.
 _BRIEF = "--num_runs=10 --min_secs=0.01 --warmup_runs=2 --warmup_min_secs=0.005"
@@ -116,7 +116,7 @@ class AndroidTimer:
     def _pushed(self, contents: list[bytes]) -> Iterator[str]:
         """A folder on the device with the tool and the files, removed afterwards."""
         serial = self.target.serial
-        folder = f"{_FOLDER}/layernas_tf_{secrets.token_hex(4)}"
+        folder = f"{FOLDER}/layernas_tf_{secrets.token_hex(4)}"
         try:
             self.adb.shell(serial, f"mkdir -p {folder}/files")
             with tempfile.TemporaryDirectory(prefix="latency_") as local:
