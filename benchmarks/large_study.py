@@ -28,6 +28,7 @@ from layernas_tf.core.app import run_main
 from layernas_tf.core.errors import UserError
 from layernas_tf.datasets import load_dataset
 from layernas_tf.pipeline.baseline import Baseline
+from layernas_tf.pipeline.export_winner import ExportedWinner
 from layernas_tf.pipeline.final_trainer import Training
 from layernas_tf.pipeline.finalists import Finalist
 from layernas_tf.pipeline.finals import Finals
@@ -45,7 +46,7 @@ from search_spaces.tabular.synthetic import synthetic
 _TABLE = synthetic(layers=12, options=8, buckets=600)
 _SPACE = _TABLE.space
 _BUDGETS = (parse_budget("cost<=60%", _SPACE),)
-_OPTIONS = {
+_OPTIONS: dict[str, dict[str, Any]] = {
     # By default it keeps so few candidates that it ends long before.
     "layernas": {"buckets": 300, "replicas": 4},
 }
@@ -158,8 +159,7 @@ def measure(name: str, trials: int, folder: pathlib.Path) -> None:
     facts = {"dataset": "synthetic", "algorithm": name}
     data = report_data(
         study,
-        finals(study, folder),
-        (),
+        [ExportedWinner(finals(study, folder), (), 0.0)],
         config=facts,
         notes=(),
         seconds={},

@@ -22,6 +22,7 @@ from layernas_tf.pipeline import run as pipeline
 from layernas_tf.pipeline.config import SearchConfig
 from layernas_tf.pipeline.evaluation import prepare_libraries
 from layernas_tf.pipeline.inputs import Inputs
+from layernas_tf.pipeline.retarget import retargeted
 from search_spaces.registry import check_name, get_space
 
 
@@ -45,7 +46,10 @@ def main(argv: Sequence[str]) -> None:
     """Runs the binary."""
     del argv
     prepare_libraries()
-    config = app.from_flags(SearchConfig, flags.FLAGS)
+    if flags.FLAGS.retarget_from:
+        config = retargeted(app.given_flags(SearchConfig, flags.FLAGS))
+    else:
+        config = app.from_flags(SearchConfig, flags.FLAGS)
     config.check()
     try:
         run(config, flags.FLAGS.workdir, Console(highlight=False))

@@ -25,6 +25,7 @@ from layernas_tf.algorithms.memorial_solver import MemorialSolver
 from layernas_tf.algorithms.reward_belief import RewardBelief
 from layernas_tf.space.budget import Budget, inside
 from layernas_tf.space.candidate import Candidate
+from layernas_tf.space.completions import BudgetedChain
 from layernas_tf.space.search_space import SearchSpace
 
 _REPEATS = 5
@@ -74,6 +75,7 @@ class LayerNASBayes(Algorithm):
         shared: bool = True,
         neighbours: bool = True,
         learning: bool = True,
+        limits: Sequence[Sequence[Budget]] = (),
     ):
         """Makes a search.
 
@@ -90,6 +92,8 @@ class LayerNASBayes(Algorithm):
           shared: Whether the effect of an attribute has a part that all layers share.
           neighbours: Whether neighbouring layers have terms of their own.
           learning: Whether noise and scales are learned from the data.
+          limits: Several budgets inside `budgets`, each with an answer of its own: asks
+            take them in turn, and what is learned serves all.
         """
         super().__init__(space, budgets, seed=seed)
         absent = ("slope", "bend") * (not shared) + ("neighbours",) * (not neighbours)
@@ -98,10 +102,25 @@ class LayerNASBayes(Algorithm):
         )
         self.effects = self.belief.effects
         self.solver = MemorialSolver(self.effects, self.budgeted)
+        self._limited = [
+            MemorialSolver(self.effects, BudgetedChain(space.chain, limit))
+            for limit in limits
+        ]
         self._exploration = exploration
 
     def propose(self, number: int, rng: np.random.Generator) -> Candidate | None:
         """The best untried architecture for a draw from the posterior."""
+        if self._limited:
+            # Shifted every few asks, so that no budget always gets the same turn.
+            turn = (number + number // 4) % len(self._limited)
+            candidate = self._solve(number, rng, self._limited[turn])
+            if candidate is not None:
+                return candidate
+        return self._solve(number, rng, self.solver)
+
+    def _solve(
+        self, number: int, rng: np.random.Generator, solver: MemorialSolver
+    ) -> Candidate | None:
         belief = self.belief.weights()
         first = _WIDTHS[number % len(_WIDTHS)]
         for attempt in range(_DRAWS):
@@ -111,7 +130,7 @@ class LayerNASBayes(Algorithm):
             width = self._exploration * wider if number else 0.0
             weights = belief.mean + width * departure
             most = _REPEATS if attempt + 1 < _DRAWS else None
-            solutions = self.solver.solutions(self.effects.scores(weights[:-1]))
+            solutions = solver.solutions(self.effects.scores(weights[:-1]))
             for _, architecture in itertools.islice(solutions, most):
                 if self.history.is_new(architecture):
                     return Candidate(architecture, number)
@@ -137,6 +156,34 @@ class LayerNASBayes(Algorithm):
         quality = self.belief.expected_quality()
         best = int(np.argmax(np.where(fits, quality, -np.inf)))
         return Answer(tried[best], self.belief.rewards[best], float(quality[best]))
+
+    def predicted(self, budgets: Sequence[Budget], count: int) -> list[Answer]:
+        """The best architectures inside other budgets by what was learned.
+
+        Tried or not, with their expected reward; for a budget that the search did not
+        have.
+
+        Args:
+          budgets: What they may cost; all hold together.
+          count: The most that are returned, the best first.
+
+        Raises:
+          UserError: No architecture is inside the budgets.
+        """
+        weights = self.belief.weights().mean
+        mean, spread = self.belief.unit()
+        chain = BudgetedChain(self.space.chain, budgets)
+        solutions = MemorialSolver(self.effects, chain).solutions(
+            self.effects.scores(weights[:-1])
+        )
+        return [
+            Answer(
+                architecture,
+                self.history.rewards.get(architecture),
+                mean + spread * float(score + weights[-1]),
+            )
+            for score, architecture in itertools.islice(solutions, count)
+        ]
 
     def learned_effects(self) -> list[Effect]:
         """What every option of every searched layer is believed to be worth."""

@@ -58,6 +58,7 @@ def make_algorithm(
     space: SearchSpace,
     budgets: Sequence[Budget],
     seed: int = 0,
+    limits: Sequence[Sequence[Budget]] = (),
     **options: Any,
 ) -> Algorithm:
     """Makes a search algorithm in its first state.
@@ -70,6 +71,8 @@ def make_algorithm(
       space: Where to search.
       budgets: What the answer may cost.
       seed: Determines every random choice. An object keeps the seed it was made with.
+      limits: Several budgets inside `budgets`, each with an answer of its own, for
+        algorithms that can share their asks between them.
       **options: Of the algorithm; see its class.
 
     Raises:
@@ -86,6 +89,8 @@ def make_algorithm(
             f"{subject} has no option {unknown[0]!r}: expected "
             + (f"one of {', '.join(known)}" if known else "none")
         )
+    if limits and "limits" in inspect.signature(made).parameters:
+        options["limits"] = limits
     make = functools.partial(made, space, budgets, seed=seed, **fixed, **options)
     result = code.call(make) if code else make()
     if not isinstance(result, Algorithm):
@@ -148,7 +153,7 @@ def _options_of(
     return [
         name
         for name in list(parameters)[2:]
-        if name not in ("seed", "proposal_budgets", *fixed)
+        if name not in ("seed", "proposal_budgets", "limits", *fixed)
     ]
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from layernas_tf.core.errors import UserError
 from layernas_tf.core.files import writing
+from layernas_tf.pipeline.finals import Finals
 from layernas_tf.pipeline.run import FinishedSearch
 from layernas_tf.space.types import Architecture
 
@@ -83,7 +84,18 @@ class SearchResult:
     @property
     def winner(self) -> Winner:
         """The network that the search recommends."""
-        study, finals = self._finished.study, self._finished.finals
+        return self._winner(self._finished.finals)
+
+    @property
+    def winners(self) -> dict[str, Winner]:
+        """The winner of each budget, by its folder, the largest budget first."""
+        return {
+            winner.finals.target.folder: self._winner(winner.finals)
+            for winner in self._finished.winners
+        }
+
+    def _winner(self, finals: Finals | None) -> Winner:
+        study = self._finished.study
         valid = test = None
         if finals is not None:
             architecture = finals.winner.architecture

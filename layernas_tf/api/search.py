@@ -19,6 +19,7 @@ from layernas_tf.pipeline import run as pipeline
 from layernas_tf.pipeline.config import SearchConfig
 from layernas_tf.pipeline.evaluation import prepare_libraries
 from layernas_tf.pipeline.inputs import Inputs
+from layernas_tf.pipeline.retarget import retargeted
 from layernas_tf.space.budget import Budget
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.study.trial import Trial
@@ -61,7 +62,8 @@ def run_search(
       valid: Arrays or a `tf.data.Dataset` on which rewards are measured; by default
         held out from `train`.
       space: A name, `path/to/file.py:function`, or a `SearchSpace`.
-      budget: What the answer may cost, such as `"madds<=60%"`; all must hold.
+      budget: What the answer may cost, such as `"madds<=60%"`; all must hold. A family
+        such as `"madds<=30%,45%,60%"` ends with a winner for each of its limits.
       trials: Number of candidates to evaluate, including those of earlier runs in
         `workdir`.
       evaluator: A function from a `Candidate` to a number, in place of the proxy
@@ -150,17 +152,17 @@ def _config(
     if not isinstance(algorithm, str):
         kind = algorithm if callable(algorithm) else type(algorithm)
         algorithm = getattr(kind, "__name__", type(kind).__name__)
-    config = SearchConfig(
-        **{
-            "trials_per_process": 0,
-            **options,
-            "space": space if isinstance(space, str) else space.name,
-            "dataset": train if isinstance(train, str) else "",
-            "budget": tuple(map(str, budgets)),
-            "trials": trials,
-            "algorithm": algorithm,
-        }
-    )
+    given = {"trials_per_process": 0, **options, "budget": tuple(map(str, budgets))}
+    about = {
+        "space": space if isinstance(space, str) else space.name,
+        "dataset": train if isinstance(train, str) else "",
+        "trials": trials,
+        "algorithm": algorithm,
+    }
+    if options.get("retarget_from"):
+        config = retargeted(given)  # whose other values are those of that search
+    else:
+        config = SearchConfig(**{**given, **about})
     try:
         config.check()
     except TypeError as error:

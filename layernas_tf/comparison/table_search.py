@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -94,7 +95,7 @@ def _figures(best: Row, recommended: Row) -> tuple[float, float, float, float]:
 
 def _options(
     name: str, table: Table, budgets: Sequence[Budget], shape: RewardShape
-) -> dict[str, RewardShape]:
+) -> dict[str, Any]:
     if shape.rejects or not takes_reward_shape(name):
         return {}
     scale = abs(table.best(budgets).valid)

@@ -52,13 +52,23 @@ def define_flags(
 
 def from_flags(config: type[_Config], values: flags.FlagValues) -> _Config:
     """Makes a dataclass from the values of the flags that `define_flags` defined."""
+    return config(**_values(config, values))
+
+
+def given_flags(config: type[_Dataclass], values: flags.FlagValues) -> dict[str, Any]:
+    """The values of those of the dataclass' flags that the command line has."""
+    chosen = _values(config, values)
+    return {name: value for name, value in chosen.items() if values[name].present}
+
+
+def _values(config: type[_Dataclass], values: flags.FlagValues) -> dict[str, Any]:
     chosen = {}
     for field in dataclasses.fields(config):
         value = values[field.name].value
         chosen[field.name] = (
             tuple(value or ()) if str(field.type).startswith("tuple") else value
         )
-    return config(**chosen)
+    return chosen
 
 
 def as_flags(message: str, known: flags.FlagValues = flags.FLAGS) -> str:

@@ -48,7 +48,8 @@ class SearchConfig:
     budget: tuple[str, ...] = _flag(
         ("madds<=3M",),
         "What the answer may cost, such as 'madds<=3M', 'madds=2.5M..3M' or "
-        "'madds<=50%' (of the default architecture). May repeat: all must hold.",
+        "'madds<=50%' (of the default architecture); 'madds<=30%,45%,60%' for a winner "
+        "each. May repeat: all must hold.",
     )
     latency_table: str = _flag(
         "",
@@ -66,6 +67,12 @@ class SearchConfig:
     )
     algorithm_option: tuple[str, ...] = _flag(
         (), "An option of the algorithm, such as buckets=20. May repeat."
+    )
+    retarget_from: str = _flag(
+        "",
+        "Workdir of a finished search whose trials serve another `budget` or "
+        "`latency_table`: only finalists are trained. Its other flags hold.",
+        may_change=True,
     )
     evaluator: str = _flag(
         "",

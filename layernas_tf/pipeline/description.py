@@ -11,7 +11,7 @@ from layernas_tf.study.study import Study
 def description(task: Task, study: Study) -> list[str]:
     """The algorithm, the space, the budgets, the images, the device."""
     config, dataset = task.config, task.dataset
-    budgets = " and ".join(map(str, task.budgets)) or "no budget"
+    budgets = "; ".join(map(str, task.targets))
     lines = [
         f"{config.algorithm} on {task.space.name} ({task.space.size:.3g} "
         f"architectures) under {budgets}"

@@ -23,10 +23,29 @@ _OLD = {"formats": ["float32", "int8"], "input_type": "uint8"}
 """What was exported when the record did not say."""
 
 
+@dataclasses.dataclass(frozen=True)
+class ExportedWinner:
+    """A winner with its files.
+
+    Example:
+      winner = export_finals(task, finals, folder, exporter)
+      print([file.name for file in winner.files])
+
+    Attributes:
+      finals: Its final trainings.
+      files: The exported files with their figures.
+      seconds: Duration of the export.
+    """
+
+    finals: Finals
+    files: tuple[ExportedFile, ...]
+    seconds: float
+
+
 def export_finals(
     task: Task, finals: Finals, folder: pathlib.Path, exporter: Exporter
-) -> tuple[list[ExportedFile], float]:
-    """Writes winner/: the Keras model, the TFLite files, and the architecture.
+) -> ExportedWinner:
+    """Writes the winner's folder: the Keras model, TFLite files and the architecture.
 
     Files that an earlier run exported from the same weights are not made again.
 
@@ -37,22 +56,26 @@ def export_finals(
       exporter: Writes the .tflite files, checks and times them.
 
     Returns:
-      The files with their figures, and the seconds that it took.
+      The winner with its files.
     """
     started = time.monotonic()
-    winner = folder / "winner"
-    record = folder / "finals" / "export.json"
+    name = finals.target.folder
+    winner = folder / name
+    # As before there were several winners.
+    suffix = name.removeprefix("winner")
+    record = folder / "finals" / f"export{suffix}.json"
     config = task.config
     about = {
         "weights": finals.weights.name,
         "formats": list(config.format_names),
         "input_type": config.export_input_type,
     }
-    names = ["model.keras", *(f"model_{name}.tflite" for name in config.format_names)]
-    if record.exists() and all((winner / name).exists() for name in names):
+    names = ["model.keras", *(f"model_{form}.tflite" for form in config.format_names)]
+    if record.exists() and all((winner / each).exists() for each in names):
         stored = read_json(record)
         if all(stored.get(key, _OLD.get(key)) == about[key] for key in about):
-            return [ExportedFile(**file) for file in stored["files"]], stored["seconds"]
+            known = tuple(ExportedFile(**file) for file in stored["files"])
+            return ExportedWinner(finals, known, stored["seconds"])
     import keras
 
     record.unlink(missing_ok=True)
@@ -74,7 +97,7 @@ def export_finals(
     )
     files = [
         ExportedFile(
-            name="winner/model.keras",
+            name=f"{name}/model.keras",
             format="Keras",
             bytes=(winner / "model.keras").stat().st_size,
             test_accuracy=finals.winner_trainings[0].test_accuracy,
@@ -83,7 +106,7 @@ def export_finals(
     for file in exported:
         files.append(
             ExportedFile(
-                name=f"winner/{pathlib.Path(file.path).name}",
+                name=f"{name}/{pathlib.Path(file.path).name}",
                 format=f"TFLite {file.format}",
                 bytes=file.file_bytes,
                 test_accuracy=file.accuracy,
@@ -102,4 +125,4 @@ def export_finals(
             "files": [dataclasses.asdict(file) for file in files],
         },
     )
-    return files, seconds
+    return ExportedWinner(finals, tuple(files), seconds)

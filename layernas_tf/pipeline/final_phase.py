@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import pathlib
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from layernas_tf.costs.cost import with_cost, with_user_costs
@@ -16,9 +16,11 @@ from layernas_tf.pipeline.final_trainer import FinalTrainer
 from layernas_tf.pipeline.finalists import choose_finalists
 from layernas_tf.pipeline.finals import Finals, planned_epochs, run_finals
 from layernas_tf.pipeline.starting import kept_start
+from layernas_tf.pipeline.targets import Target
 from layernas_tf.pipeline.task import Task
 from layernas_tf.pipeline.teaching import Lesson, distills, taught_lesson
 from layernas_tf.report.wording import counted, seconds_text
+from layernas_tf.space.budget import Budget
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.study.study import Study
 
@@ -31,13 +33,31 @@ _SEEDS = ((2_000, 3), (5_000, 2))
 
 
 def train_finalists(
-    task: Task, study: Study, folder: pathlib.Path, say: Callable[[str], None]
+    task: Task,
+    study: Study,
+    folder: pathlib.Path,
+    say: Callable[[str], None],
+    target: Target | None = None,
 ) -> Finals:
-    """Trains the most promising candidates with the final recipe; one of them wins."""
+    """Trains the most promising candidates with the final recipe; one of them wins.
+
+    Args:
+      task: The search.
+      study: Its trials.
+      folder: The workdir.
+      say: Called with a line of text for each training.
+      target: What the winner may cost; by default the largest of the task's budgets.
+    """
     config = task.config
     assert task.dataset is not None
-    finalists = choose_finalists(study, config.finalists)
-    baseline = baseline_of(task)
+    target = target or task.targets[0]
+    finalists = choose_finalists(
+        study,
+        config.finalists,
+        target.budgets,
+        predicted=bool(config.retarget_from),
+    )
+    baseline = baseline_of(task, target.budgets)
     seeds = final_seeds(task)
     segments, start = shared_segments(), kept_start(task, folder)
     make = functools.partial(final_trainer, task, segments=segments, start=start)
@@ -53,6 +73,8 @@ def train_finalists(
         )
     trainer = make(folder / "finals", task.space, lesson)
     epochs = planned_epochs(trainer, len(finalists), seeds, bool(baseline))
+    if len(task.targets) > 1:
+        say(f"Winner for {target}:")
     say(_plan(task, study, len(finalists), baseline, seeds, epochs))
     other = None
     if baseline is not None and baseline.folder:
@@ -67,6 +89,7 @@ def train_finalists(
         seeds=seeds,
         say=say,
         reward=config.reward,
+        target=target,
     )
 
 
@@ -92,8 +115,8 @@ def final_trainer(
     )
 
 
-def baseline_of(task: Task) -> Baseline | None:
-    """What the task's winner is compared with."""
+def baseline_of(task: Task, budgets: Sequence[Budget]) -> Baseline | None:
+    """What a winner of the task under these budgets is compared with."""
 
     def with_costs(space: SearchSpace) -> SearchSpace:
         space = with_user_costs(space, task.config.cost)
@@ -104,7 +127,7 @@ def baseline_of(task: Task) -> Baseline | None:
     rescale = None
     if task.config.baseline == "width":
         rescale = rescaler(task.space, task.inputs.get_space, with_costs)
-    return choose_baseline(task.config.baseline, task.space, task.budgets, rescale)
+    return choose_baseline(task.config.baseline, task.space, budgets, rescale)
 
 
 def final_seeds(task: Task) -> int:

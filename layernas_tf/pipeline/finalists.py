@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from layernas_tf.algorithms.base import Algorithm
+from layernas_tf.algorithms.layernas_bayes import LayerNASBayes
 from layernas_tf.algorithms.reward_belief import RewardBelief
 from layernas_tf.core.errors import UserError
 from layernas_tf.space.budget import Budget, inside
@@ -44,13 +45,19 @@ class Finalist:
     @property
     def name(self) -> str:
         """For people."""
+        if self.trial is None and self.quality is not None:
+            return "predicted, never trained in the search"
         if self.trial is None:
             return "prefix completed inside the budget, never trained in the search"
         return f"trial {self.trial}"
 
 
 def choose_finalists(
-    study: Study, count: int, budgets: Sequence[Budget] | None = None
+    study: Study,
+    count: int,
+    budgets: Sequence[Budget] | None = None,
+    *,
+    predicted: bool = False,
 ) -> list[Finalist]:
     """The candidates inside the budgets of which the search expects the most.
 
@@ -63,11 +70,13 @@ def choose_finalists(
       study: The trials.
       count: The most finalists.
       budgets: What they may cost; by default the study's budgets.
+      predicted: Whether architectures that were never tried take part as well, where
+        the algorithm can tell which are the best inside another budget.
 
     Raises:
       UserError: No trial succeeded inside the budgets.
     """
-    budgets = study.budgets if budgets is None else budgets
+    budgets = study.budgets if budgets is None else tuple(budgets)
     quality = _expected_quality(study.algorithm)
     finalists: dict[Architecture, Finalist] = {}
     for trial in study.trials:
@@ -81,6 +90,12 @@ def choose_finalists(
                 trial.reward,
                 quality.get(trial.architecture),
             )
+    if predicted and isinstance(study.algorithm, LayerNASBayes):
+        for best in study.algorithm.predicted(budgets, count):
+            finalists.setdefault(
+                best.architecture,
+                Finalist(best.architecture, None, None, best.quality),
+            )
     if finalists:
         ranked = sorted(finalists.values(), key=lambda f: -f.expected_quality)
         return ranked[:count]
@@ -90,7 +105,7 @@ def choose_finalists(
         wanted = " and ".join(map(str, budgets))
         raise UserError(
             f"none of the {len(study.trials)} trials succeeded inside the budget"
-            + (f" {wanted}" if budgets is not study.budgets else "")
+            + (f" {wanted}" if budgets != study.budgets else "")
             + (f"; the last one failed with {reasons[-1]}" if reasons else "")
             + "; more `trials` or a wider `budget` may help"
         )

@@ -22,6 +22,7 @@ from layernas_tf.pipeline.final_trainer import (
     correct_on_test,
 )
 from layernas_tf.pipeline.finalists import Finalist
+from layernas_tf.pipeline.targets import Target
 from layernas_tf.report.wording import counted
 from layernas_tf.training.paired import (
     Comparison,
@@ -64,6 +65,7 @@ class Finals:
       comparison: The winner's test accuracy against the baseline's; None where there is
         no baseline or it could not be trained.
       weights: The Keras file of the winner's first training.
+      target: What the winner may cost, and the folder that it is exported to.
     """
 
     finalists: tuple[Entry, ...]
@@ -74,6 +76,7 @@ class Finals:
     baseline_trainings: tuple[Training, ...]
     comparison: Comparison | None
     weights: pathlib.Path
+    target: Target = Target("winner", ())
 
     @property
     def seconds(self) -> float:
@@ -137,6 +140,7 @@ def run_finals(
     seeds: int,
     say: Callable[[str], None],
     reward: str = "accuracy",
+    target: Target = Target("winner", ()),  # noqa: B008
 ) -> Finals:
     """Trains the finalists, chooses the winner, and compares it with the baseline.
 
@@ -152,6 +156,7 @@ def run_finals(
       seeds: Number of trainings of the winner and of the baseline for the test figures.
       say: Called with a line of text for each training.
       reward: What the finalists are compared by, one of `training.result.REWARDS`.
+      target: What the winner may cost.
 
     Raises:
       UserError: No finalist could be trained.
@@ -191,6 +196,7 @@ def run_finals(
         baseline_trainings=others,
         comparison=comparison,
         weights=trainer.weights(winner.architecture, seed),
+        target=target,
     )
 
 

@@ -78,6 +78,7 @@ def set_aside(folder: pathlib.Path) -> pathlib.Path | None:
       UserError: The files cannot be moved.
     """
     there = [name for name in _OF_TRIALS if (folder / name).exists()]
+    there += sorted(path.name for path in folder.glob("winner_*"))  # of smaller budgets
     if not there:
         return None
     number = 1

@@ -16,7 +16,12 @@ from layernas_tf.study.study import Study
 def notes_about(study: Study, finals: Finals) -> list[str]:
     """Warnings that the reader of the results must not miss."""
     notes = []
-    if finals.winner.trial is None:
+    if finals.winner.trial is None and finals.winner.quality is not None:
+        notes.append(
+            "The winner was no trial of the search: it is what the learned reward "
+            "expects the most of inside this budget, and was first trained after it."
+        )
+    elif finals.winner.trial is None:
         notes.append(
             "No candidate of the search was inside the budget when it ended: the "
             "winner is the best prefix found, completed inside the budget, and was "
@@ -72,7 +77,7 @@ def memory_notes(
     Only for a budget on this memory: TFLite's planner may leave gaps, which no sum or
     maximum along the chain can take into account.
     """
-    for budget in study.budgets:
+    for budget in finals.target.budgets:
         for file in files:
             if budget.metric != PEAK_MEMORY or file.format != "TFLite int8":
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import platform
 import time
@@ -13,6 +14,7 @@ from layernas_tf.algorithms.layernas_bayes import LayerNASBayes
 from layernas_tf.algorithms.memorial_table import table_of_trials
 from layernas_tf.datasets.samples import sample_images
 from layernas_tf.pipeline.class_figures import confusion_of
+from layernas_tf.pipeline.export_winner import ExportedWinner
 from layernas_tf.pipeline.final_trainer import Training
 from layernas_tf.pipeline.finalists import Finalist
 from layernas_tf.pipeline.finals import Finals
@@ -20,7 +22,7 @@ from layernas_tf.pipeline.metrics import accuracies
 from layernas_tf.pipeline.sentence import finals_sentence
 from layernas_tf.report import (
     ClassFigures,
-    ExportedFile,
+    FamilyMember,
     LayerEffects,
     MemorialCell,
     MemorialSnapshot,
@@ -37,8 +39,7 @@ if TYPE_CHECKING:
 
 def report_data(
     study: Study,
-    finals: Finals,
-    files: Sequence[ExportedFile],
+    winners: Sequence[ExportedWinner],
     *,
     config: Mapping[str, Any],
     notes: Sequence[str],
@@ -47,7 +48,8 @@ def report_data(
     reward_name: str,
     reward_is_share: bool,
 ) -> ReportData:
-    """Everything that report.html shows."""
+    """Everything that report.html shows; `winners` has the largest budget's first."""
+    finals = winners[0].finals
     return ReportData(
         space=study.space,
         budgets=study.budgets,
@@ -66,10 +68,15 @@ def report_data(
         dataset=config["dataset"],
         algorithm=config["algorithm"],
         winner=finals.winner.architecture,
-        trained=_trained(study, finals),
+        trained=tuple(
+            network
+            for winner in winners
+            for network in _trained(study, winner.finals, first=winner is winners[0])
+        ),
+        family=tuple(_member(study, winner.finals) for winner in winners),
         memorial=memorial(study),
         effects=effects(study),
-        files=tuple(files),
+        files=tuple(file for winner in winners for file in winner.files),
         config=config,
         versions=versions(),
         seconds=seconds,
@@ -77,7 +84,6 @@ def report_data(
         samples=sample_images(dataset) if dataset.check else {},
         baseline_name=_baseline_name(finals),
         verdict=finals_sentence(study, finals),
-        comparison=finals.comparison,
         classes=_class_figures(finals, dataset.class_names),
         notes=tuple(notes),
         made=time.strftime("%Y-%m-%d %H:%M"),
@@ -98,49 +104,65 @@ def _baseline_name(finals: Finals) -> str:
     return "" if finals.baseline is None else finals.baseline.name
 
 
-def _trained(study: Study, finals: Finals) -> tuple[TrainedNetwork, ...]:
-    def network(
-        name: str,
-        architecture: Architecture,
-        trainings: Sequence[Training],
-        finalist: Finalist | None = None,
-        costs: Mapping[str, float] | None = None,
-    ) -> TrainedNetwork:
-        figures = accuracies(trainings)
-        return TrainedNetwork(
-            name=name,
-            architecture=architecture,
-            costs=costs or study.space.costs(architecture),
-            trial=finalist.trial if finalist else None,
-            proxy_reward=finalist.proxy_reward if finalist else None,
-            valid_accuracy=figures["valid_accuracy"],
-            test_accuracy=figures["test_accuracy"],
-            test_interval=figures["test_interval"],
-            expected_quality=finalist.quality if finalist else None,
-            trainings=len(trainings),
-            epochs=trainings[0].epochs if trainings else None,
-            seconds=trainings[0].seconds if trainings else None,
-        )
+def _network(
+    name: str,
+    architecture: Architecture,
+    costs: Mapping[str, float],
+    trainings: Sequence[Training],
+    finalist: Finalist | None = None,
+) -> TrainedNetwork:
+    figures = accuracies(trainings)
+    return TrainedNetwork(
+        name=name,
+        architecture=architecture,
+        costs=costs,
+        trial=finalist.trial if finalist else None,
+        proxy_reward=finalist.proxy_reward if finalist else None,
+        valid_accuracy=figures["valid_accuracy"],
+        test_accuracy=figures["test_accuracy"],
+        test_interval=figures["test_interval"],
+        expected_quality=finalist.quality if finalist else None,
+        trainings=len(trainings),
+        epochs=trainings[0].epochs if trainings else None,
+        seconds=trainings[0].seconds if trainings else None,
+    )
 
-    winner, baseline = finals.winner, finals.baseline
-    networks = [network("winner", winner.architecture, finals.winner_trainings, winner)]
-    if baseline is not None:
-        networks.append(
-            network(
-                baseline.name,
-                baseline.architecture,
-                finals.baseline_trainings,
-                costs=baseline.costs,
-            )
-        )
+
+def _winner(study: Study, finals: Finals) -> TrainedNetwork:
+    winner = finals.winner
+    costs = study.space.costs(winner.architecture)
+    trainings = finals.winner_trainings
+    return _network("winner", winner.architecture, costs, trainings, winner)
+
+
+def _baseline(finals: Finals) -> TrainedNetwork | None:
+    baseline = finals.baseline
+    if baseline is None:
+        return None
+    trainings = finals.baseline_trainings
+    return _network(baseline.name, baseline.architecture, baseline.costs, trainings)
+
+
+def _member(study: Study, finals: Finals) -> FamilyMember:
+    return FamilyMember(
+        budget=str(finals.target),
+        winner=_winner(study, finals),
+        baseline=_baseline(finals),
+        verdict=finals_sentence(study, finals),
+    )
+
+
+def _trained(study: Study, finals: Finals, *, first: bool) -> list[TrainedNetwork]:
+    """Winner, baseline and other finalists; of smaller budgets only the first two."""
+    winner = dataclasses.replace(_winner(study, finals), name=finals.target.folder)
+    networks = [winner, _baseline(finals)]
     for number, (finalist, training) in enumerate(finals.finalists, 1):
-        if finalist is not winner:
-            networks.append(
-                network(
-                    f"finalist {number}", finalist.architecture, (training,), finalist
-                )
-            )
-    return tuple(networks)
+        if first and finalist is not finals.winner:
+            architecture = finalist.architecture
+            costs = study.space.costs(architecture)
+            name = f"finalist {number}"
+            networks.append(_network(name, architecture, costs, (training,), finalist))
+    return [network for network in networks if network is not None]
 
 
 def memorial(study: Study) -> MemorialSnapshot | None:

@@ -24,7 +24,7 @@ from layernas_tf.pipeline.class_figures import class_notes
 from layernas_tf.pipeline.config import SearchConfig
 from layernas_tf.pipeline.description import description
 from layernas_tf.pipeline.evaluation import make_executor
-from layernas_tf.pipeline.export_winner import Exporter, export_finals
+from layernas_tf.pipeline.export_winner import ExportedWinner, Exporter, export_finals
 from layernas_tf.pipeline.final_phase import train_finalists
 from layernas_tf.pipeline.finals import Finals
 from layernas_tf.pipeline.fingerprint import fingerprint
@@ -40,11 +40,13 @@ from layernas_tf.pipeline.notes import (
 )
 from layernas_tf.pipeline.result_tables import file_table, network_table
 from layernas_tf.pipeline.results import report_data
+from layernas_tf.pipeline.retarget import take_over
 from layernas_tf.pipeline.sentence import finals_sentence
 from layernas_tf.pipeline.starting import check_weights, observe_once
 from layernas_tf.pipeline.task import Task, load_task
 from layernas_tf.pipeline.trials_csv import TrialsCsv
-from layernas_tf.report import ExportedFile, write_report
+from layernas_tf.report import write_report
+from layernas_tf.report.wording import counted
 from layernas_tf.study.open_study import open_study
 from layernas_tf.study.storage import sqlite_url
 from layernas_tf.study.study import Study
@@ -66,8 +68,8 @@ class FinishedSearch:
       folder: The workdir.
       task: The data set, the space, the budgets and the recipes.
       study: Every trial.
-      finals: The final trainings; None if nothing was trained.
-      files: The exported files.
+      winners: The winner of each budget, the largest budget first; none if nothing was
+        trained.
       notes: Warnings that the reader of the results must not miss.
       seconds: Duration by phase.
     """
@@ -75,10 +77,14 @@ class FinishedSearch:
     folder: pathlib.Path
     task: Task
     study: Study
-    finals: Finals | None
-    files: tuple[ExportedFile, ...]
+    winners: tuple[ExportedWinner, ...]
     notes: tuple[str, ...]
     seconds: Mapping[str, float]
+
+    @property
+    def finals(self) -> Finals | None:
+        """The final trainings of the largest budget; None if nothing was trained."""
+        return self.winners[0].finals if self.winners else None
 
 
 def run(
@@ -116,6 +122,9 @@ def run(
     check_same_table(task.latency, kept, resumed=(folder / "config.json").exists())
     studies: list[Study] = []
     with in_workdir(folder, lambda: any(study.trials for study in studies)):
+        if config.retarget_from:
+            taken = take_over(task, folder)
+            say(f"{counted(taken, 'trial')} taken over from {config.retarget_from}.")
         study = open_study_of(task, folder)
         studies.append(study)
         kept_aside = set_aside(folder) if study.renewed else None
@@ -133,18 +142,34 @@ def run(
         search_candidates(task, study, folder, console, callbacks)
         if task.dataset is None:
             seconds = {"search": sum(trial.seconds or 0 for trial in study.trials)}
-            return FinishedSearch(folder, task, study, None, (), (), seconds)
-        finals = train_finalists(task, study, folder, say)
-        say("Exporting the winner and running the files on the test set.")
-        files, export_seconds = export_finals(task, finals, folder, exporter)
-        finished = write_results(task, study, finals, files, export_seconds, folder)
-    console.print(network_table(study, finals))
-    console.print(file_table(files))
+            return FinishedSearch(folder, task, study, (), (), seconds)
+        winners = []
+        for target in task.targets:
+            finals = train_finalists(task, study, folder, say, target)
+            say("Exporting the winner and running the files on the test set.")
+            winners.append(export_finals(task, finals, folder, exporter))
+        finished = write_results(task, study, winners, folder)
+    _show(finished, console, say)
+    return finished
+
+
+def _show(
+    finished: FinishedSearch, console: Console, say: Callable[[str], None]
+) -> None:
+    """The results in the terminal; the last lines are what the winners are worth."""
+    study = finished.study
+    for winner in finished.winners:
+        console.print(network_table(study, winner.finals))
+        console.print(file_table(winner.files))
     for note in finished.notes:
         say(f"Note: {note}")
-    say(finals_sentence(study, finals))
-    say(f"Results in {folder}: report.html, trials.csv, winner/, tensorboard/")
-    return finished
+    for winner in finished.winners:
+        target = winner.finals.target
+        begin = f"{target}: " if len(finished.winners) > 1 else ""
+        say(begin + finals_sentence(study, winner.finals))
+    made = [f"{winner.finals.target.folder}/" for winner in finished.winners]
+    made = ["report.html", "trials.csv", *made, "tensorboard/"]
+    say(f"Results in {finished.folder}: {', '.join(made)}")
 
 
 def open_study_of(task: Task, folder: pathlib.Path) -> Study:
@@ -206,20 +231,13 @@ def search_candidates(
 def write_results(
     task: Task,
     study: Study,
-    finals: Finals,
-    files: Sequence[ExportedFile],
-    export_seconds: float,
+    winners: Sequence[ExportedWinner],
     folder: pathlib.Path,
 ) -> FinishedSearch:
-    """Writes winner/metrics.json and report.html."""
+    """Writes metrics.json of each winner, and report.html."""
     dataset = task.dataset
     assert dataset is not None
     assert task.proxy_recipe is not None and task.final_recipe is not None
-    notes = notes_about(study, finals)
-    notes += latency_notes(study, finals, files, task.latency)
-    notes += memory_notes(study, finals, files)
-    notes += agreement_notes(files)
-    notes += class_notes(finals, dataset.class_names, dataset.check, task.config)
     facts = {
         **task.config.to_json(),
         "workdir": str(folder),
@@ -228,17 +246,24 @@ def write_results(
     }
     seconds = {
         "search": sum(trial.seconds or 0 for trial in study.trials),
-        "final training": finals.seconds,
-        "export": export_seconds,
+        "final training": sum(winner.finals.seconds for winner in winners),
+        "export": sum(winner.seconds for winner in winners),
     }
-    write_json(
-        folder / "winner" / "metrics.json",
-        metrics_json(study, finals, files, facts, notes, dataset.class_names),
-    )
+    notes: list[str] = []
+    for winner in winners:
+        target = winner.finals.target
+        own = _notes(task, study, winner)
+        write_json(
+            folder / target.folder / "metrics.json",
+            metrics_json(
+                study, winner.finals, winner.files, facts, own, dataset.class_names
+            ),
+        )
+        begin = f"{target}: " if len(winners) > 1 else ""
+        notes += [begin + note for note in own]
     data = report_data(
         study,
-        finals,
-        files,
+        winners,
         config=facts,
         notes=notes,
         seconds=seconds,
@@ -247,9 +272,19 @@ def write_results(
         reward_is_share=task.trains,
     )
     write_report(data, folder / "report.html")
-    return FinishedSearch(
-        folder, task, study, finals, tuple(files), tuple(notes), seconds
-    )
+    return FinishedSearch(folder, task, study, tuple(winners), tuple(notes), seconds)
+
+
+def _notes(task: Task, study: Study, winner: ExportedWinner) -> list[str]:
+    dataset, finals, files = task.dataset, winner.finals, winner.files
+    assert dataset is not None
+    return [
+        *notes_about(study, finals),
+        *latency_notes(study, finals, files, task.latency),
+        *memory_notes(study, finals, files),
+        *agreement_notes(files),
+        *class_notes(finals, dataset.class_names, dataset.check, task.config),
+    ]
 
 
 def _one_line(recipe: Recipe) -> str:

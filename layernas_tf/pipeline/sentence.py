@@ -12,7 +12,7 @@ def finals_sentence(study: Study, finals: Finals) -> str:
     baseline = finals.baseline
     if baseline is None:
         return comparison_sentence(None, same=False, baseline=None, cost="")
-    metrics = [budget.metric for budget in study.budgets]
+    metrics = [budget.metric for budget in finals.target.budgets]
     cost = equal_cost(
         study.space.costs(finals.winner.architecture),
         baseline.costs,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,8 @@ from layernas_tf.costs.latency import LatencyTable, read_table, with_latency
 from layernas_tf.evaluators.user_evaluator import check_evaluator, load_evaluator
 from layernas_tf.pipeline.config import SearchConfig
 from layernas_tf.pipeline.inputs import Inputs
-from layernas_tf.space.budget import Budget, parse_budget
+from layernas_tf.pipeline.targets import Target, read_targets, united
+from layernas_tf.space.budget import Budget
 from layernas_tf.space.even_cuts import even_cuts
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.study.storage import OBJECTIVE
@@ -42,7 +44,7 @@ class Task:
       dataset: Images; None where the user's own evaluator needs none.
       space: The search space for the images' resolution, classes and channels.
       latency: The latency table, if a budget needs one.
-      budgets: What the answer may cost.
+      targets: What each winner may cost: one, or a family of budgets.
       proxy_recipe: How candidates are trained; None without images.
       final_recipe: How finalists are trained; None without images.
     """
@@ -52,9 +54,14 @@ class Task:
     dataset: Dataset | None
     space: SearchSpace
     latency: LatencyTable | None
-    budgets: tuple[Budget, ...]
+    targets: tuple[Target, ...]
     proxy_recipe: Recipe | None
     final_recipe: Recipe | None
+
+    @property
+    def budgets(self) -> tuple[Budget, ...]:
+        """What a candidate may cost: the budgets, or what they have in common."""
+        return united(self.targets)
 
     @property
     def trains(self) -> bool:
@@ -90,10 +97,12 @@ class Task:
             self.space,
             self.budgets,
             config.seed,
+            limits=[t.budgets for t in self.targets] if len(self.targets) > 1 else (),
             **config.algorithm_options(),
         )
         if config.pretrained:
-            algorithm.begin_with(even_cuts(self.space, self.budgets))
+            cuts = [even_cuts(self.space, target.budgets) for target in self.targets]
+            algorithm.begin_with(list(dict.fromkeys(itertools.chain(*cuts))))
         return algorithm
 
 
@@ -141,16 +150,17 @@ def load_task(
         _check_images(space, dataset)
     if table is not None:
         space = with_latency(space, table)
-    budgets = inputs.budgets
-    if budgets is None:
-        budgets = tuple(parse_budget(text, space) for text in config.budget)
+    if inputs.budgets is None:
+        targets = read_targets(config.budget, space)
+    else:
+        targets = (Target("winner", inputs.budgets),)
     task = Task(
         config=config,
         inputs=inputs,
         dataset=dataset,
         space=space,
         latency=table,
-        budgets=budgets,
+        targets=targets,
         proxy_recipe=recipe(config, dataset, proxy=True) if dataset else None,
         final_recipe=recipe(config, dataset, proxy=False) if dataset else None,
     )

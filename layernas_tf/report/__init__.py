@@ -3,6 +3,7 @@
 from layernas_tf.report.data import (
     ClassFigures,
     ExportedFile,
+    FamilyMember,
     LayerEffects,
     MemorialCell,
     MemorialSnapshot,
@@ -15,6 +16,7 @@ from layernas_tf.report.search_report import report_html, write_report
 __all__ = [
     "ClassFigures",
     "ExportedFile",
+    "FamilyMember",
     "LayerEffects",
     "MemorialCell",
     "MemorialSnapshot",

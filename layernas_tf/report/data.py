@@ -11,7 +11,6 @@ from layernas_tf.datasets.data_check import DataCheck
 from layernas_tf.space.budget import Budget
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture
-from layernas_tf.training.paired import Comparison
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,6 +137,25 @@ class TrainedNetwork:
 
 
 @dataclasses.dataclass(frozen=True)
+class FamilyMember:
+    """The winner of one budget beside its baseline.
+
+    Example: `FamilyMember("madds<=3M", winner, baseline, "The winner is ...")`.
+
+    Attributes:
+      budget: The budget as a text.
+      winner: The winner after its final training.
+      baseline: What it is compared with; None for nothing.
+      verdict: The comparison of the two in one sentence.
+    """
+
+    budget: str
+    winner: TrainedNetwork
+    baseline: TrainedNetwork | None
+    verdict: str
+
+
+@dataclasses.dataclass(frozen=True)
 class ExportedFile:
     """A file made from the winner.
 
@@ -209,7 +227,7 @@ class ReportData:
       baseline_name: `TrainedNetwork.name` of the network that the winner is compared
         with; empty if there is none.
       verdict: The comparison of the two in one sentence.
-      comparison: The numbers of that comparison.
+      family: The winner of each budget, the largest budget first.
       memorial: LayerNAS' memorial table, if the algorithm has one.
       effects: Learned effects per layer, if the algorithm learns them.
       files: The exported files.
@@ -235,7 +253,7 @@ class ReportData:
     winner_name: str = "winner"
     baseline_name: str = ""
     verdict: str = ""
-    comparison: Comparison | None = None
+    family: tuple[FamilyMember, ...] = ()
     memorial: MemorialSnapshot | None = None
     effects: tuple[LayerEffects, ...] = ()
     files: tuple[ExportedFile, ...] = ()

@@ -10,6 +10,7 @@ from layernas_tf.report.classes import classes_section
 from layernas_tf.report.data import MemorialSnapshot, ReportData
 from layernas_tf.report.dataset import dataset_section
 from layernas_tf.report.effects import effects_html
+from layernas_tf.report.family import family_section
 from layernas_tf.report.figures import DRAWN, completed, cost_figure, trials_figure
 from layernas_tf.report.headline import headline, lead_metric, tiles
 from layernas_tf.report.heatmaps import memorial_figure
@@ -93,7 +94,8 @@ def _trial_sections(data: ReportData) -> list[Section]:
 
 
 def _network_sections(data: ReportData) -> list[Section]:
-    sections = []
+    family = family_section(data)
+    sections = [family] if family is not None else []
     if data.trained:
         sections.append(
             Section(
