@@ -13,7 +13,6 @@ from absl.testing import absltest
 
 from layernas_tf.algorithms.registry import make_algorithm
 from layernas_tf.core.errors import UserError
-from layernas_tf.datasets import ArraySplit, Dataset
 from layernas_tf.evaluators.base import Evaluation
 from layernas_tf.pipeline.baseline import Baseline
 from layernas_tf.pipeline.final_trainer import FinalTrainer, Training
@@ -25,8 +24,6 @@ from layernas_tf.pipeline.finals import (
     rungs,
 )
 from layernas_tf.space.budget import Budget, inside, parse_budget
-from layernas_tf.space.search_space import SearchSpace
-from layernas_tf.space.types import Layer, Metric, Option, State
 from layernas_tf.study.open_study import open_study
 from layernas_tf.study.storage import sqlite_url
 from layernas_tf.training.paired import pack
@@ -34,61 +31,9 @@ from layernas_tf.training.recipe import Recipe
 from layernas_tf.training.train import evaluate_model
 from layernas_tf.workers.executor import InProcess
 from search_spaces.tabular.synthetic import synthetic
+from tests.tiny_space import stripes, tiny_space
 
 _RECIPE = Recipe(epochs=2, batch_size=16)
-
-
-def tiny_space() -> SearchSpace:
-    """Two convolutions of 2, 4 or 8 filters for images of 8x8 pixels."""
-
-    def transition(state: State, option: Option):
-        filters = option["filters"]
-        madds = 9 * state.channels * filters * state.height * state.width
-        return dataclasses.replace(state, channels=filters), {"madds": madds}
-
-    def build(architecture):
-        import keras
-
-        image = keras.Input((8, 8, 1))
-        x = keras.layers.Rescaling(1 / 127.5, offset=-1)(image)
-        for index in architecture:
-            x = keras.layers.Conv2D(2 << index, 3, activation="relu")(x)
-        if architecture == (0, 2):
-            raise MemoryError("does not fit")
-        x = keras.layers.GlobalAveragePooling2D()(x)
-        return keras.Model(image, keras.layers.Dense(3)(x))
-
-    options = tuple(Option.of(filters=filters) for filters in (2, 4, 8))
-    return SearchSpace(
-        name="tiny",
-        start=State(1, 8, 8),
-        layers=tuple(Layer(name, options, 1, transition) for name in ("a", "b")),
-        metrics=(Metric("madds"),),
-        builder=build,
-    )
-
-
-def stripes() -> Dataset:
-    """Images whose brightness tells the class."""
-    rng = np.random.default_rng(0)
-
-    def split(count: int) -> ArraySplit:
-        labels = np.arange(count, dtype=np.int32) % 3
-        images = (
-            rng.integers(0, 60, (count, 8, 8, 1)) + labels[:, None, None, None] * 90
-        )
-        return ArraySplit(images.astype(np.uint8), labels)
-
-    return Dataset(
-        name="stripes",
-        classes=3,
-        class_names=("a", "b", "c"),
-        shape=(8, 8, 1),
-        train=split(48),
-        valid=split(24),
-        test=split(30),
-        mirrors=False,
-    )
 
 
 class FinalTrainerTest(absltest.TestCase):
