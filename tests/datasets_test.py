@@ -15,7 +15,7 @@ from PIL import Image
 from layernas_tf.core.errors import UserError
 from layernas_tf.datasets import load_dataset
 from layernas_tf.datasets.frame import Frame, frame_for
-from layernas_tf.datasets.image_reader import fit_images
+from layernas_tf.datasets.framing import fit_images
 from layernas_tf.datasets.split import ArraySplit, hold_out
 
 

@@ -13,15 +13,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from benchmarks import picture_kinds
+from layernas_tf.datasets import decoding, load_dataset
 from layernas_tf.datasets import folder as folders
-from layernas_tf.datasets import image_reader, load_dataset
+from layernas_tf.datasets.decoding import ImageError
 from layernas_tf.datasets.frame import FITS, Frame
-from layernas_tf.datasets.image_reader import (
-    ImageError,
-    fit_images,
-    inspect_image,
-    read_image,
-)
+from layernas_tf.datasets.framing import fit_images
+from layernas_tf.datasets.image_reader import inspect_image, read_image
 from layernas_tf.datasets.split import ArraySplit
 from layernas_tf.datasets.stream import StreamSplit
 
@@ -260,7 +257,7 @@ class BothWaysTest(parameterized.TestCase):
 
 class FormatsTest(absltest.TestCase):
     def test_pillow_knows_all_of_them_without_more_being_imported(self):
-        for name in image_reader.FORMATS:
+        for name in decoding.FORMATS:
             self.assertIn(name, Image.OPEN)
 
 

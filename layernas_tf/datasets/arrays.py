@@ -9,7 +9,7 @@ import numpy as np
 
 from layernas_tf.core.errors import UserError
 from layernas_tf.datasets.frame import frame_for
-from layernas_tf.datasets.image_reader import fit_images, with_channels
+from layernas_tf.datasets.framing import fit_images, with_channels
 from layernas_tf.datasets.options import Options
 from layernas_tf.datasets.split import (
     ArraySplit,

@@ -14,6 +14,7 @@ import numpy as np
 
 from layernas_tf.core.errors import UserError
 from layernas_tf.datasets.data_check import DataCheck, check_from_json
+from layernas_tf.datasets.decoding import ImageError
 from layernas_tf.datasets.folder_check import (
     GREY_NOTE,
     Progress,
@@ -23,7 +24,7 @@ from layernas_tf.datasets.folder_check import (
 )
 from layernas_tf.datasets.folder_listing import FolderListing, list_folder
 from layernas_tf.datasets.frame import Frame
-from layernas_tf.datasets.image_reader import ImageError, read_image
+from layernas_tf.datasets.image_reader import read_image
 from layernas_tf.datasets.options import Options
 from layernas_tf.datasets.picture_files import shown
 from layernas_tf.datasets.split import (

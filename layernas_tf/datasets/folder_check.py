@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from layernas_tf.datasets.data_check import ClassSize, DataCheck, Unreadable
+from layernas_tf.datasets.decoding import ImageError
 from layernas_tf.datasets.folder_listing import Files, FolderListing
 from layernas_tf.datasets.frame import DEFAULT_FIT, frame_for, proportions_note
-from layernas_tf.datasets.image_reader import ImageError, ImageFacts, inspect_image
+from layernas_tf.datasets.image_reader import ImageFacts, inspect_image
 from layernas_tf.datasets.picture_files import shown
 
 _AT_A_TIME = 256

@@ -101,7 +101,7 @@ def without_alpha(images: np.ndarray) -> np.ndarray:
 
 
 def from_16_bits(images: np.ndarray) -> np.ndarray:
-    """Pixels of 0..65535 as uint8, rounded as `image_reader` rounds them."""
+    """Pixels of 0..65535 as uint8, rounded as `decoding` rounds them."""
     result = np.empty(images.shape, np.uint8)
     for index, image in enumerate(images):
         result[index] = (image.astype(np.int64) * 255 + 32767) // 65535

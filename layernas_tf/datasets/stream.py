@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from layernas_tf.datasets.augment import augment_images, mirror
+from layernas_tf.datasets.decoding import ImageError
 from layernas_tf.datasets.frame import Frame, frame_for
-from layernas_tf.datasets.image_reader import ImageError, inspect_image, read_image
+from layernas_tf.datasets.image_reader import inspect_image, read_image
 from layernas_tf.datasets.picture_files import shown
 
 if TYPE_CHECKING:

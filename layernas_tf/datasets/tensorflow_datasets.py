@@ -10,7 +10,7 @@ import numpy as np
 from layernas_tf.core.errors import UserError
 from layernas_tf.datasets.arrays import TEST_FRACTION, make_dataset
 from layernas_tf.datasets.frame import LARGEST_SIDE, Frame, frame_for
-from layernas_tf.datasets.image_reader import fit_images, with_channels
+from layernas_tf.datasets.framing import fit_images, with_channels
 from layernas_tf.datasets.options import Options
 from layernas_tf.datasets.pixels import from_16_bits, without_alpha
 from layernas_tf.datasets.split import ArraySplit, Dataset, hold_out
