@@ -36,9 +36,9 @@ from layernas_tf.pipeline.results import report_data
 from layernas_tf.pipeline.trials_csv import TrialsCsv
 from layernas_tf.report import write_report
 from layernas_tf.space.budget import parse_budget
+from layernas_tf.study.open_storage import open_storage, sqlite_url
 from layernas_tf.study.open_study import open_study
 from layernas_tf.study.optuna_trial import distributions, template
-from layernas_tf.study.storage import open_storage, sqlite_url
 from layernas_tf.study.study import Study
 from layernas_tf.study.trial import Trial
 from search_spaces.tabular.synthetic import synthetic

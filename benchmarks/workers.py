@@ -33,8 +33,8 @@ from layernas_tf.pipeline.loop import search
 from layernas_tf.pipeline.task import Task, load_task
 from layernas_tf.pipeline.trials_csv import TrialsCsv
 from layernas_tf.space.candidate import Candidate
+from layernas_tf.study.open_storage import sqlite_url
 from layernas_tf.study.open_study import open_study
-from layernas_tf.study.storage import sqlite_url
 from layernas_tf.study.study import Study
 from layernas_tf.workers.child_process import ChildProcess
 from layernas_tf.workers.executor import Executor, InProcess, Outcome, evaluate

@@ -17,7 +17,7 @@ from layernas_tf.core.errors import UserError
 from layernas_tf.core.extras import Extra, needs_extra
 from layernas_tf.datasets.options import Options
 from layernas_tf.datasets.tensorflow_datasets import load_tfds
-from layernas_tf.study.storage import open_storage
+from layernas_tf.study.open_storage import open_storage
 from layernas_tf.testing import random_space
 from layernas_tf.workers.ray_cluster import connect
 

@@ -24,8 +24,8 @@ from layernas_tf.pipeline.finals import (
     rungs,
 )
 from layernas_tf.space.budget import Budget, inside, parse_budget
+from layernas_tf.study.open_storage import sqlite_url
 from layernas_tf.study.open_study import open_study
-from layernas_tf.study.storage import sqlite_url
 from layernas_tf.training.paired import pack
 from layernas_tf.training.recipe import Recipe
 from layernas_tf.training.train import evaluate_model

@@ -19,8 +19,8 @@ from layernas_tf.pipeline.progress import TimeLeft
 from layernas_tf.pipeline.trials_csv import TrialsCsv
 from layernas_tf.space.budget import inside, parse_budget
 from layernas_tf.space.candidate import Candidate
+from layernas_tf.study.open_storage import sqlite_url
 from layernas_tf.study.open_study import open_study
-from layernas_tf.study.storage import sqlite_url
 from layernas_tf.workers.executor import InProcess, Outcome, evaluate
 from search_spaces.tabular.burger import burger, burger_table
 from search_spaces.tabular.synthetic import synthetic

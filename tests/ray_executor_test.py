@@ -16,8 +16,8 @@ from layernas_tf.algorithms.registry import make_algorithm
 from layernas_tf.core.errors import UserError
 from layernas_tf.pipeline.loop import search
 from layernas_tf.pipeline.trials_csv import TrialsCsv
+from layernas_tf.study.open_storage import sqlite_url
 from layernas_tf.study.open_study import open_study
-from layernas_tf.study.storage import sqlite_url
 from layernas_tf.workers.attempts import Attempts
 from layernas_tf.workers.limits import gpu_memory_mib
 from layernas_tf.workers.ray_cluster import Resources, connect, shares

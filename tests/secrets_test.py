@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from layernas_tf.core.errors import UserError
 from layernas_tf.core.secrets import redacted, scrubbed
 from layernas_tf.pipeline.config import SearchConfig, check_resume, save
-from layernas_tf.study.storage import open_storage
+from layernas_tf.study.open_storage import open_storage
 
 SPELLINGS = (
     "postgresql://me:{}@host:5432/db",

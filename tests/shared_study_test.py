@@ -25,8 +25,8 @@ from layernas_tf.evaluators.base import Evaluation
 from layernas_tf.space.budget import parse_budget
 from layernas_tf.space.candidate import Candidate
 from layernas_tf.study import study as studies
+from layernas_tf.study.open_storage import sqlite_url
 from layernas_tf.study.open_study import open_study
-from layernas_tf.study.storage import sqlite_url
 from layernas_tf.study.study import Study
 from layernas_tf.workers.executor import evaluate
 from search_spaces.tabular.synthetic import synthetic

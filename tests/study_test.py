@@ -23,9 +23,9 @@ from layernas_tf.evaluators.base import Evaluation
 from layernas_tf.pipeline.trials_csv import TrialsCsv
 from layernas_tf.space.budget import inside, parse_budget
 from layernas_tf.space.candidate import Candidate
+from layernas_tf.study.open_storage import sqlite_url
 from layernas_tf.study.open_study import open_study
 from layernas_tf.study.optuna_trial import from_params, to_params
-from layernas_tf.study.storage import sqlite_url
 from layernas_tf.study.study import Study
 from layernas_tf.workers.executor import InProcess, Outcome, evaluate
 from search_spaces.tabular.burger import burger

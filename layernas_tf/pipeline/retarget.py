@@ -14,8 +14,8 @@ from layernas_tf.costs.latency import read_table
 from layernas_tf.pipeline.config import SearchConfig
 from layernas_tf.pipeline.fingerprint import SPACE, fingerprint
 from layernas_tf.pipeline.task import Task
+from layernas_tf.study.open_storage import open_storage, sqlite_url
 from layernas_tf.study.open_study import open_study
-from layernas_tf.study.storage import open_storage, sqlite_url
 from layernas_tf.study.transfer import copy_trials
 
 _NEW = ("budget", "latency_table", "cost")

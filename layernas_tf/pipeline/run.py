@@ -47,8 +47,8 @@ from layernas_tf.pipeline.task import Task, load_task
 from layernas_tf.pipeline.trials_csv import TrialsCsv
 from layernas_tf.report import write_report
 from layernas_tf.report.wording import counted
+from layernas_tf.study.open_storage import sqlite_url
 from layernas_tf.study.open_study import open_study
-from layernas_tf.study.storage import sqlite_url
 from layernas_tf.study.study import Study
 from layernas_tf.study.trial import Trial
 

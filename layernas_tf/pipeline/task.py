@@ -22,7 +22,7 @@ from layernas_tf.pipeline.targets import Target, read_targets, united
 from layernas_tf.space.budget import Budget
 from layernas_tf.space.even_cuts import even_cuts
 from layernas_tf.space.search_space import SearchSpace
-from layernas_tf.study.storage import OBJECTIVE
+from layernas_tf.study.open_storage import OBJECTIVE
 
 if TYPE_CHECKING:
     from layernas_tf.datasets import Dataset

@@ -10,7 +10,8 @@ from layernas_tf.algorithms.base import Algorithm
 from layernas_tf.core.errors import UserError
 from layernas_tf.space.budget import Budget
 from layernas_tf.space.search_space import SearchSpace
-from layernas_tf.study.storage import OBJECTIVE, Storage, open_storage
+from layernas_tf.study.open_storage import OBJECTIVE, open_storage
+from layernas_tf.study.storage import Storage
 from layernas_tf.study.study import Study
 
 

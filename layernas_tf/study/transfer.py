@@ -8,8 +8,8 @@ from typing import Any
 
 from layernas_tf.space.budget import Budget
 from layernas_tf.space.search_space import SearchSpace
+from layernas_tf.study.open_storage import open_storage
 from layernas_tf.study.optuna_trial import distributions, template
-from layernas_tf.study.storage import open_storage
 from layernas_tf.study.trial import Trial
 
 
