@@ -10,8 +10,6 @@ import tempfile
 import keras
 import numpy as np
 from absl.testing import absltest, parameterized
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from layernas_tf.algorithms.layernas import LayerNAS
 from layernas_tf.core.errors import UserError
@@ -22,6 +20,7 @@ from layernas_tf.pipeline.config import SearchConfig
 from layernas_tf.space.candidate import Candidate
 from layernas_tf.training import inherit, weight_store
 from layernas_tf.training.recipe import Recipe
+from layernas_tf.training.surgery import make_donor, transplant
 from layernas_tf.workers.child_process import ChildProcess
 from tests import small_networks
 from tests.small_blocks import small_space
@@ -29,9 +28,6 @@ from tests.small_blocks import small_space
 SPACE = small_space(resolution=16, classes=3, channels=1)
 PARENT = (0, 0, 1, 0, 0)
 RECIPE = Recipe(1, 32, learning_rate=0.02, warmup_epochs=0)
-
-# Sizes of one axis in the child and in the parent.
-_SIZES = st.tuples(st.integers(0, 6), st.integers(0, 6))
 
 
 def trained(architecture=PARENT, seed: int = 0) -> keras.Model:
@@ -51,104 +47,81 @@ def evaluator(weights: pathlib.Path | None, builder=None) -> KerasEvaluator:
     )
 
 
-class OverlapTest(parameterized.TestCase):
-    @settings(max_examples=200, deadline=None)
-    @given(st.lists(_SIZES, min_size=1, max_size=4), st.integers(0, 2))
-    def test_every_entry_comes_from_its_counterpart_or_stays(self, sizes, spatial):
-        fresh = -1 - np.arange(np.prod([a for a, _ in sizes]), dtype=np.float32)
-        fresh = fresh.reshape([a for a, _ in sizes])
-        shape = [b for _, b in sizes]
-        parent = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
-        before = fresh.copy()
-        merged = inherit.overlap(fresh, parent, spatial)
-        np.testing.assert_array_equal(fresh, before)
-        self.assertEqual(merged.shape, fresh.shape)
-        self.assertEqual(
-            np.count_nonzero(merged >= 0), np.prod([min(pair) for pair in sizes])
-        )
-        for index in np.ndindex(*fresh.shape):
-            # Centres lie on each other to within half a pixel, rounded down alike.
-            source = tuple(
-                i - max(a - b, 0) // 2 + max(b - a, 0) // 2 if axis < spatial else i
-                for axis, (i, (a, b)) in enumerate(zip(index, sizes))
-            )
-            exists = all(
-                0 <= i < size for i, size in zip(source, shape, strict=True)
-            ) and all(
-                0 <= i - max(a - b, 0) // 2 < min(a, b)
-                for i, (a, b) in list(zip(index, sizes))[:spatial]
-            )
-            self.assertEqual(merged[index], parent[source] if exists else fresh[index])
-
-    def test_the_centre_of_a_kernel_is_kept(self):
-        large = np.arange(25.0).reshape(5, 5, 1, 1)
-        small = -np.ones((3, 3, 1, 1))
-        np.testing.assert_array_equal(inherit.overlap(small, large, 2), large[1:4, 1:4])
-        grown = inherit.overlap(-large - 1, small, 2)
-        np.testing.assert_array_equal(grown[1:4, 1:4], small)
-        self.assertTrue((grown[0] == (-large - 1)[0]).all())
-
-    def test_another_number_of_axes_has_nothing_in_common(self):
-        fresh = np.zeros((2, 2))
-        merged = inherit.overlap(fresh, np.ones(2))
-        np.testing.assert_array_equal(merged, fresh)
+def inherited(*architecture: int, parent=PARENT) -> tuple[keras.Model, float]:
+    """A child with what it inherits of `trained(parent)`, and the share."""
+    weights = inherit.weights_of(trained(parent))
+    donor = inherit.donor_of(SPACE, parent, weights)
+    child = SPACE.build(architecture)
+    return child, transplant(donor, child).share
 
 
 class NetworkTest(parameterized.TestCase):
-    def child(self, *architecture: int, parent=PARENT):
-        """Fresh and inherited weights of a child, the parent's, and the share."""
-        model = SPACE.build(architecture)
-        fresh = inherit.weights_of(model)
-        given_ = inherit.weights_of(trained(parent))
-        share = inherit.inherit(model, given_)
-        return fresh, inherit.weights_of(model), given_, share
+    def assertComputesAs(self, child, parent, **tolerance):
+        images = np.random.default_rng(0).uniform(0, 255, (4, 16, 16, 1))
+        np.testing.assert_allclose(
+            child(images, training=False), parent(images, training=False), **tolerance
+        )
 
     def test_an_equal_child_computes_the_same(self):
-        parent, child = trained(), SPACE.build(PARENT)
-        share = inherit.inherit(child, inherit.weights_of(parent))
-        images = np.random.default_rng(0).uniform(0, 255, (4, 16, 16, 1))
+        child, share = inherited(*PARENT)
         self.assertEqual(share, 1.0)
-        np.testing.assert_array_equal(
-            child(images, training=False), parent(images, training=False)
-        )
+        self.assertComputesAs(child, trained(), rtol=0)
 
-    def test_only_the_changed_layer_differs(self):
-        fresh, child, parent, share = self.child(0, 1, 1, 0, 0)
-        self.assertEqual(child.keys(), parent.keys())
-        self.assertTrue(any(name.endswith("moving_variance") for name in child))
+    def test_a_larger_kernel_has_the_old_one_in_its_centre(self):
+        child, share = inherited(0, 1, 1, 0, 0)
+        weights = inherit.weights_of(child)
+        before = inherit.weights_of(trained())
         kernel = "first_depthwise_conv/kernel"
-        for name in child.keys() - {kernel}:
-            np.testing.assert_array_equal(child[name], parent[name], name)
-        np.testing.assert_array_equal(child[kernel][1:4, 1:4], parent[kernel])
-        ring = np.ones((5, 5), bool)
-        ring[1:4, 1:4] = False
-        np.testing.assert_array_equal(child[kernel][ring], fresh[kernel][ring])
-        self.assertAlmostEqual(
-            share, 1 - 16 * 24 / sum(weight.size for weight in child.values())
+        for name in weights.keys() - {kernel}:
+            np.testing.assert_array_equal(weights[name], before[name], name)
+        np.testing.assert_array_equal(weights[kernel][1:4, 1:4], before[kernel])
+        self.assertEqual(
+            np.count_nonzero(weights[kernel]), np.count_nonzero(before[kernel])
         )
+        self.assertEqual(share, 1.0)
 
-    def test_a_change_of_channels_keeps_the_leading_ones_behind_it_too(self):
-        fresh, child, parent, _ = self.child(0, 2, 1, 0, 0)
-        for name in ("stem_conv/kernel", "first_expand_conv/kernel"):
-            np.testing.assert_array_equal(child[name], parent[name], name)
-        name = "first_project_conv/kernel"  # 24 -> 8, now 16 channels
-        np.testing.assert_array_equal(child[name][..., :8], parent[name])
-        np.testing.assert_array_equal(child[name][..., 8:], fresh[name][..., 8:])
-        name = "first_project_bn/moving_mean"
-        np.testing.assert_array_equal(child[name][:8], parent[name])
-        np.testing.assert_array_equal(child[name][8:], fresh[name][8:])
-        name = "second_expand_conv/kernel"  # 8 -> 16, now 16 -> 32 channels
-        np.testing.assert_array_equal(child[name][..., :8, :16], parent[name])
-        np.testing.assert_array_equal(child[name][..., 8:, :], fresh[name][..., 8:, :])
-        name = "head_logits/bias"
-        np.testing.assert_array_equal(child[name], parent[name])
+    def test_more_filters_leave_the_function_as_it_is(self):
+        child, _ = inherited(0, 2, 1, 0, 0)
+        self.assertComputesAs(child, trained(), atol=1e-5)
+
+    def test_fewer_filters_are_the_ones_with_the_largest_weights(self):
+        wide = (0, 2, 1, 0, 0)
+        parent = trained(wide)
+        strong = np.arange(16) % 2 == 1
+        variable = parent.get_layer("first_project_conv").kernel
+        variable.assign(np.asarray(variable) * np.where(strong, 100.0, 1.0))
+        kernel = np.asarray(variable)
+        donor = inherit.donor_of(SPACE, wide, inherit.weights_of(parent))
+        child = SPACE.build(PARENT)
+        transplant(donor, child)
+        np.testing.assert_array_equal(
+            child.get_layer("first_project_conv").kernel, kernel[..., strong]
+        )
 
     @parameterized.parameters(((0, 0, 0, 0, 0), PARENT), (PARENT, (0, 0, 0, 0, 0)))
     def test_a_dropped_block_leaves_the_others_alone(self, architecture, parent):
-        fresh, child, inherited, _ = self.child(*architecture, parent=parent)
-        for name in child:
-            expected = fresh if name.startswith("second") else inherited
-            np.testing.assert_array_equal(child[name], expected[name], name)
+        child, _ = inherited(*architecture, parent=parent)
+        weights = inherit.weights_of(child)
+        before = inherit.weights_of(trained(parent))
+        for name in weights:
+            if not name.startswith("second"):
+                np.testing.assert_array_equal(weights[name], before[name], name)
+
+    def test_weights_of_another_architecture_are_no_donor(self):
+        weights = inherit.weights_of(trained())
+        self.assertIsNone(inherit.donor_of(SPACE, (0, 2, 1, 0, 0), weights))
+
+    def test_layers_of_other_kinds_are_copied_where_they_are_alike(self):
+        def attention(units):
+            image = keras.Input((4, 8))
+            layer = keras.layers.MultiHeadAttention(2, units, name="attention")
+            return keras.Model(image, layer(image, image))
+
+        parent, child = attention(3), attention(3)
+        self.assertEqual(transplant(make_donor(parent, "l2"), child).share, 1)
+        for one, other in zip(parent.get_weights(), child.get_weights()):
+            np.testing.assert_array_equal(one, other)
+        self.assertEqual(transplant(make_donor(parent, "l2"), attention(4)).share, 0)
 
     def test_networks_with_invented_names_are_refused(self):
         inherit.check_names(SPACE.build(PARENT))

@@ -1,14 +1,10 @@
 """Weights that a candidate inherits from an earlier candidate (`--inherit_weights`).
 
 A child of LayerNAS differs from its parent in one layer, so nearly all of its weights
-have been trained already. Layers correspond by their name, weights by their path in the
-network. A weight of the same shape is inherited as a whole. Where the shapes differ,
-only the part that both have is inherited (`overlap`), and the rest keeps its fresh
-initialization. With these rules, the changed layer, the layers after a change of
-channels and dropped blocks need no special treatment.
-
-The idea is that of Net2Net (arXiv 1511.05641) and of weight inheritance in evolution
-(Real et al., arXiv 1703.01041, section 3.4), but the function is not preserved.
+have been trained already. It gets them by surgery (`training.surgery`): a larger
+network begins with the function of the smaller one, as in Net2Net (arXiv 1511.05641),
+and a smaller one keeps the channels whose weights have the largest norms. Weight
+inheritance in evolution: Real et al., arXiv 1703.01041, section 3.4.
 """
 
 from __future__ import annotations
@@ -28,6 +24,11 @@ from layernas_tf.training.weight_store import KeptWeights, kept_before, read_wei
 
 if TYPE_CHECKING:
     import keras
+
+    from layernas_tf.training.surgery import Donor
+
+_CRITERION = "l2"
+"""Which channels matter, see `training.importance`; it needs no images."""
 
 _WORD_START = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<!^)(?=[A-Z][a-z])")
 """Where Keras puts the underscores when it names a layer after its class."""
@@ -54,86 +55,49 @@ def descend(
     Raises:
       UserError: See `check_names`.
     """
+    from layernas_tf.training.surgery import transplant
+
     check_names(model)
     kept = kept_before(folder, space, candidate.number)
     for ancestor in nearest_first(space, candidate, kept):
         trained = read_weights(ancestor)
-        if trained is not None:
+        donor = trained and donor_of(space, ancestor.architecture, trained)
+        if donor:
             return {
                 "lineage": ancestor.lineage + 1,
-                "inherited_share": inherit(model, trained),
+                "inherited_share": transplant(donor, model).share,
                 "inherited_from": ancestor.number,
             }
     return {"lineage": 1, "inherited_share": 0.0}
 
 
-def overlap(fresh: np.ndarray, trained: np.ndarray, spatial: int = 0) -> np.ndarray:
-    """Copies the part of a trained weight that fits into a fresh one of another size.
+def donor_of(
+    space: SearchSpace, architecture: Architecture, trained: Mapping[str, np.ndarray]
+) -> Donor | None:
+    """A trained network, ready for surgery.
 
     Args:
-      fresh: The freshly initialized weight.
-      trained: The weight of the same path in the other network.
-      spatial: Number of leading axes that are the height and width of a kernel; there,
-        the centres correspond. On all other axes (channels, units), the leading entries
-        correspond.
+      space: The search space.
+      architecture: The architecture that was trained.
+      trained: Its weights by path, as returned by `weights_of`.
 
     Returns:
-      An array of the fresh weight's shape; `fresh` itself if the numbers of axes
-      differ.
+      The donor; None if the weights are not those of this architecture.
     """
-    merged = fresh.copy()
-    if fresh.ndim != trained.ndim:
-        return merged
-    here, there = [], []
-    for axis, (to, start) in enumerate(zip(fresh.shape, trained.shape)):
-        size = min(to, start)
-        first_here = (to - size) // 2 if axis < spatial else 0
-        first_there = (start - size) // 2 if axis < spatial else 0
-        here.append(slice(first_here, first_here + size))
-        there.append(slice(first_there, first_there + size))
-    merged[tuple(here)] = trained[tuple(there)]
-    return merged
+    from layernas_tf.training.surgery import make_donor
 
-
-def inherit(model: keras.Model, trained: Mapping[str, np.ndarray]) -> float:
-    """Gives a fresh network the weights of a trained one, as far as they overlap.
-
-    Args:
-      model: The fresh network; its weights are replaced, including the running
-        statistics of batch normalization.
-      trained: Weights by path, as returned by `weights_of`.
-
-    Returns:
-      The share of the network's weights that were inherited, 0..1.
-    """
-    spatial = _spatial_axes(model)
-    taken = total = 0
+    model = space.build(architecture)
     for variable in model.weights:
-        fresh = np.asarray(variable.numpy())
-        total += fresh.size
         weight = trained.get(variable.path)
-        if weight is None or weight.ndim != fresh.ndim:
-            continue
-        taken += int(np.prod(np.minimum(fresh.shape, weight.shape)))
-        variable.assign(overlap(fresh, weight, spatial.get(variable.path, 0)))
-    return taken / max(1, total)
+        if weight is None or weight.shape != tuple(variable.shape):
+            return None
+        variable.assign(weight)
+    return make_donor(model, _CRITERION)
 
 
 def weights_of(model: keras.Model) -> dict[str, np.ndarray]:
     """All weights of a network by path, such as `stage1_block1_project_bn/gamma`."""
     return {variable.path: np.asarray(variable.numpy()) for variable in model.weights}
-
-
-def _spatial_axes(model: keras.Model) -> dict[str, int]:
-    axes = {}
-    for layer in model._flatten_layers():
-        # Convolutions of all kinds, depthwise and separable ones too.
-        size = getattr(layer, "kernel_size", None)
-        if isinstance(size, (tuple, list)):
-            for variable in layer.weights:
-                if variable.path.endswith("kernel"):
-                    axes[variable.path] = len(size)
-    return axes
 
 
 def check_names(model: keras.Model) -> None:

@@ -82,12 +82,21 @@ class Transplant:
 
 
 def layer_weights(model: keras.Model) -> dict[str, dict[str, np.ndarray]]:
-    """The weights of every layer that has weights."""
+    """The weights of every layer that has weights, see `_by_name`."""
     return {
-        layer.name: {v.name: np.asarray(v.numpy()) for v in layer.weights}
+        layer.name: {name: np.asarray(v.numpy()) for name, v in _by_name(layer).items()}
         for layer in model.layers
         if layer.weights
     }
+
+
+def _by_name(layer: keras.layers.Layer) -> dict[str, keras.Variable]:
+    """The variables of a layer; of equal names, the later ones have their number."""
+    named: dict[str, keras.Variable] = {}
+    for number, variable in enumerate(layer.weights):
+        taken = variable.name in named
+        named[f"{variable.name}/{number}" if taken else variable.name] = variable
+    return named
 
 
 def make_donor(
@@ -196,10 +205,13 @@ class _Surgeon:
         if site.kind != before.kind or changes_classes:
             return False
         if site.kind == "other":
-            same = [v for v in layer.weights if weights[v.name].shape == v.shape]
-            for variable in same:
-                variable.assign(weights[variable.name])
-            return len(same) == len(layer.weights)
+            same = 0
+            for name, variable in _by_name(layer).items():
+                weight = weights.get(name)
+                if weight is not None and weight.shape == tuple(variable.shape):
+                    variable.assign(weight)
+                    same += 1
+            return same == len(layer.weights)
         made = self._channels(site.target, before.target)
         for variable in layer.weights:
             weight = weights[variable.name]
