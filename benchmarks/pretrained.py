@@ -204,6 +204,7 @@ class Seed:
         from layernas_tf.pipeline.run import open_study_of, search_candidates
         from layernas_tf.pipeline.starting import KEPT, observe_once
         from layernas_tf.pipeline.task import load_task
+        from layernas_tf.space.even_cuts import even_cuts
         from layernas_tf.training.start import CRITERION
         from search_spaces.registry import check_name, get_space
 
@@ -227,7 +228,11 @@ class Seed:
         trainer = self._trainer(self._short, CRITERION)
         finals = run_finals(
             trainer,
-            choose_finalists(study, config.finalists),
+            choose_finalists(
+                study,
+                config.finalists,
+                always=even_cuts(task.space, task.budgets)[:1],
+            ),
             seed=self._seed,
             seeds=1,
             say=lambda line: print(line, flush=True),

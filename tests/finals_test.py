@@ -317,6 +317,16 @@ class ChooseFinalistsTest(absltest.TestCase):
         self.assertEqual(finalists[0].architecture, study.algorithm.best.architecture)
         self.assertEqual(finalists[0].expected_quality, qualities[0])
 
+    def test_who_always_takes_part_does_so_in_place_of_the_least(self):
+        study = self.run_search(40, algorithm="random")
+        best, second, _ = choose_finalists(study, 3)
+        least = min(study.trials, key=lambda trial: trial.reward).architecture
+        with_least = choose_finalists(study, 3, always=[least, (0,) * 5])
+        self.assertEqual(with_least[:2], [best, second])
+        self.assertEqual(with_least[2].architecture, least)
+        with_best = choose_finalists(study, 3, always=[best.architecture])
+        self.assertEqual(with_best, choose_finalists(study, 3))
+
     def test_finalists_of_a_smaller_budget_are_inside_it(self):
         study = self.run_search(40, algorithm="random")
         smaller = (parse_budget("cost<=40%", study.space),)

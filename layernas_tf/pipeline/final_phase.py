@@ -21,6 +21,7 @@ from layernas_tf.pipeline.task import Task
 from layernas_tf.pipeline.teaching import Lesson, distills, taught_lesson
 from layernas_tf.report.wording import counted, seconds_text
 from layernas_tf.space.budget import Budget
+from layernas_tf.space.even_cuts import even_cuts
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.study.study import Study
 
@@ -56,6 +57,8 @@ def train_finalists(
         config.finalists,
         target.budgets,
         predicted=bool(config.retarget_from),
+        # Whoever has pretrained weights has this network without any search.
+        always=even_cuts(task.space, target.budgets)[:1] if config.pretrained else (),
     )
     baseline = baseline_of(task, target.budgets)
     seeds = final_seeds(task)

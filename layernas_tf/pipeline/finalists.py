@@ -58,6 +58,7 @@ def choose_finalists(
     budgets: Sequence[Budget] | None = None,
     *,
     predicted: bool = False,
+    always: Sequence[Architecture] = (),
 ) -> list[Finalist]:
     """The candidates inside the budgets of which the search expects the most.
 
@@ -72,6 +73,8 @@ def choose_finalists(
       budgets: What they may cost; by default the study's budgets.
       predicted: Whether architectures that were never tried take part as well, where
         the algorithm can tell which are the best inside another budget.
+      always: Architectures that take part wherever they were tried, in place of those
+        of which the search expects the least.
 
     Raises:
       UserError: No trial succeeded inside the budgets.
@@ -98,7 +101,10 @@ def choose_finalists(
             )
     if finalists:
         ranked = sorted(finalists.values(), key=lambda f: -f.expected_quality)
-        return ranked[:count]
+        kept = [f for f in ranked if f.architecture in always][:count]
+        others = [f for f in ranked if f.architecture not in always]
+        chosen = [*others[: count - len(kept)], *kept]
+        return sorted(chosen, key=lambda f: -f.expected_quality)
     answer = study.algorithm.best
     if answer is None or not inside(budgets, study.space.costs(answer.architecture)):
         reasons = [trial.reason for trial in study.trials if trial.reason]
