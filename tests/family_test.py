@@ -123,6 +123,7 @@ class SearchTest(absltest.TestCase):
 
         self.assertEqual(list(result.winners), ["winner", "winner_60pct"])
         self.assertEqual(result.winner, result.winners["winner"])
+        self.assertRegex(result.verdict, "default network")
         for name, share in (("winner", 1.5), ("winner_60pct", 0.6)):
             winner = result.winners[name]
             self.assertLessEqual(winner.costs["madds"], share * full + 1)

@@ -17,6 +17,7 @@ from absl.testing import absltest
 
 from layernas_tf.report import (
     ExportedFile,
+    FamilyMember,
     LayerEffects,
     MemorialCell,
     MemorialSnapshot,
@@ -229,6 +230,49 @@ class ReportTest(absltest.TestCase):
         self.assertEqual(best, sorted(best))
         self.assertAlmostEqual(best[-1], 100 * max(t.reward for t in within), places=4)
         self.assertEqual(traces["best so far inside"]["x"][-1], 119)
+
+    def test_the_best_reward_has_a_band_for_its_validation_images(self):
+        data = dataclasses.replace(_search(), valid_images=500)
+        traces = _traces(_Page(report_html(data)).charts["trials"])
+        best, high = traces["best so far inside"], traces["its 95 % interval"]
+
+        self.assertEqual(best["x"], high["x"])
+        for reward, end in zip(best["y"], high["y"]):
+            share = reward / 100
+            width = 1.96 * (share * (1 - share) / 500) ** 0.5
+            self.assertAlmostEqual(end, 100 * (share + width), delta=0.4)
+        taste = dataclasses.replace(data, reward_is_share=False)
+        traces = _traces(_Page(report_html(taste)).charts["trials"])
+        self.assertNotIn("its 95 % interval", traces)
+
+    def test_winners_and_baselines_have_error_bars(self):
+        data = _search()
+        winner, baseline = data.trained
+        cheaper = dataclasses.replace(
+            winner,
+            costs={**winner.costs, "madds": 1e6},
+            test_accuracy=0.9,
+            test_interval=(0.88, 0.92),
+        )
+        worse = dataclasses.replace(cheaper, costs={**winner.costs, "madds": 2e6})
+        members = [
+            FamilyMember("madds<=80%", winner, baseline, "It is better."),
+            FamilyMember("madds<=50%", worse, None, "It is worse."),
+            FamilyMember("madds<=30%", cheaper, None, "None can be told."),
+        ]
+        page = _Page(report_html(dataclasses.replace(data, family=tuple(members))))
+        figure = page.charts["family"]
+        go.Figure(figure)
+        traces = _traces(figure)
+
+        self.assertLen(traces["winner"]["x"], 3)
+        self.assertEqual(traces["Pareto front"]["x"], [1e6, winner.costs["madds"]])
+        bars = traces["winner"]["error_y"]
+        self.assertAlmostEqual(bars["array"][2], 2.0)
+        self.assertAlmostEqual(bars["arrayminus"][0], 93.21 - 90.1)
+        self.assertEqual(traces["baseline"]["y"], [92.1])
+        self.assertIn("madds<=30%: None can be told.", page.text)
+        self.assertNotIn("family", _Page(report_html(data)).charts)
 
     def test_cost_figure_marks_budget_front_winner_and_default(self):
         data = _search()

@@ -14,6 +14,7 @@ from layernas_tf.core.errors import UserError
 from layernas_tf.core.files import writing
 from layernas_tf.pipeline.finals import Finals
 from layernas_tf.pipeline.run import FinishedSearch
+from layernas_tf.pipeline.sentence import finals_sentence
 from layernas_tf.space.types import Architecture
 
 if TYPE_CHECKING:
@@ -93,6 +94,14 @@ class SearchResult:
             winner.finals.target.folder: self._winner(winner.finals)
             for winner in self._finished.winners
         }
+
+    @property
+    def verdict(self) -> str:
+        """The winner against the baseline, with its interval, in one sentence."""
+        finals = self._finished.finals
+        if finals is None:
+            raise UserError("the search trained nothing, so nothing was compared")
+        return finals_sentence(self._finished.study, finals)
 
     def _winner(self, finals: Finals | None) -> Winner:
         study = self._finished.study

@@ -89,6 +89,7 @@ def report_data(
         made=time.strftime("%Y-%m-%d %H:%M"),
         reward_name=reward_name,
         reward_is_share=reward_is_share,
+        valid_images=dataset.valid.size,
     )
 
 

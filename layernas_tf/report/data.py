@@ -220,6 +220,7 @@ class ReportData:
       algorithm: Name of the algorithm, for the title.
       winner: The winning architecture; None if there is none yet.
       reward_name: What rewards measure, such as `validation accuracy` or `taste`.
+      valid_images: Number of images that rewards are measured on; 0 if unknown.
       reward_is_share: Whether rewards are accuracies in 0..1, shown in percent.
       trained: Networks trained with the final recipe; `winner_name` and
         `baseline_name` say which is which.
@@ -249,6 +250,7 @@ class ReportData:
     winner: Architecture | None = None
     reward_name: str = "validation accuracy"
     reward_is_share: bool = True
+    valid_images: int = 0
     trained: tuple[TrainedNetwork, ...] = ()
     winner_name: str = "winner"
     baseline_name: str = ""

@@ -99,7 +99,7 @@ def _points(
     }
 
 
-def _trial_points(
+def trial_points(
     trials: Sequence[ReportTrial],
     x: Callable[[ReportTrial], float],
     data: ReportData,
@@ -119,10 +119,10 @@ def _trial_points(
     return traces
 
 
-def _marks(data: ReportData, x: Callable[[ReportTrial], float]) -> list[Figure]:
+def marks(data: ReportData, x: Callable[[ReportTrial], float]) -> list[Figure]:
     """The default network and the winner, where they were trials."""
     by_architecture = {trial.architecture: trial for trial in reversed(completed(data))}
-    marks = []
+    found = []
     for name, architecture, marker in (
         ("default network", data.space.default, {"symbol": "diamond", "color": PURPLE}),
         ("winner", data.winner, {"symbol": "star", "color": ORANGE}),
@@ -131,61 +131,8 @@ def _marks(data: ReportData, x: Callable[[ReportTrial], float]) -> list[Figure]:
         if trial is not None:
             size = {"size": 15 if name == "winner" else 11}
             line = {"line": {"width": 1.2, "color": "#222222"}}
-            marks.append(_points([trial], x, data, name, marker | size | line))
-    return marks
-
-
-def trials_figure(data: ReportData) -> Figure:
-    """Reward over trials, with the best so far inside the budget."""
-    done = completed(data)
-    best = improvements(data)
-
-    def number(trial: ReportTrial) -> int:
-        return trial.number
-
-    traces = _trial_points(sample(done, best), number, data)
-    if best:
-        last = max(trial.number for trial in data.trials)
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "name": "best so far inside" if data.budgets else "best so far",
-                "x": [trial.number for trial in best] + [last],
-                "y": [scaled(t.score, data) for t in [*best, best[-1]]],
-                "line": {"shape": "hv", "color": ORANGE, "width": 2.5},
-                "hovertemplate": "best so far %{y:.5g}<extra></extra>",
-            }
-        )
-    traces += _marks(data, number)
-    figure = layout("trial", reward_title(data), hovermode="closest")
-    failed = sample([trial for trial in data.trials if trial.state == "failed"])
-    if failed:
-        traces.append(_failures(failed))
-        figure["yaxis"]["domain"] = [0.08, 1]
-        figure["yaxis2"] = {
-            "domain": [0, 0.05],
-            "visible": False,
-            "fixedrange": True,
-            "range": [-1, 1],
-        }
-        figure["xaxis"]["anchor"] = "free"
-        figure["xaxis"]["position"] = 0
-    return {"data": traces, "layout": figure}
-
-
-def _failures(failed: Sequence[ReportTrial]) -> Figure:
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": "failed",
-        "x": [trial.number for trial in failed],
-        "y": [0] * len(failed),
-        "yaxis": "y2",
-        "text": [tame(trial.reason[:160]) for trial in failed],
-        "hovertemplate": "<b>trial %{x} failed</b><br>%{text}<extra></extra>",
-        "marker": {"symbol": "x-thin", "size": 7, "line": {"width": 2, "color": GREY}},
-    }
+            found.append(_points([trial], x, data, name, marker | size | line))
+    return found
 
 
 def cost_figure(data: ReportData, name: str) -> Figure:
@@ -203,7 +150,7 @@ def cost_figure(data: ReportData, name: str) -> Figure:
     def cost(trial: ReportTrial) -> float:
         return trial.costs[name]
 
-    traces = _trial_points(drawn, cost, data)
+    traces = trial_points(drawn, cost, data)
     if len(front) > 1:
         traces.append(
             {
@@ -226,12 +173,13 @@ def cost_figure(data: ReportData, name: str) -> Figure:
     reach = _padded([scaled(trial.score, data) for trial in drawn], 0.06, 0.08)
     for budget in budgets:
         traces.append(_budget_line(budget, reach, data))
-    marks = _marks(data, cost)
-    if default is not None and "default network" not in {m["name"] for m in marks}:
+    marked = marks(data, cost)
+    tried = {mark["name"] for mark in marked}
+    if default is not None and "default network" not in tried:
         # Its cost is known even though its reward is not.
         name, line = "default network, not tried", {"dash": "dot", "color": PURPLE}
         traces.append(_upright(name, [default], reach, line))
-    traces += marks
+    traces += marked
     figure = layout(axis_title(metric), reward_title(data), hovermode="closest")
     figure["xaxis"] |= {"range": limits, "tickformat": "~s", "nticks": 8}
     figure["yaxis"] |= {"range": reach}

@@ -11,10 +11,11 @@ from layernas_tf.report.data import MemorialSnapshot, ReportData
 from layernas_tf.report.dataset import dataset_section
 from layernas_tf.report.effects import effects_html
 from layernas_tf.report.family import family_section
-from layernas_tf.report.figures import DRAWN, completed, cost_figure, trials_figure
+from layernas_tf.report.figures import DRAWN, completed, cost_figure
 from layernas_tf.report.headline import headline, lead_metric, tiles
 from layernas_tf.report.heatmaps import memorial_figure
 from layernas_tf.report.page import Section, chart, render
+from layernas_tf.report.trials_figure import trials_figure
 from layernas_tf.report.wording import (
     counted,
     label_key,
