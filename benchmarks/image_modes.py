@@ -160,10 +160,16 @@ def layout_row(name: str, make: Callable[[pathlib.Path], None]) -> str:
 def main(argv: Sequence[str]) -> None:
     """Prints both tables."""
     del argv
-    print("| picture | outcome | memory − stream | mean − saved |\n|---|---|---|---|")
+    print(
+        "| picture | outcome | largest difference, memory and stream | "
+        "mean difference from what was saved |\n|---|---|---|---|"
+    )
     for kind in picture_kinds.KINDS:
         print(kind_row(kind), flush=True)
-    print("\n| folder | train, validation, test | memory − stream |\n|---|---|---|")
+    print(
+        "\n| folder | images to train, validate, test | "
+        "largest difference, memory and stream |\n|---|---|---|"
+    )
     for name, make in LAYOUTS.items():
         print(layout_row(name, make), flush=True)
 
