@@ -133,7 +133,7 @@ def check_failures(failed: Sequence[Trial], count: int) -> None:
         reason, times = collections.Counter(t.reason for t in failed).most_common(1)[0]
         raise UserError(
             f"{len(failed)} of {count} trials failed, {times} of them with: {reason}; "
-            "the same command continues the search when this is mended"
+            "the same command continues the search when this is fixed"
         )
 
 
