@@ -176,7 +176,7 @@ def _download(space: SearchSpace, published: Published) -> list[StoredLayer]:
         reason = " ".join(str(error).split())[:120]
         raise UserError(
             "`pretrained`=imagenet: the weights could not be downloaded "
-            f"({reason}); without a network give the file: `pretrained`=FILE.h5"
+            f"({reason}); offline, give the file: `pretrained`=FILE.h5"
         ) from None
     return [
         StoredLayer(
