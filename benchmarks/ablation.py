@@ -154,11 +154,13 @@ def define_flags() -> None:
     """Defines the command line; only the program itself calls it."""
     flags.DEFINE_string("tables", None, "Folder of the tables.", required=True)
     flags.DEFINE_integer("runs", 10, "Runs per variant and table.")
-    flags.DEFINE_integer("processes", os.cpu_count() or 1, "Runs at once.")
+    flags.DEFINE_integer(
+        "processes", os.cpu_count() or 1, "Runs made at the same time."
+    )
 
 
 def main(argv: Sequence[str]) -> None:
-    """The binary."""
+    """Runs every variant on every table and prints the means."""
     del argv
     given = flags.FLAGS
     os.environ.setdefault("OMP_NUM_THREADS", "1")

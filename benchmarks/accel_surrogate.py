@@ -65,7 +65,7 @@ def _errors(predicted: np.ndarray, truth: np.ndarray) -> tuple[float, ...]:
 
 
 def main(argv: Sequence[str]) -> None:
-    """The binary."""
+    """Prints the errors on held-out rows."""
     del argv
     rows = read_accel_rows(flags.FLAGS.table)
     print("| target | Kendall's tau | R2 | RMSE | median relative error |")

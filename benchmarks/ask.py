@@ -67,7 +67,7 @@ def losses(
 
 
 def main(argv: Sequence[str]) -> None:
-    """The binary."""
+    """Prints what the buckets lose and the times of asks."""
     del argv
     space = get_space(flags.FLAGS.space)
     budgets = (parse_budget(flags.FLAGS.budget, space),)
@@ -94,7 +94,7 @@ def define_flags() -> None:
     """Defines the command line; only the program itself calls it."""
     flags.DEFINE_string("space", "mobilenet_v3_large", "As for the search.")
     flags.DEFINE_string("budget", "madds<=60%", "As for the search.")
-    flags.DEFINE_integer("trials", 1000, "How many.")
+    flags.DEFINE_integer("trials", 1000, "Trials to time.")
 
 
 if __name__ == "__main__":

@@ -183,7 +183,7 @@ def _title(step: Step, number: int) -> str:
 
 
 def main(argv: Sequence[str]) -> None:
-    """The binary."""
+    """Prints the steps and draws the picture."""
     del argv
     steps = walk()
     for number, step in enumerate(steps, 1):

@@ -277,7 +277,7 @@ def measure(command: Command, wanted: int, seed: int) -> tuple[int, Kills, list[
 
 
 def main(argv: Sequence[str]) -> None:
-    """The binary."""
+    """Kills searches and prints what was lost."""
     del argv
     given = flags.FLAGS
     address = ""
@@ -306,11 +306,11 @@ def main(argv: Sequence[str]) -> None:
 
 def define_flags() -> None:
     """Defines the command line; only the program itself calls it."""
-    flags.DEFINE_integer("kills", 100, "Kills.", lower_bound=1)
-    flags.DEFINE_integer("trials", 30, "Trials of a search.", lower_bound=1)
-    flags.DEFINE_float("seconds", 0.02, "Of a trial.", lower_bound=0)
-    flags.DEFINE_integer("workers", 1, "Workers of a search.", lower_bound=1)
-    flags.DEFINE_integer("seed", 0, "Of the moments.")
+    flags.DEFINE_integer("kills", 100, "Number of kills.", lower_bound=1)
+    flags.DEFINE_integer("trials", 30, "Trials of each search.", lower_bound=1)
+    flags.DEFINE_float("seconds", 0.02, "Duration of a trial.", lower_bound=0)
+    flags.DEFINE_integer("workers", 1, "Workers of each search.", lower_bound=1)
+    flags.DEFINE_integer("seed", 0, "Seed of the moments.")
 
 
 if __name__ == "__main__":

@@ -114,11 +114,13 @@ def main(argv: Sequence[str]) -> None:
 def define_flags() -> None:
     """Defines the binary's flags."""
     flags.DEFINE_string("npz", "cifar10.npz", "Keras' arrays of square RGB images.")
-    flags.DEFINE_string("space", "mobilenet_v3_small", "Of the default network.")
+    flags.DEFINE_string(
+        "space", "mobilenet_v3_small", "Search space whose default network is trained."
+    )
     flags.DEFINE_string("out", "runs/image_fit", "Folder for pictures and figures.")
     flags.DEFINE_integer("train", 10_000, "Training pictures.", lower_bound=100)
     flags.DEFINE_integer("test", 5_000, "Test pictures.", lower_bound=100)
-    flags.DEFINE_integer("epochs", 8, "Of each training.", lower_bound=1)
+    flags.DEFINE_integer("epochs", 8, "Epochs of each training.", lower_bound=1)
     flags.DEFINE_integer("seeds", 3, "Trainings with each fit.", lower_bound=1)
 
 

@@ -38,14 +38,24 @@ _SPACE = flags.DEFINE_string("space", "mobilenet_v3_small", "As for the search."
 _DATASET = flags.DEFINE_string("dataset", "digits", "As for the search.")
 _RESOLUTION = flags.DEFINE_integer("resolution", None, "As for the search.")
 _BUDGET = flags.DEFINE_string("budget", "madds<=50%", "As for the search.")
-_CHILDREN = flags.DEFINE_integer("children", 16, "Compared.", lower_bound=4)
+_CHILDREN = flags.DEFINE_integer(
+    "children", 16, "Children that are compared.", lower_bound=4
+)
 _SIBLINGS = flags.DEFINE_integer(
     "siblings", 2, "Children of a parent in a step: few make long lineages."
 )
-_EPOCHS = flags.DEFINE_integer("epochs", 2, "Of the proxy; even.", lower_bound=2)
-_TRUTH_EPOCHS = flags.DEFINE_integer("truth_epochs", None, "Of the long training.")
-_SEEDS = flags.DEFINE_integer("seeds", 2, "Of each proxy training.", lower_bound=1)
-_TRUTH_SEEDS = flags.DEFINE_integer("truth_seeds", 2, "Its trainings.", lower_bound=1)
+_EPOCHS = flags.DEFINE_integer(
+    "epochs", 2, "Epochs of the proxy, an even number.", lower_bound=2
+)
+_TRUTH_EPOCHS = flags.DEFINE_integer(
+    "truth_epochs", None, "Epochs of the long training."
+)
+_SEEDS = flags.DEFINE_integer(
+    "seeds", 2, "Seeds of each proxy training.", lower_bound=1
+)
+_TRUTH_SEEDS = flags.DEFINE_integer(
+    "truth_seeds", 2, "Seeds of the long training.", lower_bound=1
+)
 _OUT = flags.DEFINE_string("out", None, "Folder for the figures.", required=True)
 
 

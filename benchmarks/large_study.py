@@ -178,12 +178,12 @@ def _made(path: pathlib.Path, started: float) -> str:
 
 def define_flags() -> None:
     """Defines the command line; only the program itself calls it."""
-    flags.DEFINE_integer("trials", 100_000, "Trials.", lower_bound=1)
-    flags.DEFINE_list("algorithms", ["random", "layernas"], "Which to measure.")
+    flags.DEFINE_integer("trials", 100_000, "Trials of the study.", lower_bound=1)
+    flags.DEFINE_list("algorithms", ["random", "layernas"], "Algorithms to measure.")
 
 
 def main(argv: Sequence[str]) -> None:
-    """The binary."""
+    """Measures each algorithm and prints its times."""
     del argv
     import optuna
 

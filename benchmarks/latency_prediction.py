@@ -203,7 +203,9 @@ if __name__ == "__main__":
         "Time what TensorFlow converts, in seconds a network; else files with the same "
         "operators, written in milliseconds.",
     )
-    flags.DEFINE_integer("seed", 1, "Of the architectures.")
-    flags.DEFINE_integer("rounds", 5, "Turns of each network.", lower_bound=1)
+    flags.DEFINE_integer("seed", 1, "Seed of the architectures.")
+    flags.DEFINE_integer(
+        "rounds", 5, "Times that each network is timed.", lower_bound=1
+    )
     flags.DEFINE_string("out", None, "Folder for the results.", required=True)
     run_main(main)

@@ -254,7 +254,7 @@ def define_flags() -> None:
 
 
 def main(argv: Sequence[str]) -> None:
-    """The binary."""
+    """Computes what is not in --out yet and prints both tables."""
     del argv
     given = flags.FLAGS
     os.makedirs(given.out, exist_ok=True)

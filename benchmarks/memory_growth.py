@@ -34,7 +34,9 @@ from search_spaces.registry import get_space
 FIRST = 20
 """The trial that the last one is compared with."""
 
-_TRIALS = flags.DEFINE_integer("trials", 200, "Trials.", lower_bound=FIRST)
+_TRIALS = flags.DEFINE_integer(
+    "trials", 200, "Trials of the search.", lower_bound=FIRST
+)
 _SPACE = flags.DEFINE_string("space", "mobilenet_v3_small", "Search space.")
 _BUDGET = flags.DEFINE_string("budget", "madds<=60%", "Budget of the search.")
 _IMAGES = flags.DEFINE_integer(

@@ -32,18 +32,24 @@ from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture
 from layernas_tf.training.recipe import Recipe
 
-_WEIGHTS = flags.DEFINE_string("weights", None, "As --pretrained of the search.")
-_SPACE = flags.DEFINE_string("space", "mobilenet_v2", "Space that the file is of.")
+_WEIGHTS = flags.DEFINE_string("weights", None, "As `--pretrained` for the search.")
+_SPACE = flags.DEFINE_string(
+    "space", "mobilenet_v2", "Space of the network in the file."
+)
 _DATASET = flags.DEFINE_string("dataset", None, "As for the search.")
-_RESOLUTION = flags.DEFINE_integer("resolution", 96, "Pixels.")
+_RESOLUTION = flags.DEFINE_integer("resolution", 96, "Image size in pixels.")
 _RATIOS = flags.DEFINE_multi_integer("ratio", [4, 3], "Expansion ratios of the cuts.")
 _CRITERIA = flags.DEFINE_multi_string(
-    "criterion", ["leading", "l1", "l2", "bn_scale", "taylor"], "Of the channels."
+    "criterion",
+    ["leading", "l1", "l2", "bn_scale", "taylor"],
+    "How channels are chosen.",
 )
-_BUDGETS = flags.DEFINE_multi_string("budget", ["madds<=57%"], "Each is searched.")
-_TRIALS = flags.DEFINE_integer("trials", 60, "Candidates of a search.")
-_SEEDS = flags.DEFINE_integer("seeds", 3, "Splits of the images, and trainings.")
-_EPOCHS = flags.DEFINE_integer("epochs", 4, "Of the short training.")
+_BUDGETS = flags.DEFINE_multi_string(
+    "budget", ["madds<=57%"], "Budgets, one search each."
+)
+_TRIALS = flags.DEFINE_integer("trials", 60, "Trials of each search.")
+_SEEDS = flags.DEFINE_integer("seeds", 3, "Seeds, each with its own split.")
+_EPOCHS = flags.DEFINE_integer("epochs", 4, "Epochs of the short training.")
 _TAUGHT = flags.DEFINE_bool("taught", True, "Measure the final recipe with a teacher.")
 _OUT = flags.DEFINE_string("out", "runs/pretrained", "Folder of the figures.")
 

@@ -246,13 +246,17 @@ def define_flags() -> None:
     flags.DEFINE_string("out", "runs/tables", "Folder for the results.")
     flags.DEFINE_string("algorithms", ALGORITHMS, "As for layernas_tf.compare.")
     flags.DEFINE_integer("runs", 100, "Runs per algorithm and table.")
-    flags.DEFINE_integer("processes", os.cpu_count() or 1, "Runs at once.")
+    flags.DEFINE_integer(
+        "processes", os.cpu_count() or 1, "Runs made at the same time."
+    )
     flags.DEFINE_list("titles", [], "Only the tables of these titles.")
-    flags.DEFINE_bool("only_print", False, "Makes no runs.")
+    flags.DEFINE_bool(
+        "only_print", False, "Only print what is there, without new runs."
+    )
 
 
 def main(argv: Sequence[str]) -> None:
-    """The binary."""
+    """Makes the missing runs and prints the tables."""
     del argv
     given = flags.FLAGS
     started, outcomes = time.monotonic(), []

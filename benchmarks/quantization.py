@@ -150,15 +150,19 @@ def _train(
 
 def define_flags() -> None:
     """Defines the binary's flags: not at import, as its test imports this module."""
-    flags.DEFINE_multi_string("network", [], "See above; repeat it for several.")
+    flags.DEFINE_multi_string("network", [], "A folder or file, as above. May repeat.")
     flags.DEFINE_string("dataset", "digits", "As for the search.")
-    flags.DEFINE_integer("limit", None, "Use so many training images.", lower_bound=1)
+    flags.DEFINE_integer(
+        "limit", None, "Number of training images; by default, all.", lower_bound=1
+    )
     flags.DEFINE_string("out", "", "Folder for the files and figures.")
     flags.DEFINE_string("space", "", "The networks' space if it is your own code.")
-    flags.DEFINE_integer("epochs", None, "Of training an architecture.", lower_bound=1)
+    flags.DEFINE_integer(
+        "epochs", None, "Epochs for training an architecture.", lower_bound=1
+    )
     flags.DEFINE_integer("qat_epochs", None, "As for export.convert.")
     flags.DEFINE_float("qat_learning_rate", 2e-4, "As for export.convert.")
-    flags.DEFINE_integer("seed", 0, "Of every training.")
+    flags.DEFINE_integer("seed", 0, "Seed of every training.")
 
 
 if __name__ == "__main__":

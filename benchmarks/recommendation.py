@@ -81,13 +81,15 @@ def gains(
 def define_flags() -> None:
     """Defines the command line; only the program itself calls it."""
     flags.DEFINE_string("tables", None, "Folder of the tables.", required=True)
-    flags.DEFINE_list("algorithms", ["layernas_bayes"], "Which search.")
+    flags.DEFINE_list("algorithms", ["layernas_bayes"], "Algorithms to measure.")
     flags.DEFINE_integer("runs", 10, "Runs per table and budget.", lower_bound=1)
-    flags.DEFINE_integer("processes", os.cpu_count() or 1, "Runs at once.")
+    flags.DEFINE_integer(
+        "processes", os.cpu_count() or 1, "Runs made at the same time."
+    )
 
 
 def main(argv: Sequence[str]) -> None:
-    """The binary."""
+    """Makes the runs and prints the table."""
     del argv
     given = flags.FLAGS
     os.environ.setdefault("OMP_NUM_THREADS", "1")

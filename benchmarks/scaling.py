@@ -259,11 +259,11 @@ def define_flags() -> None:
     flags.DEFINE_list("lengths", [str(n) for n in LENGTHS], "Numbers of layers.")
     flags.DEFINE_integer("tables", 5, "Tables (and searches) per number of layers.")
     flags.DEFINE_integer("cap", 5_000, "Evaluations after which a search gives up.")
-    flags.DEFINE_list("algorithms", list(ALGORITHMS), "Which to measure.")
+    flags.DEFINE_list("algorithms", list(ALGORITHMS), "Algorithms to measure.")
 
 
 def main(argv: Sequence[str]) -> None:
-    """The binary."""
+    """Measures the algorithms, prints the table and writes the files."""
     given = flags.FLAGS
     if not given.lengths or not all(text.isdecimal() for text in given.lengths):
         raise UserError(f"--lengths: expected numbers, got {','.join(given.lengths)!r}")

@@ -118,7 +118,7 @@ if __name__ == "__main__":
         "Names of spaces.",
     )
     flags.DEFINE_list("resolutions", ["224", "96", "32"], "Image sizes, in pixels.")
-    flags.DEFINE_integer("classes", 10, "Of the classifier.")
+    flags.DEFINE_integer("classes", 10, "Number of classes.")
     flags.DEFINE_integer("architectures", 20, "Networks for the memory.", lower_bound=1)
     flags.DEFINE_integer("converted", 3, "Networks for the sizes; 0: none.")
     run_main(main)

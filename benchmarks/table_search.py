@@ -2,8 +2,8 @@
 
     python -m benchmarks.table_search --workdir=runs/table --trials=30 --workers=2
 
-`benchmarks.faults` kills it. The workdir gets the
-files of a search up to `trials.csv`, and `result.json`, the best trial.
+`benchmarks.faults` kills it. The workdir gets the files of a search up to `trials.csv`,
+and `result.json`, the best trial.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def run(workdir: str, trials: int, seconds: float, workers: int, address: str) -
 
 
 def main(argv: Sequence[str]) -> None:
-    """The binary."""
+    """Runs the search."""
     del argv
     import optuna
 
@@ -132,8 +132,8 @@ def main(argv: Sequence[str]) -> None:
 def define_flags() -> None:
     """Defines the command line; only the program itself calls it."""
     flags.DEFINE_string("workdir", "runs/table_search", "Folder of results.")
-    flags.DEFINE_integer("trials", 30, "Trials.", lower_bound=1)
-    flags.DEFINE_float("seconds", 0.02, "That a trial sleeps.", lower_bound=0)
+    flags.DEFINE_integer("trials", 30, "Trials of the search.", lower_bound=1)
+    flags.DEFINE_float("seconds", 0.02, "Duration of a trial.", lower_bound=0)
     flags.DEFINE_integer("workers", 1, "Worker processes.", lower_bound=1)
     flags.DEFINE_string("ray_address", "", "Ray cluster; by default this machine.")
 

@@ -106,7 +106,7 @@ def draw(outcomes: Sequence[Outcome], path: str) -> None:
 
 
 def main(argv: Sequence[str]) -> None:
-    """The binary."""
+    """Makes the missing runs and draws the figure."""
     del argv
     given = flags.FLAGS
     outcomes = []
@@ -123,8 +123,10 @@ if __name__ == "__main__":
     flags.DEFINE_string("out", "runs/tables", "Folder of the runs.")
     flags.DEFINE_string("algorithms", ALGORITHMS, "As for layernas_tf.compare.")
     flags.DEFINE_integer("runs", 100, "Runs per algorithm and table.")
-    flags.DEFINE_integer("processes", os.cpu_count() or 1, "Runs at once.")
-    flags.DEFINE_bool("only_print", False, "Makes no runs: draws what is there.")
+    flags.DEFINE_integer(
+        "processes", os.cpu_count() or 1, "Runs made at the same time."
+    )
+    flags.DEFINE_bool("only_print", False, "Only draw what is there, without new runs.")
     flags.DEFINE_string(
         "figure", "docs/images/topology_and_size.png", "A PNG file to write."
     )

@@ -147,7 +147,7 @@ def _print(runs: dict[str, np.ndarray]) -> None:
 
 
 def main(argv: Sequence[str]) -> None:
-    """The binary."""
+    """Makes the missing runs, prints the means and draws the curves."""
     del argv
     given = flags.FLAGS
     table = read_accel_csv(given.table)
