@@ -111,16 +111,8 @@ def export_winner(
     formats = tuple(formats)
     check_formats(formats)
     check_input_type(input_type)
-    if QAT_INT8 in formats and qat is None and network is not None:
-        from export.quantization.quantize import Qat
-
-        qat = Qat(*network)
-    if QAT_INT8 in formats and qat is None:
-        raise UserError(f"format {QAT_INT8!r} needs the model's architecture, got none")
     if QAT_INT8 in formats:
-        from export.quantization.quantize import check_packages
-
-        check_packages()
+        qat = _checked_qat(qat, network)
     runtime = runtimes.resolve_runtime(runtime)
     _check_fit(model, dataset)
     # A model in mixed precision would differ from its files for that reason alone.
@@ -129,29 +121,12 @@ def export_winner(
         raise UserError(
             f"representative images: expected 1 or more, got {representative_images}"
         )
-    representative = None
-    plain = [name for name in formats if name != QAT_INT8]
-    if any(FORMATS[name].integer for name in plain):
-        representative = _draw(dataset.train, representative_images)
     paths = {name: os.path.join(out_dir, f"model_{name}.tflite") for name in formats}
-    labels = dataset.class_names
+    plain = {name: path for name, path in paths.items() if name != QAT_INT8}
     if plain:
-        convert_all(
-            model,
-            {name: paths[name] for name in plain},
-            representative_images=representative,
-            input_type=input_type,
-            labels=labels,
-            frame=dataset.frame,
-        )
+        _write_plain(model, dataset, plain, input_type, representative_images)
     if qat is not None and QAT_INT8 in formats:
-        from export.quantization.quantize import qat_int8
-
-        content = qat_int8(model, qat, dataset, input_type)
-        write_bytes(
-            paths[QAT_INT8],
-            described(content, model.name, QAT_INT8, labels, dataset.frame),
-        )
+        _write_qat(model, dataset, paths[QAT_INT8], input_type, qat)
     reference = keras_outputs(model, dataset.test)
     return [
         _measure(name, path, reference, dataset.test, runtime, latency_runs)
@@ -198,6 +173,20 @@ def print_table(files: Sequence[TfliteFile]) -> None:
                 )
 
 
+def _checked_qat(
+    qat: Qat | None, network: tuple[SearchSpace, Architecture] | None
+) -> Qat:
+    """What the format `qat_int8` needs, if all its packages are installed too."""
+    from export.quantization.quantize import Qat, check_packages
+
+    if qat is None and network is not None:
+        qat = Qat(*network)
+    if qat is None:
+        raise UserError(f"format {QAT_INT8!r} needs the model's architecture, got none")
+    check_packages()
+    return qat
+
+
 def _check_fit(model: keras.Model, dataset: Dataset) -> None:
     shape, classes = image_shape(model), model.outputs[0].shape[-1]
     if tuple(dataset.shape) != shape or dataset.classes != classes:
@@ -206,6 +195,40 @@ def _check_fit(model: keras.Model, dataset: Dataset) -> None:
             f"images of shape {shape} and {classes} classes, got "
             f"{tuple(dataset.shape)} and {dataset.classes}"
         )
+
+
+def _write_plain(
+    model: keras.Model,
+    dataset: Dataset,
+    paths: dict[str, str],
+    input_type: str,
+    representative_images: int,
+) -> None:
+    """Writes a file for each format that needs no training."""
+    representative = None
+    if any(FORMATS[name].integer for name in paths):
+        representative = _draw(dataset.train, representative_images)
+    convert_all(
+        model,
+        paths,
+        representative_images=representative,
+        input_type=input_type,
+        labels=dataset.class_names,
+        frame=dataset.frame,
+    )
+
+
+def _write_qat(
+    model: keras.Model, dataset: Dataset, path: str, input_type: str, qat: Qat
+) -> None:
+    """Trains with the rounding and writes the file."""
+    from export.quantization.quantize import qat_int8
+
+    content = qat_int8(model, qat, dataset, input_type)
+    write_bytes(
+        path,
+        described(content, model.name, QAT_INT8, dataset.class_names, dataset.frame),
+    )
 
 
 def _draw(split: Split, number: int) -> np.ndarray:
