@@ -113,10 +113,32 @@ def measure_table(
     known = _begin(space, timer, out.with_name(out.name + ".partial"))
     if known.blocks:
         say(f"Continuing after {len(known.blocks):,} blocks.")
-    before, started = known.seconds, time.monotonic()
+    begun = time.monotonic() - known.seconds
     # Whole networks are timed before and after the blocks: a noisy period may spare
     # one of the two.
     _time_networks(space, timer, known)
+    places = _time_blocks(space, timer, known, begun, say)
+    _time_networks(space, timer, known)
+    known.seconds = time.monotonic() - begun
+    table = _table(space, known, places)
+    write_text(out, json.dumps(table, indent=1) + "\n")
+    known.path.unlink(missing_ok=True)
+    return table
+
+
+def _time_blocks(
+    space: SearchSpace,
+    timer: Timer,
+    known: Measurement,
+    begun: float,
+    say: Callable[[str], None],
+) -> list[np.ndarray]:
+    """Times the blocks that are not known yet, many at a time.
+
+    Returns:
+      The digest of the block's file for each state and option of each layer; None
+      where the block computes nothing.
+    """
     names: dict[tuple[Any, State, bool], str | None] = {}
     places = [np.full(n.shape, None, object) for n in space.chain.next_state]
     waiting: dict[str, bytes] = {}
@@ -125,7 +147,7 @@ def measure_table(
         if waiting:
             known.blocks.update(timer.blocks(waiting))
             waiting.clear()
-            known.seconds = before + time.monotonic() - started
+            known.seconds = time.monotonic() - begun
             known.save()
             say(f"{len(known.blocks):,} blocks in {known.seconds:.0f} s")
 
@@ -146,12 +168,7 @@ def measure_table(
         if len(waiting) >= _CHUNK_FILES or size >= _CHUNK_BYTES:
             time_waiting()
     time_waiting()
-    _time_networks(space, timer, known)
-    known.seconds = before + time.monotonic() - started
-    table = _table(space, known, places)
-    write_text(out, json.dumps(table, indent=1) + "\n")
-    known.path.unlink(missing_ok=True)
-    return table
+    return places
 
 
 def _pairs(space: SearchSpace) -> Iterator[tuple[int, int, int]]:
