@@ -85,11 +85,8 @@ def check_folder(
     notes = list(listing.notes) + _notes(facts)
     frame = None
     if facts:
-        sizes = np.array([(fact.height, fact.width) for fact in facts])
-        chosen = frame_for(sizes, 3, resolution, fit)
-        frame = chosen.shape[:2]
-        if resolution is None:
-            notes.append(proportions_note(sizes, chosen))
+        frame, note = _frame(facts, resolution, fit)
+        notes.append(note)
     repeated, across, contradicting = _duplicates(readable)
     return DataCheck(
         name=name,
@@ -210,6 +207,16 @@ def _notes(facts: Sequence[ImageFacts]) -> list[str]:
     if facts and all(fact.grey for fact in facts):
         notes.append(GREY_NOTE)
     return notes
+
+
+def _frame(
+    facts: Sequence[ImageFacts], resolution: tuple[int, int] | None, fit: str
+) -> tuple[tuple[int, int], str]:
+    """The input's height and width, and a note on the pictures' proportions or ""."""
+    sizes = np.array([(fact.height, fact.width) for fact in facts])
+    chosen = frame_for(sizes, 3, resolution, fit)
+    note = proportions_note(sizes, chosen) if resolution is None else ""
+    return chosen.shape[:2], note
 
 
 def _duplicates(readable: Sequence[tuple]) -> tuple[int, int, int]:
