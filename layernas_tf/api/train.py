@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from layernas_tf.api.profile import profile_architecture
 from layernas_tf.core.errors import UserError
@@ -13,6 +13,10 @@ from layernas_tf.core.workdir import lock_workdir, open_workdir
 from layernas_tf.pipeline.evaluation import prepare_libraries
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.training.full_training import TrainedArchitecture, train_fully
+
+if TYPE_CHECKING:
+    from layernas_tf.datasets import Dataset
+    from layernas_tf.training.recipe import Recipe
 
 
 def train_architecture(
@@ -56,14 +60,8 @@ def train_architecture(
     from layernas_tf.datasets import load_dataset
     from layernas_tf.datasets.given import given_dataset
     from layernas_tf.datasets.options import Options
-    from layernas_tf.training.recipe import Recipe, default_recipe, with_epochs
 
-    unknown = sorted(set(recipe) - {field.name for field in dataclasses.fields(Recipe)})
-    if unknown:
-        raise UserError(
-            f"train_architecture has no argument {unknown[0]!r}: expected fields of a "
-            "Recipe such as epochs, batch_size, learning_rate"
-        )
+    _check_recipe(recipe)
     if isinstance(train, str):
         dataset = load_dataset(train, valid_fraction=valid_fraction, seed=seed)
     else:
@@ -74,24 +72,14 @@ def train_architecture(
             options=Options(None, valid_fraction, seed, None),
             class_names=tuple(class_names),
         )
-    arguments = {}
-    if isinstance(space, str):
-        height, width, channels = dataset.shape
-        arguments = {
-            "resolution": height if height == width else f"{height}x{width}",
-            "classes": dataset.classes,
-            "channels": channels,
-        }
+    arguments = _space_arguments(dataset) if isinstance(space, str) else {}
     profile = profile_architecture(space, architecture, **arguments)
     start = None
     if pretrained:
         from layernas_tf.training.start import start_from
 
         start = start_from(str(pretrained), profile.space, dataset)
-    chosen = default_recipe(dataset, proxy=False, pretrained=start is not None)
-    if "epochs" in recipe:
-        chosen = with_epochs(chosen, recipe.pop("epochs"))
-    chosen = dataclasses.replace(chosen, **recipe)
+    chosen = _chosen_recipe(dataset, recipe, pretrained=start is not None)
     folder = open_workdir(workdir)
     with lock_workdir(folder):
         return train_fully(
@@ -104,3 +92,38 @@ def train_architecture(
             data={"valid_fraction": valid_fraction},
             start=start,
         )
+
+
+def _check_recipe(given: Mapping[str, Any]) -> None:
+    """Raises an error if an argument is not a field of a recipe."""
+    from layernas_tf.training.recipe import Recipe
+
+    unknown = sorted(set(given) - {field.name for field in dataclasses.fields(Recipe)})
+    if unknown:
+        raise UserError(
+            f"train_architecture has no argument {unknown[0]!r}: expected fields of a "
+            "Recipe such as epochs, batch_size, learning_rate"
+        )
+
+
+def _space_arguments(dataset: Dataset) -> dict[str, Any]:
+    """The arguments of a named space for the images of a data set."""
+    height, width, channels = dataset.shape
+    return {
+        "resolution": height if height == width else f"{height}x{width}",
+        "classes": dataset.classes,
+        "channels": channels,
+    }
+
+
+def _chosen_recipe(
+    dataset: Dataset, given: Mapping[str, Any], *, pretrained: bool
+) -> Recipe:
+    """The default recipe of a data set with the given fields in place of its own."""
+    from layernas_tf.training.recipe import default_recipe, with_epochs
+
+    chosen = default_recipe(dataset, proxy=False, pretrained=pretrained)
+    if "epochs" in given:
+        chosen = with_epochs(chosen, given["epochs"])
+    others = {name: value for name, value in given.items() if name != "epochs"}
+    return dataclasses.replace(chosen, **others)
