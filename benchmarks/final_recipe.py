@@ -1,0 +1,174 @@
+"""How long, and with what, the final training should be: recipes side by side.
+
+    python -m benchmarks.final_recipe --dataset=npz:cifar10.npz --limit=20000 \
+        --valid_fraction=0.5 --epochs=8,16,32,64 --at=32 --out=runs/final_recipe
+
+Trains one architecture (by default the space's default, made cheaper alike in all
+layers until it is inside the budget) with the data set's default final recipe for each
+number of epochs and, at `--at` epochs, with one thing changed at a time. All figures
+are of the validation images, because a recipe is chosen by them. The rows go to
+`rows.jsonl` in --out; the same command trains what is missing there and prints the
+table of all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import pathlib
+import statistics
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from absl import flags
+
+from layernas_tf.core.app import run_main
+from layernas_tf.core.errors import UserError
+
+if TYPE_CHECKING:
+    from layernas_tf.training.recipe import Recipe
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "no augmentation": {"augment": "none"},
+    "random crops": {"augment": "crop_flip"},
+    "RandAugment 5": {"randaugment": 5},
+    "mixup 0.2": {"mixup": 0.2},
+    "no label smoothing": {"label_smoothing": 0.0},
+    "weight average": {"ema": 0.999},
+    "half the rate": {"learning_rate": 1.5e-3},
+    "twice the rate": {"learning_rate": 6e-3},
+    "weight decay 0.05": {"weight_decay": 0.05},
+}
+"""One change of the default recipe each, by its name in the table."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One training.
+
+    Attributes:
+      name: `default`, or the name of the change.
+      epochs: Rounds through the training images.
+      seed: Seed of the weights and the batches.
+      valid_accuracy: Share of the validation images classified correctly.
+      seconds: CPU seconds of the process.
+    """
+
+    name: str
+    epochs: int
+    seed: int
+    valid_accuracy: float
+    seconds: float
+
+
+def trainings(
+    epochs: Sequence[int], at: int, seeds: int
+) -> Iterable[tuple[str, int, int]]:
+    """Name, epochs and seed of every training, in the order in which they are made."""
+    for seed in range(seeds):
+        yield from (("default", number, seed) for number in epochs)
+        yield from ((name, at, seed) for name in CHANGES)
+
+
+def changed(recipe: Recipe, name: str, epochs: int) -> Recipe:
+    """The recipe with one change and another number of epochs."""
+    from layernas_tf.training.recipe import with_epochs
+
+    return dataclasses.replace(with_epochs(recipe, epochs), **CHANGES.get(name, {}))
+
+
+def table(rows: Sequence[Row], images: int) -> str:
+    """Mean validation accuracy of each recipe, with its uncertainty, as Markdown."""
+    lines = [
+        "| recipe | epochs | validation accuracy by seed | mean, 95 % | CPU seconds |",
+        "|---|---|---|---|---|",
+    ]
+    for name, epochs in dict.fromkeys((row.name, row.epochs) for row in rows):
+        alike = [row for row in rows if (row.name, row.epochs) == (name, epochs)]
+        accuracies = [row.valid_accuracy for row in alike]
+        mean = statistics.mean(accuracies)
+        # The images are the same for all seeds, so seeds do not narrow their share.
+        error = 1.96 * math.sqrt(mean * (1 - mean) / images)
+        by_seed = " / ".join(f"{100 * accuracy:.2f}" for accuracy in accuracies)
+        seconds = statistics.mean(row.seconds for row in alike)
+        lines.append(
+            f"| {name} | {epochs} | {by_seed} | {100 * mean:.2f} ± {100 * error:.2f} "
+            f"| {seconds:,.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def define_flags() -> None:
+    """Defines the flags of this benchmark."""
+    flags.DEFINE_string("dataset", "digits", "As for the search.")
+    flags.DEFINE_integer("limit", None, "As for the search.")
+    flags.DEFINE_float("valid_fraction", 0.5, "As for the search.")
+    flags.DEFINE_string("space", "mobilenet_v3_small", "As for the search.")
+    flags.DEFINE_string("budget", "madds<=60%", "As for the search.")
+    flags.DEFINE_string("architecture", "", "architecture.json to train instead.")
+    flags.DEFINE_list("epochs", ["8", "16", "32", "64"], "Of the default recipe.")
+    flags.DEFINE_integer("at", 32, "Epochs of the changed recipes.")
+    flags.DEFINE_integer("seeds", 1, "Trainings of each recipe.")
+    flags.DEFINE_string("out", "runs/final_recipe", "Folder of the rows.")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Trains what is missing and prints the table."""
+    if len(argv) > 1:
+        raise UserError(f"unexpected argument {argv[1]!r}")
+    import keras
+
+    from layernas_tf.algorithms.trades import Trades
+    from layernas_tf.datasets import load_dataset
+    from layernas_tf.space.budget import parse_budget
+    from layernas_tf.space.completions import BudgetedChain
+    from layernas_tf.training.recipe import default_recipe
+    from layernas_tf.training.train import train_model
+    from search_spaces.architecture_files import load_architecture
+    from search_spaces.registry import get_space
+
+    given = flags.FLAGS
+    dataset = load_dataset(
+        given.dataset, limit=given.limit, valid_fraction=given.valid_fraction, seed=0
+    )
+    height, width, channels = dataset.shape
+    image: dict[str, Any] = {
+        "resolution": f"{height}x{width}",
+        "classes": dataset.classes,
+        "channels": channels,
+    }
+    if given.architecture:
+        space, architecture = load_architecture(given.architecture, **image)
+    else:
+        space = get_space(given.space, **image)
+        budgets = (parse_budget(given.budget, space),)
+        architecture = Trades(space, BudgetedChain(space.chain, budgets)).even()
+    print(f"{space.costs(architecture)['madds'] / 1e6:.3f}M MAdds", flush=True)
+    default = default_recipe(dataset, proxy=False)
+    path = pathlib.Path(given.out) / "rows.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    rows = [Row(**json.loads(line)) for line in path.read_text().splitlines()]
+    known = {(row.name, row.epochs, row.seed) for row in rows}
+    epochs = [int(number) for number in given.epochs]
+    for name, number, seed in trainings(epochs, given.at, given.seeds):
+        if (name, number, seed) in known:
+            continue
+        started = time.process_time()
+        keras.backend.clear_session()
+        keras.utils.set_random_seed(seed)
+        model = space.build(architecture)
+        result = train_model(model, dataset, changed(default, name, number), seed=seed)
+        seconds = time.process_time() - started
+        rows.append(Row(name, number, seed, result.valid_accuracy, seconds))
+        with path.open("a") as file:
+            file.write(json.dumps(dataclasses.asdict(rows[-1])) + "\n")
+        print(rows[-1], flush=True)
+    print(table(rows, dataset.valid.size))
+
+
+if __name__ == "__main__":
+    define_flags()
+    run_main(main)
