@@ -8,7 +8,8 @@ import tempfile
 from absl.testing import absltest, parameterized
 
 from layernas_tf.core.errors import UserError
-from layernas_tf.pipeline.config import SearchConfig, check_resume, save
+from layernas_tf.pipeline.config import SearchConfig
+from layernas_tf.pipeline.config_file import check_resume, save_config
 
 _STORAGE = "postgresql://me:secret@db.example:5432/nas"
 
@@ -41,7 +42,7 @@ class ConfigTest(parameterized.TestCase):
     def test_password_is_not_written(self):
         folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))
         config = SearchConfig(storage=_STORAGE, study="a")
-        save(config, folder / "config.json")
+        save_config(config, folder / "config.json")
 
         self.assertNotIn("secret", (folder / "config.json").read_text())
         check_resume(config, folder / "config.json")
@@ -53,7 +54,7 @@ class ConfigTest(parameterized.TestCase):
 
     def test_workers_may_change_and_drivers_need_not_agree_on_them(self):
         folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))
-        save(SearchConfig(), folder / "config.json")
+        save_config(SearchConfig(), folder / "config.json")
         changed = SearchConfig(workers=4, ray_address="auto", trial_timeout=60.0)
 
         check_resume(changed, folder / "config.json")

@@ -31,7 +31,8 @@ from layernas_tf.core import app
 from layernas_tf.core.errors import UserError
 from layernas_tf.costs.latency import read_table, with_latency
 from layernas_tf.datasets import load_dataset
-from layernas_tf.pipeline.config import SearchConfig, check_resume
+from layernas_tf.pipeline.config import SearchConfig
+from layernas_tf.pipeline.config_file import check_resume
 from layernas_tf.space.budget import parse_budget
 from search_spaces.architecture_files import load_architecture
 from search_spaces.registry import get_space, names

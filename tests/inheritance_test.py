@@ -15,8 +15,8 @@ from layernas_tf.algorithms.layernas import LayerNAS
 from layernas_tf.core.errors import UserError
 from layernas_tf.evaluators.base import TrialFailure
 from layernas_tf.evaluators.keras_evaluator import KerasEvaluator
-from layernas_tf.pipeline import config as configuration
 from layernas_tf.pipeline.config import SearchConfig
+from layernas_tf.pipeline.config_file import check_resume, save_config
 from layernas_tf.space.candidate import Candidate
 from layernas_tf.training import inherit, weight_store
 from layernas_tf.training.recipe import Recipe
@@ -281,10 +281,10 @@ class EvaluatorTest(absltest.TestCase):
 
     def test_the_flag_matters_for_a_resume(self):
         path = self.folder / "config.json"
-        configuration.save(SearchConfig(), path)
+        save_config(SearchConfig(), path)
         self.assertFalse(SearchConfig().inherit_weights)
         with self.assertRaisesRegex(UserError, "`inherit_weights` was False, is True"):
-            configuration.check_resume(SearchConfig(inherit_weights=True), path)
+            check_resume(SearchConfig(inherit_weights=True), path)
 
 
 def _figures(evaluation) -> dict[str, float]:

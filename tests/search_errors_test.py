@@ -17,7 +17,8 @@ from rich.console import Console
 from layernas_tf import search
 from layernas_tf.core.errors import UserError
 from layernas_tf.core.workdir import lock_workdir, open_workdir
-from layernas_tf.pipeline.config import SearchConfig, check_resume, save
+from layernas_tf.pipeline.config import SearchConfig
+from layernas_tf.pipeline.config_file import check_resume, save_config
 from search_spaces.registry import get_space
 from tests.small_blocks import table_of
 
@@ -220,7 +221,7 @@ class ResumeTest(parameterized.TestCase):
         folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))
         self.path = folder / "config.json"
         self.config = SearchConfig(epochs=3)
-        save(self.config, self.path)
+        save_config(self.config, self.path)
 
     def test_same_flags_and_more_trials_resume(self):
         check_resume(self.config, self.path)
@@ -260,7 +261,7 @@ class ResumeTest(parameterized.TestCase):
     def test_password_of_the_storage_is_not_stored(self):
         url = "postgresql://me:secret@host/db"
         config = dataclasses.replace(self.config, storage=url)
-        save(config, self.path)
+        save_config(config, self.path)
         self.assertNotIn("secret", self.path.read_text())
         check_resume(config, self.path)
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from layernas_tf.core.errors import UserError
 from layernas_tf.core.secrets import redacted, scrubbed
-from layernas_tf.pipeline.config import SearchConfig, check_resume, save
+from layernas_tf.pipeline.config import SearchConfig
+from layernas_tf.pipeline.config_file import check_resume, save_config
 from layernas_tf.study.open_storage import open_storage
 
 SPELLINGS = (
@@ -95,7 +96,7 @@ class SecretsTest(parameterized.TestCase):
             with tempfile.TemporaryDirectory() as folder:
                 path = pathlib.Path(folder) / "config.json"
                 config = SearchConfig(storage=url)
-                save(config, path)
+                save_config(config, path)
                 self.assertNotIn("hunter2", path.read_text())
                 check_resume(config, path)
                 other = SearchConfig(storage="postgresql://elsewhere/db")

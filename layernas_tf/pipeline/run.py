@@ -19,9 +19,9 @@ from layernas_tf.core.workdir import check_workdir
 from layernas_tf.costs.latency import check_same_table
 from layernas_tf.datasets.data_check import DATA_CHECK
 from layernas_tf.datasets.file_progress import file_progress
-from layernas_tf.pipeline import config as configuration
 from layernas_tf.pipeline.class_figures import class_notes
 from layernas_tf.pipeline.config import SearchConfig
+from layernas_tf.pipeline.config_file import check_resume, save_config
 from layernas_tf.pipeline.description import description
 from layernas_tf.pipeline.evaluation import make_executor
 from layernas_tf.pipeline.export_winner import ExportedWinner, Exporter, export_finals
@@ -113,7 +113,7 @@ def run(
     )
     folder = pathlib.Path(workdir)
     check_workdir(folder)
-    configuration.check_resume(config, folder / "config.json")
+    check_resume(config, folder / "config.json")
     kept_check = folder / DATA_CHECK
     with file_progress(console) as progress:
         task = load_task(config, inputs, kept_check=str(kept_check), progress=progress)
@@ -133,7 +133,7 @@ def run(
                 shutil.copyfile(task.latency.path, temporary)
         if task.dataset is not None and task.dataset.check is not None:
             write_json(kept_check, task.dataset.check.to_json())
-        configuration.save(config, folder / "config.json")
+        save_config(config, folder / "config.json")
         if kept_aside:
             say(f"Searching anew; what was made before the change is in {kept_aside}.")
         for line in description(task, study):
