@@ -21,7 +21,7 @@ import numpy as np
 
 from layernas_tf.algorithms.base import Algorithm
 from layernas_tf.algorithms.history import Answer
-from layernas_tf.algorithms.memorial_solver import MemorialSolver
+from layernas_tf.algorithms.memorial_solver import UNITS, MemorialSolver
 from layernas_tf.algorithms.reward_belief import RewardBelief
 from layernas_tf.space.budget import Budget, inside
 from layernas_tf.space.candidate import Candidate
@@ -101,10 +101,9 @@ class LayerNASBayes(Algorithm):
             space, capacity=capacity, absent=absent, learning=learning
         )
         self.effects = self.belief.effects
-        self.solver = MemorialSolver(self.effects, self.budgeted)
+        self.solvers = self._solvers_of(self.budgeted)
         self._limited = [
-            MemorialSolver(self.effects, BudgetedChain(space.chain, limit))
-            for limit in limits
+            self._solvers_of(BudgetedChain(space.chain, limit)) for limit in limits
         ]
         self._exploration = exploration
 
@@ -116,11 +115,24 @@ class LayerNASBayes(Algorithm):
             candidate = self._solve(number, rng, self._limited[turn])
             if candidate is not None:
                 return candidate
-        return self._solve(number, rng, self.solver)
+        return self._solve(number, rng, self.solvers)
+
+    def _solvers_of(
+        self, budgeted: BudgetedChain
+    ) -> tuple[MemorialSolver, MemorialSolver]:
+        """A fine table, and a coarse one, which takes less time."""
+        return (
+            MemorialSolver(self.effects, budgeted),
+            MemorialSolver(self.effects, budgeted, UNITS // 4),
+        )
 
     def _solve(
-        self, number: int, rng: np.random.Generator, solver: MemorialSolver
+        self,
+        number: int,
+        rng: np.random.Generator,
+        solvers: tuple[MemorialSolver, MemorialSolver],
     ) -> Candidate | None:
+        fine, coarse = solvers
         belief = self.belief.weights()
         first = _WIDTHS[number % len(_WIDTHS)]
         for attempt in range(_DRAWS):
@@ -129,8 +141,11 @@ class LayerNASBayes(Algorithm):
             wider = first * 4.0**attempt if first else 4.0**attempt - 1
             width = self._exploration * wider if number else 0.0
             weights = belief.mean + width * departure
-            most = _REPEATS if attempt + 1 < _DRAWS else None
+            last = attempt + 1 == _DRAWS
+            # What a wide draw finds is chance: its table need not be fine.
+            solver = coarse if attempt and not last else fine
             solutions = solver.solutions(self.effects.scores(weights[:-1]))
+            most = None if last else _REPEATS
             for _, architecture in itertools.islice(solutions, most):
                 if self.history.is_new(architecture):
                     return Candidate(architecture, number)

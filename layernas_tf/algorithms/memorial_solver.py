@@ -22,6 +22,8 @@ from layernas_tf.space.types import Architecture
 UNITS = 512
 """Cost buckets between the cheapest architecture and the limit."""
 
+_FIRST = np.zeros(1, np.int64)
+
 _ROUNDING = 1e-9
 """Tolerance for the rounding errors of floats, in units."""
 
@@ -92,22 +94,18 @@ class MemorialSolver:
         ]
         self._moves = [self._moves_of(i) for i in range(len(layers))]
 
-    def _moves_of(self, i: int) -> list[_Moves]:
-        """What can be done at a layer, by state: costs do not depend on the rest."""
+    def _moves_of(self, i: int) -> _Moves:
+        """What can be done at a layer: all options at all nodes that may be inside."""
         layer = self._effects.layers[i]
-        units = np.ceil(self._surplus[i] / self._unit - _ROUNDING).astype(np.int64)
-        moves = []
-        for state in np.unique(layer.state):
-            nodes = np.flatnonzero(layer.state == state)
-            first = nodes[0]
-            usable = (units[first] <= self._units) & np.isfinite(
-                self._reserve[i][first]
-            )
-            options = np.flatnonzero(usable)
-            if len(options):
-                after = layer.next_node[first][options]
-                moves.append(_Moves(nodes, options, after, units[first][options]))
-        return moves
+        units = np.ceil(self._surplus[i] / self._unit - _ROUNDING)
+        reserve = self._reserve[i]
+        node, option = np.nonzero((units <= self._units) & np.isfinite(reserve))
+        after, units = layer.next_node[node, option], units[node, option]
+        order = np.lexsort((units, after, node))
+        node, option, after = node[order], option[order], after[order]
+        jump = (np.diff(node) > 0) | (np.diff(after) > 0)
+        group = np.concatenate([_FIRST, np.cumsum(jump)])[: len(node)]
+        return _Moves(node, option, after, units[order].astype(np.int64), group)
 
     def _tables(self, scores: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Best score of a completion by node and remaining units: `(N, units + 1)`."""
@@ -120,13 +118,29 @@ class MemorialSolver:
         for i in reversed(range(len(scores))):
             best = np.full((len(scores[i]), width), -np.inf)
             shifted = _shifts(tables[0])
-            for move in self._moves[i]:
-                part = shifted[move.after, width - move.units]
-                for node in move.nodes:
-                    worth = scores[i][node, move.options, None]
-                    best[node] = (part + worth).max(axis=0)
+            move = self._moves[i]
+            worth = scores[i][move.node, move.option]
+            kept = self._undominated(move, worth)
+            part = shifted[move.after[kept], width - move.units[kept]]
+            part += worth[kept, None]
+            node = move.node[kept]
+            starts = [0, *(np.flatnonzero(np.diff(node)) + 1).tolist(), len(node)]
+            for start, end in itertools.pairwise(starts if len(node) else ()):
+                part[start:end].max(axis=0, out=best[node[start]])
             tables.insert(0, best)
         return tables
+
+    def _undominated(self, move: _Moves, worth: np.ndarray) -> np.ndarray:
+        """Places of the moves that no cheaper one between the same nodes outdoes.
+
+        Only these count where more units left are never worse: without a least cost.
+        """
+        if self._least > -np.inf or not self._units or not len(worth):
+            return np.arange(len(worth))
+        # Groups are so far apart that the best so far is one of the move's own group.
+        apart = worth + (worth.max() - worth.min() + 1.0) * move.group
+        better = apart[1:] > np.maximum.accumulate(apart)[:-1]
+        return np.concatenate([_FIRST, np.flatnonzero(better) + 1])
 
     def solutions(
         self, scores: Sequence[np.ndarray]
@@ -204,12 +218,21 @@ class MemorialSolver:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Moves:
-    """Nodes of one state, options there, the nodes after them, their surpluses."""
+    """What can be done at a layer, `(M,)` each; sorted by node, node after, and units.
 
-    nodes: np.ndarray
-    options: np.ndarray
+    Attributes:
+      node: Where a move begins.
+      option: What is chosen.
+      after: Node of the next layer.
+      units: Cost above that of the cheapest completion.
+      group: The same number for moves of equal `node` and `after`, rising.
+    """
+
+    node: np.ndarray
+    option: np.ndarray
     after: np.ndarray
     units: np.ndarray
+    group: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,9 +260,8 @@ def _shifts(table: np.ndarray) -> np.ndarray:
     padded = np.full((nodes, 2 * width), -np.inf)
     padded[:, width:] = table
     row, step = padded.strides
-    return np.lib.stride_tricks.as_strided(
-        padded, (nodes, width + 1, width), (row, step, step), writeable=False
-    )
+    shape, strides = (nodes, width + 1, width), (row, step, step)
+    return np.ndarray(shape, padded.dtype, padded, strides=strides)
 
 
 def _unit_of(
