@@ -19,7 +19,7 @@ from typing import Any, cast
 import numpy as np
 from absl import flags
 
-from benchmarks.published_tables import CHECKPOINTS, TABLES, PublishedTable
+from benchmarks.published_tables import CHECKPOINTS, LONG, TABLES, PublishedTable
 from layernas_tf.algorithms.layernas_bayes import LayerNASBayes
 from layernas_tf.algorithms.memorial_solver import MemorialSolver
 from layernas_tf.algorithms.registry import make_algorithm
@@ -38,14 +38,6 @@ INTERACTING = PublishedTable(
     "synthetic, interacting", "synthetic", "", "layers=10,options=5,interaction=1"
 )
 """Where neighbouring layers interact as strongly as each layer acts by itself."""
-
-LONG = PublishedTable(
-    "synthetic, 20 layers",
-    "synthetic",
-    "",
-    "layers=20,options=9,buckets=1000,interaction=0.1,noise=0.1",
-)
-"""A chain as long as a mobile network, with mild interaction and noise."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -132,7 +132,16 @@ MOBILE = (
     ),
 )
 
-EVERY = (*TABLES, *TOPOLOGY, *MOBILE)
+LONG = PublishedTable(
+    "Synthetic, 20 layers",
+    "synthetic",
+    "",
+    "layers=20,options=9,buckets=1000,interaction=0.1,noise=0.1",
+    noisy=True,
+)
+"""A chain as long as a mobile network's, with mild interaction and noise."""
+
+EVERY = (*TABLES, *TOPOLOGY, *MOBILE, LONG)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
