@@ -126,7 +126,8 @@ def run(variant: Variant, table: PublishedTable, folder: str, seed: int) -> list
         assert isinstance(algorithm, LayerNASBayes)
         budgeted = BudgetedChain(rows.space.chain, budgets)
         solver = SampledSolver(algorithm.effects, budgeted, seed)
-        algorithm.solver = cast(MemorialSolver, solver)  # has what the search uses
+        alike = cast(MemorialSolver, solver)  # has what the search uses
+        algorithm.solvers = alike, alike
     reached = []
     best = np.nan
     for trial in range(1, CHECKPOINTS[-1] + 1):

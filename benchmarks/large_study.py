@@ -46,15 +46,11 @@ from search_spaces.tabular.synthetic import synthetic
 _TABLE = synthetic(layers=12, options=8, buckets=600)
 _SPACE = _TABLE.space
 _BUDGETS = (parse_budget("cost<=60%", _SPACE),)
-_OPTIONS: dict[str, dict[str, Any]] = {
-    # By default it keeps so few candidates that it ends long before.
-    "layernas": {"buckets": 300, "replicas": 4},
-}
 
 
 def algorithm(name: str) -> Algorithm:
     """The algorithm in its first state."""
-    return make_algorithm(name, _SPACE, _BUDGETS, 0, **_OPTIONS.get(name, {}))
+    return make_algorithm(name, _SPACE, _BUDGETS, 0)
 
 
 def asks_and_tells(name: str, trials: int) -> tuple[list[Trial], float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import importlib.util
 import json
 import os
@@ -29,11 +30,13 @@ from layernas_tf.comparison.curves import (
     standing,
     summary_csv,
 )
+from layernas_tf.comparison.page import comparison_page
 from layernas_tf.comparison.runs import Job, Setting, read_run
 from layernas_tf.comparison.style import style_of
 from layernas_tf.comparison.table_search import run_algorithm
 from layernas_tf.core.errors import UserError
 from layernas_tf.space.budget import parse_budget
+from layernas_tf.tabular.table import Row
 from search_spaces.tabular.synthetic import parse_synthetic
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -351,6 +354,21 @@ class CurvesTest(absltest.TestCase):
         self.assertLess(clear.p, 1e-4)
         equal = tests["layernas", "layernas_bayes"]
         self.assertEqual((equal.p, equal.runs, equal.difference), (1.0, 12, 0.0))
+
+    def test_the_page_corrects_p_values_for_their_number(self):
+        curves = [
+            self._curves(name, np.full((12, 5), value))
+            for name, value in (("layernas", 2.0), ("random", 1.5), ("ppo", 1.0))
+        ]
+        tests = [
+            dataclasses.replace(test, p=p)
+            for test, p in zip(paired_tests(curves), (0.01, 0.04), strict=True)
+        ]
+        standings = [standing(each, 2.0, ()) for each in curves]
+        best = Row((0,), 2.0, 2.0)
+        page = comparison_page("title", curves, standings, tests, (), best, "command")
+        self.assertIn("+0.500 (p 0.020)", page)
+        self.assertIn("+1.000 (p 0.040)", page)
 
     def test_default_targets_lead_to_the_best(self):
         self.assertEqual(default_targets(100.0), (99.0, 99.5, 99.9, 100.0))

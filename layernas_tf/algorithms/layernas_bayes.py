@@ -60,6 +60,11 @@ class LayerNASBayes(Algorithm):
     """Thompson sampling of an additive reward, solved by the memorial table.
 
     Example: `LayerNASBayes(space, [Budget("madds", 0, 3e6)], seed=0)`.
+
+    Attributes:
+      belief: What is believed of the rewards.
+      effects: The features of the belief's additive part.
+      solvers: A memorial table of fine cost buckets, and one of coarse.
     """
 
     pure_proposals = True

@@ -9,6 +9,7 @@ import numpy as np
 
 from layernas_tf.comparison.curves import Curves, Standing, Test
 from layernas_tf.comparison.figure import complete_from
+from layernas_tf.comparison.multiple_tests import holm
 from layernas_tf.comparison.style import Style, style_of
 from layernas_tf.report.page import Section, chart, render
 from layernas_tf.report.style import layout
@@ -101,8 +102,10 @@ def _tables_sections(
                 "Paired tests",
                 _tests_table(tests),
                 "Mean difference of the search signal between runs of the same seed "
-                "and the two-sided p-value of Wilcoxon's signed-rank test, not "
-                "corrected for the number of comparisons.",
+                "and the two-sided p-value of Wilcoxon's signed-rank test, corrected "
+                f"for the number of tests in this table, {_tested(tests)} (Holm): if "
+                "every value below 0.05 is called a difference, the chance that any "
+                "call is wrong is at most 5 %.",
             )
         )
     return sections
@@ -230,6 +233,10 @@ def _standings_table(
     return table(head, rows, f"<tr>{foot}</tr>")
 
 
+def _tested(tests: Sequence[Test]) -> int:
+    return sum(test.runs > 0 for test in tests)
+
+
 def _tests_table(tests: Sequence[Test]) -> str:
     points = sorted({test.trial for test in tests})
     head = [("algorithm", ""), ("against", "")]
@@ -237,12 +244,16 @@ def _tests_table(tests: Sequence[Test]) -> str:
     rows = []
     pairs = dict.fromkeys((test.first, test.second) for test in tests)
     found = {(test.first, test.second, test.trial): test for test in tests}
+    possible = [key for key, test in found.items() if test.runs]
+    corrected = dict(zip(possible, holm([found[key].p for key in possible])))
     for first, second in pairs:
         cells = cell(style_of(first).label) + cell(style_of(second).label)
         for point in points:
-            test = found.get((first, second, point))
-            text = f"{test.difference:+.3f} (p {_p(test.p)})" if test else ""
-            cells += cell(text if test is None or test.runs else "–", "number")
+            key = first, second, point
+            text = "–" if key in found else ""
+            if key in corrected:
+                text = f"{found[key].difference:+.3f} (p {_p(corrected[key])})"
+            cells += cell(text, "number")
         rows.append(f"<tr>{cells}</tr>")
     return table(head, rows)
 
