@@ -11,6 +11,8 @@ from absl.testing import absltest, parameterized
 
 import layernas_tf
 from layernas_tf.algorithms.layernas_bayes import LayerNASBayes
+from layernas_tf.algorithms.prediction import predicted
+from layernas_tf.algorithms.reward_belief import RewardBelief
 from layernas_tf.core.errors import UserError
 from layernas_tf.pipeline.targets import read_targets, united
 from layernas_tf.space.budget import inside
@@ -94,9 +96,30 @@ class AsksTest(absltest.TestCase):
             most = max(c["cost"] for c in costs)
             self.assertGreater(most, 0.9 * target.budgets[0].high)
             self.assertGreaterEqual(len(costs), 6)
-        for answer in search.predicted(targets[2].budgets, 3):
-            costs = space.costs(answer.architecture)
-            self.assertTrue(inside(targets[2].budgets, costs))
+
+    def test_what_was_learned_recommends_inside_other_budgets(self):
+        table = synthetic(layers=6, options=4, buckets=36)
+        space = table.space
+        belief = RewardBelief(space)
+        rng = np.random.default_rng(0)
+        for _ in range(60):
+            architecture = tuple(int(rng.integers(4)) for _ in range(6))
+            belief.add(architecture, table.query(architecture).valid)
+        budgets = read_targets(["cost<=50%"], space)[0].budgets
+        best = predicted(space, belief, budgets, 3)
+        rewards = [table.query(answer.architecture).valid for answer in best]
+
+        for answer in best:
+            self.assertTrue(inside(budgets, space.costs(answer.architecture)))
+        self.assertEqual(
+            [a.quality for a in best], sorted(a.quality for a in best)[::-1]
+        )
+        random = [
+            table.query(a).valid
+            for a in belief.architectures
+            if inside(budgets, space.costs(a))
+        ]
+        self.assertGreater(max(rewards), np.quantile(random, 0.8))
 
 
 class SearchTest(absltest.TestCase):

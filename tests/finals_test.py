@@ -332,9 +332,15 @@ class ChooseFinalistsTest(absltest.TestCase):
         smaller = (parse_budget("cost<=40%", study.space),)
         for finalist in choose_finalists(study, 3, smaller):
             self.assertTrue(inside(smaller, study.space.costs(finalist.architecture)))
-        nothing = (Budget("cost", 0, 1e-9),)
-        with self.assertRaisesRegex(UserError, "succeeded inside the budget cost<="):
-            choose_finalists(study, 3, nothing)
+        costs = [trial.costs["cost"] for trial in study.trials]
+        cheaper = (Budget("cost", 0, 0.99 * min(costs)),)  # nothing was tried there
+        for finalist in choose_finalists(study, 3, cheaper):
+            self.assertTrue(inside(cheaper, study.space.costs(finalist.architecture)))
+            self.assertIsNone(finalist.trial)
+            self.assertIn("predicted", finalist.name)
+        trained = choose_finalists(study, 3, study.budgets, untried=True)
+        qualities = [finalist.expected_quality for finalist in trained]
+        self.assertEqual(qualities, sorted(qualities, reverse=True))
 
     def test_search_too_short_gives_its_completed_prefix(self):
         study = self.run_search(3, base="default")

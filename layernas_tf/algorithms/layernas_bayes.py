@@ -177,34 +177,6 @@ class LayerNASBayes(Algorithm):
         best = int(np.argmax(np.where(fits, quality, -np.inf)))
         return Answer(tried[best], self.belief.rewards[best], float(quality[best]))
 
-    def predicted(self, budgets: Sequence[Budget], count: int) -> list[Answer]:
-        """The best architectures inside other budgets by what was learned.
-
-        Tried or not, with their expected reward; for a budget that the search did not
-        have.
-
-        Args:
-          budgets: What they may cost; all hold together.
-          count: The most that are returned, the best first.
-
-        Raises:
-          UserError: No architecture is inside the budgets.
-        """
-        weights = self.belief.weights().mean
-        mean, spread = self.belief.unit()
-        chain = BudgetedChain(self.space.chain, budgets)
-        solutions = MemorialSolver(self.effects, chain).solutions(
-            self.effects.scores(weights[:-1])
-        )
-        return [
-            Answer(
-                architecture,
-                self.history.rewards.get(architecture),
-                mean + spread * float(score + weights[-1]),
-            )
-            for score, architecture in itertools.islice(solutions, count)
-        ]
-
     def learned_effects(self) -> list[Effect]:
         """What every option of every searched layer is believed to be worth."""
         belief = self.belief.weights()

@@ -57,7 +57,7 @@ def train_finalists(
         study,
         config.finalists,
         target.budgets,
-        predicted=bool(config.retarget_from),
+        untried=bool(config.retarget_from),
         # Whoever has pretrained weights has this network without any search.
         always=even_cuts(task.space, target.budgets)[:1] if config.pretrained else (),
     )

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from layernas_tf.algorithms.base import Algorithm
-from layernas_tf.algorithms.layernas_bayes import LayerNASBayes
+from layernas_tf.algorithms.prediction import predicted
 from layernas_tf.algorithms.reward_belief import RewardBelief
 from layernas_tf.core.errors import UserError
 from layernas_tf.space.budget import Budget, inside
@@ -57,22 +57,24 @@ def choose_finalists(
     count: int,
     budgets: Sequence[Budget] | None = None,
     *,
-    predicted: bool = False,
+    untried: bool = False,
     always: Sequence[Architecture] = (),
 ) -> list[Finalist]:
     """The candidates inside the budgets of which the search expects the most.
 
     The highest of many rewards owes more to luck than to quality, so candidates are
     ranked by their expected reward without its noise where the algorithm has a belief
-    about it, else by their reward. If no trained candidate is inside the budgets, the
-    only finalist is the architecture that the algorithm completed inside the budgets.
+    about it, else by their reward. If no trained candidate is inside the study's
+    budgets, the only finalist is the architecture that the algorithm completed inside
+    them; if none is inside a smaller budget of a family, the finalists are those that
+    the learned reward recommends there.
 
     Args:
       study: The trials.
       count: The most finalists.
       budgets: What they may cost; by default the study's budgets.
-      predicted: Whether architectures that were never tried take part as well, where
-        the algorithm can tell which are the best inside another budget.
+      untried: Whether architectures take part that were never tried and that the
+        learned reward recommends inside the budgets.
       always: Architectures that take part wherever they were tried, in place of those
         of which the search expects the least.
 
@@ -93,8 +95,8 @@ def choose_finalists(
                 trial.reward,
                 quality.get(trial.architecture),
             )
-    if predicted and isinstance(study.algorithm, LayerNASBayes):
-        for best in study.algorithm.predicted(budgets, count):
+    if untried or not (finalists or budgets == study.budgets):
+        for best in predicted(study.space, _belief(study), budgets, count):
             finalists.setdefault(
                 best.architecture,
                 Finalist(best.architecture, None, None, best.quality),
@@ -116,6 +118,18 @@ def choose_finalists(
             + "; more `trials` or a wider `budget` may help"
         )
     return [Finalist(answer.architecture, None, None)]
+
+
+def _belief(study: Study) -> RewardBelief:
+    """What the algorithm learned, or what can be learned from its trials."""
+    belief = getattr(study.algorithm, "belief", None)
+    if isinstance(belief, RewardBelief):
+        return belief
+    learned = RewardBelief(study.space)
+    for trial in study.trials:
+        if trial.reward is not None:
+            learned.add(trial.architecture, trial.reward)
+    return learned
 
 
 def _expected_quality(algorithm: Algorithm) -> Mapping[Architecture, float]:

@@ -228,7 +228,10 @@ def choose_winner(entries: Sequence[Entry], reward: str) -> tuple[Finalist, str]
 
 
 def _is_equal(best: Training, other: Training, reward: str) -> bool:
-    """Whether the validation images cannot tell the two trainings apart."""
+    """Whether the validation images cannot tell the two trainings apart.
+
+    The noise is that of the accuracy, also where the classes are to count alike.
+    """
     shortfall = best.rank(reward)[0] - other.rank(reward)[0]
     if not shortfall:
         return True

@@ -48,11 +48,12 @@ def retargeted(given: Mapping[str, Any]) -> SearchConfig:
         if name in fields
     }
     for name, value in given.items():
-        same = json.loads(json.dumps(value)) == stored.get(name, fields[name].default)
+        before = stored.get(name, json.loads(json.dumps(fields[name].default)))
+        same = json.loads(json.dumps(value)) == before
         if not (same or name in _NEW or fields[name].metadata["may_change"]):
             raise UserError(
-                f"`{name}`={value}: the search in {str(source)!r} had "
-                f"{stored.get(name, fields[name].default)}, and only `budget`, "
+                f"`{name}`={value}: the search in {str(source)!r} had {before}, and "
+                "only `budget`, "
                 "`latency_table` and the final trainings may differ"
             )
     if not any(given.get(name) for name in _NEW):
