@@ -18,7 +18,7 @@ from layernas_tf.pipeline.config import SearchConfig
 from layernas_tf.pipeline.final_trainer import Training
 from layernas_tf.pipeline.finalists import Finalist
 from layernas_tf.pipeline.finals import Finals
-from layernas_tf.pipeline.notes import agreement_notes
+from layernas_tf.pipeline.notes import agreement_notes, joined_notes
 from layernas_tf.report import ClassFigures, ExportedFile
 from layernas_tf.report.classes import classes_section
 from layernas_tf.training.class_weights import class_weights
@@ -181,6 +181,14 @@ class FiguresTest(parameterized.TestCase):
         for name in ("class_weights", "reward"):
             with self.assertRaisesRegex(UserError, f"{name}.*expected one of"):
                 SearchConfig(**{name: "x"}).check()
+
+
+class JoinedNotesTest(absltest.TestCase):
+    def test_what_holds_for_all_winners_is_said_once(self):
+        notes = [("madds<=3M", ["a", "b"]), ("madds<=2M", ["c", "a"])]
+        self.assertEqual(joined_notes(notes), ["a", "madds<=3M: b", "madds<=2M: c"])
+        self.assertEqual(joined_notes(notes[:1]), ["a", "b"])
+        self.assertEqual(joined_notes([]), [])
 
 
 if __name__ == "__main__":

@@ -216,6 +216,14 @@ class ReportTest(absltest.TestCase):
         page = _Page(report_html(data))
         self.assertIn("90.1 to 95.4 % (95 % interval)", page.text)
         self.assertIn("+1.11 points against the default network", page.text)
+        # A scaled default has the same option indices; it is not the default network.
+        scaled = dataclasses.replace(
+            data.trained[1], name="width 0.70", costs={"madds": cost / 2}
+        )
+        changed = dataclasses.replace(data, trained=(data.trained[0], scaled))
+        share = cost / data.space.costs(data.space.default)["madds"]
+        less = f"{100 * (1 - share):.0f} % less than the default network"
+        self.assertIn(less, _Page(report_html(changed)).text)
 
     def test_trials_figure_shows_all_trials_and_the_running_best(self):
         data = _search()

@@ -46,7 +46,7 @@ class Finalist:
     def name(self) -> str:
         """For people."""
         if self.trial is None and self.quality is not None:
-            return "predicted, never trained in the search"
+            return "predicted, never tried"
         if self.trial is None:
             return "prefix completed inside the budget, never trained in the search"
         return f"trial {self.trial}"

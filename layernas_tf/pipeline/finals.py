@@ -162,7 +162,7 @@ def run_finals(
       UserError: No finalist could be trained.
     """
     entries, ended = _halve(trainer, finalists, seed, say, reward)
-    winner, reason = choose_winner(ended, reward)
+    winner, reason = choose_winner(ended, reward, finalists)
     if len(finalists) > 1:
         say(reason)
 
@@ -200,7 +200,9 @@ def run_finals(
     )
 
 
-def choose_winner(entries: Sequence[Entry], reward: str) -> tuple[Finalist, str]:
+def choose_winner(
+    entries: Sequence[Entry], reward: str, finalists: Sequence[Finalist] = ()
+) -> tuple[Finalist, str]:
     """The finalist that wins, and why.
 
     The best on the validation images wins, unless others cannot be told from it there:
@@ -211,16 +213,18 @@ def choose_winner(entries: Sequence[Entry], reward: str) -> tuple[Finalist, str]
     Args:
       entries: Finalists that were trained to the end, at least one.
       reward: What they are compared by, one of `training.result.REWARDS`.
+      finalists: All finalists, in the order that numbers them in the reason.
     """
+    named = {f: f"finalist {n} ({f.name})" for n, f in enumerate(finalists, 1)}
     best = max(entries, key=lambda entry: entry[1].rank(reward))
     equals = [e for e in entries if e is best or _is_equal(best[1], e[1], reward)]
     winner = max(equals, key=lambda e: (e[0].expected_quality, e[1].rank(reward)))
-    name = winner[0].name
+    name = named.get(winner[0], winner[0].name)
     if len(entries) == 1:
         return winner[0], f"{name} is the only finalist that was trained to the end."
     if len(equals) == 1:
         return winner[0], f"{name} wins: it is the best on the validation images."
-    others = ", ".join(e[0].name for e in equals if e is not winner)
+    others = ", ".join(named.get(e[0], e[0].name) for e in equals if e is not winner)
     return winner[0], (
         f"{name} wins: the validation images cannot tell it from {others}, and the "
         "search expects the most of it."

@@ -52,6 +52,20 @@ def notes_about(study: Study, finals: Finals) -> list[str]:
     return notes
 
 
+def joined_notes(notes: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
+    """The notes about several winners: those about all of them once.
+
+    Args:
+      notes: For each winner its budget and its notes.
+    """
+    every = [set(own) for _, own in notes]
+    shared = set.intersection(*every) if every else set()
+    joined = [note for note in notes[0][1] if note in shared] if notes else []
+    for budget, own in notes:
+        joined += [f"{budget}: {note}" for note in own if note not in shared]
+    return joined
+
+
 def latency_notes(
     study: Study,
     finals: Finals,

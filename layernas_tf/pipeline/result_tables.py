@@ -9,7 +9,7 @@ from layernas_tf.pipeline.final_trainer import Training
 from layernas_tf.pipeline.finals import Finals
 from layernas_tf.pipeline.metrics import accuracies
 from layernas_tf.report import ExportedFile
-from layernas_tf.report.wording import NONE, cost_text, interval_text, share_text
+from layernas_tf.report.wording import NONE, cost_text, share_text
 from layernas_tf.space.types import NETWORK_METRICS, Metric
 from layernas_tf.study.study import Study
 
@@ -28,7 +28,7 @@ def network_table(study: Study, finals: Finals) -> Table:
         for name in dict.fromkeys(order)
         if name in shown and name in study.space.chain.metrics
     ]
-    table = _table("", "validation", "test", "95 %", *metrics)
+    table = _table("", "valid", "test", "95 %", *metrics)
 
     def row(
         name: str, cost: Mapping[str, float], trainings: Sequence[Training]
@@ -38,7 +38,7 @@ def network_table(study: Study, finals: Finals) -> Table:
             name,
             share_text(figures["valid_accuracy"]),
             share_text(figures["test_accuracy"]),
-            interval_text(figures["test_interval"]).removesuffix(" %"),
+            _interval(figures["test_interval"]),
             *(
                 cost_text(cost[name], study.space.metric(name), unit=False)
                 for name in metrics
@@ -50,6 +50,10 @@ def network_table(study: Study, finals: Finals) -> Table:
     if finals.baseline is not None:
         row(finals.baseline.label, finals.baseline.costs, finals.baseline_trainings)
     return table
+
+
+def _interval(interval: tuple[float, float] | None) -> str:
+    return NONE if interval is None else "–".join(f"{100 * x:.1f}" for x in interval)
 
 
 def file_table(files: Sequence[ExportedFile]) -> Table:

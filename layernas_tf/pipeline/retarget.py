@@ -34,6 +34,8 @@ def retargeted(given: Mapping[str, Any]) -> SearchConfig:
       UserError: There is no finished search, nothing new is asked for, or a value is
         given that would make its trials those of another search.
     """
+    import optuna
+
     source = pathlib.Path(given["retarget_from"])
     if not ((source / "config.json").exists() and (source / "study.db").exists()):
         raise UserError(
@@ -62,6 +64,7 @@ def retargeted(given: Mapping[str, Any]) -> SearchConfig:
         )
     if values.get("latency_table") and (source / _TABLE).exists():
         values["latency_table"] = str(source / _TABLE)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = open_storage(sqlite_url(source / "study.db"), "search")
     values |= {"storage": "", "study": "", "trials": storage.trial_count()}
     return SearchConfig(**{**values, **given})
@@ -77,6 +80,9 @@ def take_over(task: Task, folder: pathlib.Path) -> int:
       UserError: The search there was of other data, another space or another proxy
         training, or has no finished trial.
     """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     source = pathlib.Path(task.config.retarget_from)
     if source.resolve() == folder.resolve():
         raise UserError("`retarget_from`: expected another folder than `workdir`")

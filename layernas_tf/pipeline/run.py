@@ -34,6 +34,7 @@ from layernas_tf.pipeline.loop import search
 from layernas_tf.pipeline.metrics import metrics_json
 from layernas_tf.pipeline.notes import (
     agreement_notes,
+    joined_notes,
     latency_notes,
     memory_notes,
     notes_about,
@@ -249,7 +250,7 @@ def write_results(
         "final training": sum(winner.finals.seconds for winner in winners),
         "export": sum(winner.seconds for winner in winners),
     }
-    notes: list[str] = []
+    notes: list[tuple[str, list[str]]] = []
     for winner in winners:
         target = winner.finals.target
         own = _notes(task, study, winner)
@@ -259,20 +260,20 @@ def write_results(
                 study, winner.finals, winner.files, facts, own, dataset.class_names
             ),
         )
-        begin = f"{target}: " if len(winners) > 1 else ""
-        notes += [begin + note for note in own]
+        notes.append((str(target), own))
+    together = joined_notes(notes)
     data = report_data(
         study,
         winners,
         config=facts,
-        notes=notes,
+        notes=together,
         seconds=seconds,
         dataset=dataset,
         reward_name=task.reward_name,
         reward_is_share=task.trains,
     )
     write_report(data, folder / "report.html")
-    return FinishedSearch(folder, task, study, tuple(winners), tuple(notes), seconds)
+    return FinishedSearch(folder, task, study, tuple(winners), tuple(together), seconds)
 
 
 def _notes(task: Task, study: Study, winner: ExportedWinner) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 
 from layernas_tf.report.data import ReportData, ReportTrial, TrainedNetwork
 from layernas_tf.report.wording import (
@@ -18,7 +19,7 @@ from layernas_tf.report.wording import (
     share_text,
 )
 from layernas_tf.space.budget import inside
-from layernas_tf.space.types import Metric
+from layernas_tf.space.types import Architecture, Metric
 
 
 def trained_network(data: ReportData, name: str) -> TrainedNetwork | None:
@@ -72,25 +73,25 @@ def _winner_reward(data: ReportData) -> float | None:
 
 def _costs(data: ReportData) -> tuple[float | None, float | None]:
     """The winner's and the default network's cost in the headline's metric."""
+    winner = trained_network(data, data.winner_name)
+    trained = () if winner is None else (winner,)
+    return _cost(data, data.winner, trained), _cost(data, data.space.default, ())
+
+
+def _cost(
+    data: ReportData,
+    architecture: Architecture | None,
+    trained: Sequence[TrainedNetwork],
+) -> float | None:
+    """What the final training or a trial says, else the space."""
+    if architecture is None:
+        return None
     name = lead_metric(data).name
-    found: list[float | None] = []
-    for architecture in (data.winner, data.space.default):
-        if architecture is None:
-            found.append(None)
-            continue
-        # A baseline may be of another space, with the same option indices.
-        searched = [each for each in data.trained if each.name != data.baseline_name]
-        all_networks: tuple[TrainedNetwork | ReportTrial, ...] = (
-            *searched,
-            *data.trials,
-        )
-        known = [
-            each.costs[name]
-            for each in all_networks
-            if each.architecture == architecture and name in each.costs
-        ]
-        found.append(known[0] if known else data.space.costs(architecture).get(name))
-    return found[0], found[1]
+    networks: tuple[TrainedNetwork | ReportTrial, ...] = (*trained, *data.trials)
+    for each in networks:
+        if each.architecture == architecture and name in each.costs:
+            return each.costs[name]
+    return data.space.costs(architecture).get(name)
 
 
 def _cost_phrase(data: ReportData) -> str:
