@@ -29,6 +29,8 @@ class ConfigTest(parameterized.TestCase):
         ({"gpus_per_trial": -1.0}, "a whole number, got -1"),
         ({"gpus_per_trial": 1.5}, "a share below 1 or a whole number, got 1.5"),
         ({"study": "x"}, "`study`: expected with `storage`"),
+        ({"final_seeds": 0}, "`final_seeds`: expected at least 1, got 0"),
+        ({"baseline": "best"}, "`baseline`: expected one of width, default, none"),
     )
     def test_refuses(self, flags, pattern):
         with self.assertRaisesRegex(UserError, pattern) as caught:

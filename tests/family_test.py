@@ -18,6 +18,7 @@ from layernas_tf.pipeline.targets import read_targets, united
 from layernas_tf.space.budget import inside
 from search_spaces.mobile.mobilenet_v3 import mobilenet_v3_small
 from search_spaces.tabular.synthetic import synthetic
+from tests.small_blocks import small_space, table_of
 from tests.tiny_space import tiny_space
 
 
@@ -190,6 +191,36 @@ class SearchTest(absltest.TestCase):
                 retarget_from=str(folder / "a"),
             )
         self.assertFalse((folder / "c").exists())
+
+    def test_a_finished_search_serves_another_device(self):
+        folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))
+        space = small_space()
+        for name, scale in (("old", 2.0), ("new", 5.0)):
+            table = json.dumps(table_of(space, scale=scale))
+            (folder / f"{name}.json").write_text(table)
+
+        def search(name: str, **options):
+            return layernas_tf.run_search(
+                evaluator=large,
+                latency_table=str(folder / f"{name}.json"),
+                workdir=folder / name,
+                verbose=0,
+                **options,
+            )
+
+        old = search("old", space=space, budget="latency_ms<=95%", trials=5)
+        new = search(
+            "new",
+            space=space,
+            budget="latency_ms<=90%",
+            retarget_from=str(folder / "old"),
+        )
+        for one, two in zip(_rows(old), _rows(new), strict=True):
+            self.assertEqual(one["architecture"], two["architecture"])
+            self.assertEqual(one["reward"], two["reward"])
+            self.assertGreater(two["latency_ms"], 1.5 * one["latency_ms"])
+        full = new.space.costs(new.space.default)["latency_ms"]
+        self.assertLessEqual(new.winner.costs["latency_ms"], 0.9 * full)
 
     def test_what_is_no_finished_search_is_refused(self):
         folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))

@@ -63,27 +63,16 @@ def train_finalists(
     )
     baseline = baseline_of(task, target.budgets)
     seeds = final_seeds(task)
-    segments, start = shared_segments(), kept_start(task, folder)
-    make = functools.partial(final_trainer, task, segments=segments, start=start)
-    lesson = Lesson(task.dataset)
-    if distills(config):
-        lesson = taught_lesson(
-            make(folder / "finals", task.space, lesson),
-            task.dataset,
-            task.space.default if start is None else start.architecture,
-            seed=config.seed,
-            say=say,
-            segments=segments,
-        )
-    trainer = make(folder / "finals", task.space, lesson)
+    trainer, other = _trainers(task, folder, baseline, say)
     epochs = planned_epochs(trainer, len(finalists), seeds, bool(baseline))
+    if baseline is not None:
+        last = (other or trainer).weights(
+            baseline.architecture, config.seed + seeds - 1
+        )
+        epochs = 0 if last.exists() else epochs
     if len(task.targets) > 1:
         say(f"Winner for {target}:")
     say(_plan(task, study, len(finalists), baseline, seeds, epochs))
-    other = None
-    if baseline is not None and baseline.folder:
-        place = folder / "finals" / baseline.folder
-        other = make(place, baseline.space, lesson)
     return run_finals(
         trainer,
         finalists,
@@ -95,6 +84,35 @@ def train_finalists(
         reward=config.reward,
         target=target,
     )
+
+
+def _trainers(
+    task: Task,
+    folder: pathlib.Path,
+    baseline: Baseline | None,
+    say: Callable[[str], None],
+) -> tuple[FinalTrainer, FinalTrainer | None]:
+    """Trainers of the task's networks, and of a baseline that is of another space."""
+    config, dataset = task.config, task.dataset
+    assert dataset is not None
+    segments, start = shared_segments(), kept_start(task, folder)
+    make = functools.partial(final_trainer, task, segments=segments, start=start)
+    lesson = Lesson(dataset)
+    if distills(config):
+        lesson = taught_lesson(
+            make(folder / "finals", task.space, lesson),
+            dataset,
+            task.space.default if start is None else start.architecture,
+            seed=config.seed,
+            say=say,
+            segments=segments,
+        )
+    trainer = make(folder / "finals", task.space, lesson)
+    other = None
+    if baseline is not None and baseline.folder:
+        place = folder / "finals" / baseline.folder
+        other = make(place, baseline.space, lesson)
+    return trainer, other
 
 
 def final_trainer(
@@ -173,7 +191,7 @@ def _plan(
     seeds: int,
     epochs: int,
 ) -> str:
-    """What is going to be trained, and how long that takes."""
+    """What is trained, and how long that takes; of 0 epochs everything is done."""
     assert task.dataset is not None and task.final_recipe is not None
     text = f"Final training of {counted(finalists, 'candidate')}"
     if baseline is not None:
@@ -182,7 +200,7 @@ def _plan(
     if seeds > 1:
         text += f", the last ones with {seeds} seeds"
     per_image = seconds_per_image(task, study)
-    if per_image is not None:
+    if per_image is not None and epochs:
         seconds = per_image * epochs * task.dataset.train.size
         text += f"; about {seconds_text(round(seconds))}, as fast as in the search"
     return f"{text}."
