@@ -12,6 +12,7 @@ from layernas_tf.core.errors import UserError
 from layernas_tf.evaluators.base import TrialFailure
 from layernas_tf.evaluators.keras_evaluator import KerasEvaluator
 from layernas_tf.space.candidate import Candidate
+from layernas_tf.training.result import REWARDS
 from layernas_tf.training.train import Recipe
 from tests import small_networks
 
@@ -46,6 +47,21 @@ class KerasEvaluatorTest(parameterized.TestCase):
         self.assertEqual(first.metrics["valid_loss"], again.metrics["valid_loss"])
         self.assertNotEqual(first.metrics["valid_loss"], other.metrics["valid_loss"])
         self.assertGreater(first.metrics["train_seconds"], 0)
+
+    def test_losses_as_rewards_are_negative(self):
+        dataset = small_networks.stripes()
+        space = small_networks.space()
+        found = {
+            reward: KerasEvaluator(space, dataset, RECIPE, seed=1, reward=reward)(
+                candidate(0, 1, 0)
+            )
+            for reward in REWARDS
+        }
+        metrics = found["valid_loss"].metrics
+        self.assertEqual(found["valid_loss"].reward, -metrics["valid_loss"])
+        self.assertEqual(found["accuracy"].reward, metrics["valid_accuracy"])
+        # The loss of all epochs is greater than that of the last one.
+        self.assertLess(found["train_loss_sum"].reward, -metrics["train_loss"])
 
     @parameterized.named_parameters(
         ("memory", MemoryError(), "out of memory"),

@@ -1,4 +1,4 @@
-"""The reward of a candidate: its validation accuracy after a short training.
+"""The reward of a candidate: how good it is after a short training.
 
 From pretrained weights (`training.start`), a candidate may also be judged without any
 training.
@@ -109,14 +109,15 @@ class KerasEvaluator:
         """Trains the candidate.
 
         Returns:
-          The reward in 0..1, and `valid_loss`, `train_loss`, `train_seconds` and
-          `build_seconds` as further figures, with `valid_accuracy` where it is not the
-          reward. With inherited weights, there are four more: `lineage`, the number of
-          trainings that led to the candidate's weights (1 if it started from fresh
-          weights); `inherited_from`, the number of the trial that it inherited from;
-          `inherited_share`, the share of its weights that were inherited, 0..1; and
-          `weights_kept`, 0 if its own weights could not be saved. With pretrained
-          weights, `pretrained_share` is the share of its weights that came from there.
+          The reward, one of `training.result.REWARDS`, and `valid_loss`, `train_loss`,
+          `train_seconds` and `build_seconds` as further figures, with `valid_accuracy`
+          where it is not the reward. With inherited weights, there are four more:
+          `lineage`, the number of trainings that led to the candidate's weights (1 if
+          it started from fresh weights); `inherited_from`, the number of the trial that
+          it inherited from; `inherited_share`, the share of its weights that were
+          inherited, 0..1; and `weights_kept`, 0 if its own weights could not be saved.
+          With pretrained weights, `pretrained_share` is the share of its weights that
+          came from there.
 
         Raises:
           TrialFailure: The loss became NaN, memory ran out, or the network cannot be

@@ -133,8 +133,10 @@ class SearchConfig:
     )
     reward: str = _flag(
         "accuracy",
-        "What candidates are judged by on the validation images: accuracy, or "
-        "balanced_accuracy (the mean over the classes).",
+        "What candidates are judged by: on the validation images accuracy, "
+        "balanced_accuracy (the mean over the classes) or valid_loss (the "
+        "cross-entropy); or train_loss_sum (the loss over all steps of the proxy "
+        "training). The losses are made negative: more is better.",
     )
     mixed_precision: bool = _flag(False, "Train in bfloat16 with float32 weights.")
     inherit_weights: bool = _flag(
@@ -294,6 +296,11 @@ class SearchConfig:
             )
         if self.channels not in (None, 1, 3):
             raise UserError(f"`channels`: expected 1 or 3, got {self.channels}")
+        if self.epochs == 0 and self.reward == "train_loss_sum":
+            raise UserError(
+                "`reward`: expected without `epochs`=0, as nothing is trained whose "
+                "losses could be summed"
+            )
         for name in ("limit", "epochs", "final_epochs", "batch_size", "final_seeds"):
             if getattr(self, name) is not None:
                 least = 0 if name == "epochs" and self.pretrained else 1

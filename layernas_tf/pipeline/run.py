@@ -270,7 +270,7 @@ def write_results(
         seconds=seconds,
         dataset=dataset,
         reward_name=task.reward_name,
-        reward_is_share=task.trains,
+        reward_is_share=task.reward_is_share,
     )
     write_report(data, folder / "report.html")
     return FinishedSearch(folder, task, study, tuple(winners), tuple(together), seconds)

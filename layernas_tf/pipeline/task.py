@@ -22,7 +22,7 @@ from layernas_tf.pipeline.targets import Target, read_targets, united
 from layernas_tf.space.budget import Budget
 from layernas_tf.space.even_cuts import even_cuts
 from layernas_tf.space.search_space import SearchSpace
-from layernas_tf.study.open_storage import OBJECTIVE
+from layernas_tf.training.result import REWARDS
 
 if TYPE_CHECKING:
     from layernas_tf.datasets import Dataset
@@ -71,10 +71,12 @@ class Task:
     @property
     def reward_name(self) -> str:
         """What the rewards measure, for reports and dashboards."""
-        if not self.trains:
-            return "reward"
-        balanced = self.config.reward == "balanced_accuracy"
-        return f"balanced {OBJECTIVE}" if balanced else OBJECTIVE
+        return REWARDS[self.config.reward].title if self.trains else "reward"
+
+    @property
+    def reward_is_share(self) -> bool:
+        """Whether the rewards are in 0..1 and shown in percent."""
+        return self.trains and REWARDS[self.config.reward].is_share
 
     @functools.cached_property
     def pretrained(self) -> Pretrained | None:

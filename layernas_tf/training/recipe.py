@@ -48,6 +48,8 @@ class Recipe:
         every epoch can end early; they keep their last weights.
       class_weights: `none`, or `balanced`: the classes count alike in the loss,
         however many images each has (`training.class_weights`).
+      epoch_steps: With large data sets, steps after which an epoch ends without having
+        seen all images; the next one goes on with the others. 0 is none.
     """
 
     epochs: int
@@ -65,6 +67,7 @@ class Recipe:
     mixed_precision: bool = False
     class_weights: str = "none"
     patience: float = 0.0
+    epoch_steps: int = 0
 
     def __post_init__(self) -> None:
         for name, known in (
@@ -89,6 +92,7 @@ class Recipe:
             ("mixup", 0, math.inf),
             ("ema", 0, 0.99999),
             ("patience", 0, 1),
+            ("epoch_steps", 0, math.inf),
         ):
             value = getattr(self, name)
             if not low <= value <= high or not math.isfinite(value):
@@ -98,7 +102,8 @@ class Recipe:
 
     def steps_per_epoch(self, images: int) -> int:
         """Number of whole batches in an epoch, at least one."""
-        return max(1, images // self.batch_size)
+        whole = max(1, images // self.batch_size)
+        return min(whole, self.epoch_steps) if self.epoch_steps else whole
 
     def warmup_steps(self, steps: int) -> int:
         """Steps of the warm-up in a training of this number of steps."""

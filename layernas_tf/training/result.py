@@ -4,13 +4,40 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import statistics
 from collections.abc import Mapping
 
 import numpy as np
 
-REWARDS = ("accuracy", "balanced_accuracy")
-"""What a reward can be, on the validation images: the share of them classified
-correctly, or the mean over the classes of that share."""
+
+@dataclasses.dataclass(frozen=True)
+class Reward:
+    """What a reward measures; more of it is better.
+
+    Example: `Reward("validation accuracy", is_share=True)`.
+
+    Attributes:
+      title: For reports and dashboards.
+      is_share: Whether it is in 0..1 and shown in percent.
+    """
+
+    title: str
+    is_share: bool
+
+
+REWARDS = {
+    "accuracy": Reward("validation accuracy", is_share=True),
+    "balanced_accuracy": Reward("balanced validation accuracy", is_share=True),
+    "valid_loss": Reward("negative validation loss", is_share=False),
+    "train_loss_sum": Reward("negative training loss", is_share=False),
+}
+"""What a reward can be: the share of the validation images classified correctly; the
+mean over the classes of that share; their mean cross-entropy; or the mean of the losses
+of all steps of the training, a fixed multiple of their sum.
+
+Source of the last: B. Ru et al.: "Speedy Performance Estimation for Neural Architecture
+Search", NeurIPS 2021, arXiv 2006.04492, section 3.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,10 +71,13 @@ class TrainingResult:
     )
 
     def reward(self, name: str) -> float:
-        """The figure of one of `REWARDS`, in 0..1."""
+        """The figure of one of `REWARDS`: losses are negative, more is better."""
+        if name == "train_loss_sum":
+            return -statistics.fmean(row["loss"] for row in self.history)
         return {
             "accuracy": self.valid_accuracy,
             "balanced_accuracy": self.valid_balanced_accuracy,
+            "valid_loss": -self.valid_loss,
         }[name]
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import itertools
 import time
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -14,58 +15,203 @@ import tensorflow as tf
 from layernas_tf.datasets.split import Dataset, Split
 from layernas_tf.training.checkpoint import Checkpoint, Epoch
 from layernas_tf.training.class_weights import class_weights
-from layernas_tf.training.optimizer import averaging_momentum, decays
+from layernas_tf.training.optimizer import averaging_momentum
 from layernas_tf.training.progress import Laps
 from layernas_tf.training.recipe import Recipe
 from layernas_tf.training.result import TrainingResult, check_finite
-from layernas_tf.training.scoring import gives_logits, score
-from layernas_tf.training.segment_updates import UPDATES
-from layernas_tf.training.segments import (
-    Piece,
-    Segment,
-    SegmentCache,
-    assign,
-    cut,
-    flatten,
+from layernas_tf.training.scoring import Scores, gives_logits, score
+from layernas_tf.training.segment_network import (
+    Network,
+    backpropagate,
+    close_network,
+    decay_mask,
+    momenta,
+    open_network,
+    predict,
 )
+from layernas_tf.training.segment_updates import UPDATES
+from layernas_tf.training.segments import SegmentCache
 from layernas_tf.training.soft_labels import one_hot
 
 
-@dataclasses.dataclass(eq=False)
-class _Network:
-    """A network as segments, with its weights held apart from them."""
+class SegmentTraining:
+    """A training of one network, step by step.
 
-    pieces: tuple[Piece, ...]
-    segments: list[Segment]
-    weights: tf.Tensor
-    sizes: list[int]
-    statistics: list[tf.Tensor]
-    others: list[list[tf.Tensor]]
+    Example:
+      training = SegmentTraining.start(model, dataset, recipe, 0, SegmentCache())
+      losses = [float(training.step()) for _ in range(training.steps)]
+      training.validate().accuracy
+
+    Attributes:
+      steps: The steps that the recipe has.
+      steps_per_epoch: Of them, in an epoch.
+      batch_statistics: Means and variances in the last batch, one vector per piece.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        dataset: Dataset,
+        recipe: Recipe,
+        seed: int,
+        logits: bool,
+    ):
+        self._network = network
+        self._dataset = dataset
+        self._recipe = recipe
+        self._logits = logits
+        counted = class_weights(dataset, recipe.class_weights)
+        self._loss = _loss(
+            dataset.classes,
+            recipe.label_smoothing,
+            logits,
+            None if counted is None else tuple(counted.tolist()),
+        )
+        self.steps_per_epoch = recipe.steps_per_epoch(dataset.train.size)
+        self.steps = self.steps_per_epoch * recipe.epochs
+        self._momenta = self.momenta(self.steps)
+        self._decay = tf.constant(recipe.weight_decay * decay_mask(network.pieces))
+        zeros = tf.zeros_like(network.weights)
+        self._slots = (zeros, zeros)
+        self._done = 0
+        self._seed = seed
+        self._batches: Iterator[tuple[tf.Tensor, tf.Tensor]] | None = None
+        self.batch_statistics: list[tf.Tensor] = []
+
+    @classmethod
+    def start(
+        cls,
+        model: keras.Model,
+        dataset: Dataset,
+        recipe: Recipe,
+        seed: int,
+        cache: SegmentCache,
+    ) -> SegmentTraining | None:
+        """A training that begins; None if the network is not a chain of segments."""
+        network = open_network(model, cache)
+        if network is None:
+            return None
+        return cls(network, dataset, recipe, seed, gives_logits(model))
+
+    @property
+    def weights(self) -> tf.Tensor:
+        """All trained weights as one vector."""
+        return self._network.weights
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """The Keras variables of these weights, in their order."""
+        return [v for piece in self._network.pieces for v in piece.trainable]
+
+    @property
+    def statistics(self) -> list[tf.Tensor]:
+        """Running means and variances, one vector per piece."""
+        return self._network.statistics
+
+    def momenta(self, steps: int) -> list[tf.Tensor]:
+        """Momenta of the running statistics in a training of this number of steps."""
+        momentum = averaging_momentum(steps)
+        return [tf.constant(momenta(piece, momentum)) for piece in self._network.pieces]
+
+    def gradient(self) -> tf.Tensor:
+        """The gradient on the next batch, with which nothing is done."""
+        return self._backpropagate()[0]
+
+    def step(self) -> tf.Tensor:
+        """Trains on the next batch; returns its mean loss, a scalar."""
+        network, recipe = self._network, self._recipe
+        gradient, loss = self._backpropagate()
+        network.statistics = averaged(
+            network.statistics, self.batch_statistics, self._momenta
+        )
+        network.weights, *slots = UPDATES[recipe.optimizer](
+            network.weights,
+            gradient,
+            *self._slots,
+            self._decay,
+            tf.constant(recipe.learning_rate_at(self._done, self.steps), tf.float32),
+            tf.constant(self._done + 1, tf.float32),
+        )
+        self._slots = tuple(slots)
+        self._done += 1
+        return loss
+
+    def validate(
+        self,
+        weights: tf.Tensor | None = None,
+        statistics: list[tf.Tensor] | None = None,
+    ) -> Scores:
+        """Scores on the validation images, by default of the present weights."""
+        return self._scores(self._dataset.valid, weights, statistics)
+
+    def test(self, statistics: list[tf.Tensor] | None = None) -> Scores:
+        """Scores on the test images."""
+        return self._scores(self._dataset.test, None, statistics)
+
+    def state(self) -> list[tf.Tensor]:
+        """All that changes in a training."""
+        others = itertools.chain.from_iterable(self._network.others)
+        return [self.weights, *self._slots, *self.statistics, *others]
+
+    def restore(self, arrays: list[np.ndarray], epochs: int) -> None:
+        """Goes on from what `state` gave after a number of epochs."""
+        network = self._network
+        tensors = iter([tf.constant(array) for array in arrays])
+        network.weights = next(tensors)
+        self._slots = (next(tensors), next(tensors))
+        network.statistics = [next(tensors) for _ in network.statistics]
+        network.others = [[next(tensors) for _ in group] for group in network.others]
+        self._done = epochs * self.steps_per_epoch
+        self._batches = None
+
+    def close(self) -> None:
+        """Writes weights and statistics back into the Keras model."""
+        close_network(self._network)
+
+    def _scores(
+        self,
+        split: Split,
+        weights: tf.Tensor | None,
+        statistics: list[tf.Tensor] | None,
+    ) -> Scores:
+        network = dataclasses.replace(
+            self._network,
+            weights=self.weights if weights is None else weights,
+            statistics=self.statistics if statistics is None else statistics,
+        )
+        return score(*predict(network, split, 256), self._logits)
+
+    def _batches_from(self, start: int) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+        recipe = self._recipe
+        return iter(
+            self._dataset.train.batches(
+                recipe.batch_size,
+                seed=self._seed,
+                augment=recipe.augment,
+                randaugment=recipe.randaugment,
+                repeat=True,
+                start=start,
+            )
+        )
+
+    def _backpropagate(self) -> tuple[tf.Tensor, tf.Tensor]:
+        if self._batches is None:
+            self._batches = self._batches_from(self._done)
+        images, labels = next(self._batches)
+        gradient, loss, self.batch_statistics = backpropagate(
+            self._network, images, labels, self._loss
+        )
+        return gradient, loss
 
 
-def _open(model: keras.Model, cache: SegmentCache) -> _Network | None:
-    pieces = cut(model)
-    if pieces is None:
-        return None
-    weights = [flatten(piece.trainable) for piece in pieces]
-    return _Network(
-        pieces,
-        [cache.get(piece) for piece in pieces],
-        tf.constant(np.concatenate(weights)),
-        [len(vector) for vector in weights],
-        [tf.constant(flatten(piece.statistics)) for piece in pieces],
-        [[tf.convert_to_tensor(v) for v in piece.others] for piece in pieces],
-    )
-
-
-def _close(network: _Network) -> None:
-    """Writes weights and statistics back into the Keras model."""
-    vectors = np.split(network.weights.numpy(), np.cumsum(network.sizes)[:-1])
-    for index, piece in enumerate(network.pieces):
-        assign(piece.trainable, vectors[index])
-        assign(piece.statistics, network.statistics[index].numpy())
-        for variable, value in zip(piece.others, network.others[index]):
-            variable.assign(value)
+def averaged(
+    statistics: list[tf.Tensor], news: list[tf.Tensor], momenta: list[tf.Tensor]
+) -> list[tf.Tensor]:
+    """Running statistics after a batch; all one vector per piece."""
+    return [
+        new + momentum * (old - new)
+        for old, new, momentum in zip(statistics, news, momenta, strict=True)
+    ]
 
 
 def train_segments(
@@ -79,22 +225,13 @@ def train_segments(
 ) -> TrainingResult | None:
     """Like `train.train_model`; None if the network is not a chain of segments."""
     started = time.perf_counter()
-    network = _open(model, cache)
-    if network is None:
+    training = SegmentTraining.start(model, dataset, recipe, seed, cache)
+    if training is None:
         return None
-    logits = gives_logits(model)
-    weights = class_weights(dataset, recipe.class_weights)
-    loss_of = _loss(
-        dataset.classes,
-        recipe.label_smoothing,
-        logits,
-        None if weights is None else tuple(weights.tolist()),
-    )
     last = recipe.epochs if until is None else min(until, recipe.epochs)
-    history = _train(network, dataset, recipe, seed, loss_of, checkpoint, last)
-    _close(network)
-    outputs, labels = _predict(network, dataset.valid, 256)
-    scores = score(outputs, labels, logits)
+    history = _train(training, checkpoint, last)
+    training.close()
+    scores = training.validate()
     history[-1] = {
         **history[-1],
         "valid_accuracy": scores.accuracy,
@@ -112,149 +249,35 @@ def train_segments(
 
 
 def _train(
-    network: _Network,
-    dataset: Dataset,
-    recipe: Recipe,
-    seed: int,
-    loss_of: tf.types.experimental.ConcreteFunction,
-    checkpoint: Checkpoint | None,
-    last: int,
+    training: SegmentTraining, checkpoint: Checkpoint | None, last: int
 ) -> list[Epoch]:
-    """Trains the network's weights up to epoch `last`; the figures of each epoch."""
-    update = UPDATES[recipe.optimizer]
-    per_epoch = recipe.steps_per_epoch(dataset.train.size)
-    steps = per_epoch * recipe.epochs
-    momentum = averaging_momentum(steps)
-    momenta = [tf.constant(_momenta(piece, momentum)) for piece in network.pieces]
-    decay = tf.constant(recipe.weight_decay * _decay_mask(network.pieces))
-    slots = [tf.zeros_like(network.weights), tf.zeros_like(network.weights)]
+    """Trains up to epoch `last`; the figures of each epoch."""
     history: list[Epoch] = []
     if checkpoint is not None:
         # Its variables are not those of a training by Keras' fit.
         checkpoint = dataclasses.replace(
-            checkpoint, about={**checkpoint.about, "segments": len(network.pieces)}
+            checkpoint, about={**checkpoint.about, "segments": len(training.statistics)}
         )
-        history, arrays = checkpoint.read(len(_state(network, slots)), last)
+        history, arrays = checkpoint.read(len(training.state()), last)
         if history:
-            slots = _restore(network, arrays)
+            training.restore(arrays, len(history))
     clock = Laps()
-    batches = iter(
-        dataset.train.batches(
-            recipe.batch_size,
-            seed=seed,
-            augment=recipe.augment,
-            randaugment=recipe.randaugment,
-            repeat=True,
-            start=len(history) * per_epoch,
-        )
-    )
     for epoch in range(len(history), last):
-        losses = []
-        for step in range(epoch * per_epoch, (epoch + 1) * per_epoch):
-            images, labels = next(batches)
-            gradient, loss = _backpropagate(network, images, labels, loss_of, momenta)
-            network.weights, *slots = update(
-                network.weights,
-                gradient,
-                *slots,
-                decay,
-                tf.constant(recipe.learning_rate_at(step, steps), tf.float32),
-                tf.constant(step + 1, tf.float32),
-            )
-            losses.append(loss)
+        losses = [training.step() for _ in range(training.steps_per_epoch)]
         mean = float(tf.reduce_mean(losses))
         check_finite(mean, epoch + 1)
         history.append({"loss": mean, "seconds": clock.lap()})
         if checkpoint is not None:
-            checkpoint.save(history, _state(network, slots))
+            checkpoint.save(history, training.state())
     return history
-
-
-def _state(network: _Network, slots: list[tf.Tensor]) -> list[tf.Tensor]:
-    """All that changes in a training."""
-    others = itertools.chain.from_iterable(network.others)
-    return [network.weights, *slots, *network.statistics, *others]
-
-
-def _restore(network: _Network, arrays: list[np.ndarray]) -> list[tf.Tensor]:
-    """Puts the values of `_state` back; returns the slots."""
-    tensors = iter([tf.constant(array) for array in arrays])
-    network.weights = next(tensors)
-    slots = [next(tensors), next(tensors)]
-    network.statistics = [next(tensors) for _ in network.statistics]
-    network.others = [[next(tensors) for _ in group] for group in network.others]
-    return slots
 
 
 def predict_segments(
     model: keras.Model, split: Split, cache: SegmentCache, batch_size: int
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Outputs and labels of a split; None if the network is not a chain of segments."""
-    network = _open(model, cache)
-    return None if network is None else _predict(network, split, batch_size)
-
-
-def _predict(
-    network: _Network, split: Split, batch_size: int
-) -> tuple[np.ndarray, np.ndarray]:
-    outputs, labels = [], []
-    parts = tf.split(network.weights, network.sizes)
-    for x, label in split.batches(batch_size):
-        for segment, part, statistics, others in zip(
-            network.segments, parts, network.statistics, network.others
-        ):
-            x = segment.infer(x, part, statistics, others)
-        outputs.append(x.numpy())
-        labels.append(label.numpy())
-    return np.concatenate(outputs), np.concatenate(labels)
-
-
-def _backpropagate(
-    network: _Network,
-    images: tf.Tensor,
-    labels: tf.Tensor,
-    loss_of: tf.types.experimental.ConcreteFunction,
-    momenta: list[tf.Tensor],
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """One forward and backward pass, which also updates the running statistics."""
-    parts = tf.split(network.weights, network.sizes)
-    x, batch_statistics = images, []
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(parts)
-        for index, segment in enumerate(network.segments):
-            x, statistics, network.others[index] = segment.train(
-                x, parts[index], network.others[index]
-            )
-            batch_statistics.append(statistics)
-        loss = loss_of(x, labels)
-    gradients = tape.gradient(
-        loss, parts, unconnected_gradients=tf.UnconnectedGradients.ZERO
-    )
-    network.statistics = [
-        new + momentum * (old - new)
-        for old, new, momentum in zip(network.statistics, batch_statistics, momenta)
-    ]
-    return tf.concat(gradients, 0), loss
-
-
-def _momenta(piece: Piece, momentum: float) -> np.ndarray:
-    # Moving mean and variance of each layer, in the order of `piece.statistics`.
-    values = [np.zeros(0, np.float32)]
-    for layer in piece.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            count = 2 * layer.moving_mean.shape[0]
-            values.append(np.full(count, min(momentum, layer.momentum), np.float32))
-    return np.concatenate(values)
-
-
-def _decay_mask(pieces: tuple[Piece, ...]) -> np.ndarray:
-    return np.concatenate(
-        [
-            np.full(int(np.prod(v.shape)), decays(v), np.float32)
-            for piece in pieces
-            for v in piece.trainable
-        ]
-    )
+    network = open_network(model, cache)
+    return None if network is None else predict(network, split, batch_size)
 
 
 @functools.lru_cache(maxsize=8)

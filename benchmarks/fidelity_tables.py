@@ -1,0 +1,161 @@
+"""Rank correlations of signals with long training, for `benchmarks.fidelity`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+_RESAMPLES = 2000
+_LEVEL = 0.95
+
+
+@dataclasses.dataclass(frozen=True)
+class Correlation:
+    """Kendall's tau-b with a bootstrap interval over the architectures.
+
+    Example: `Correlation(0.6, 0.3, 0.8, 16)`.
+
+    Attributes:
+      tau: -1..1; NaN where it is not defined.
+      low: Lower end of the 95 % interval (percentiles).
+      high: Upper end.
+      architectures: How many there were.
+    """
+
+    tau: float
+    low: float
+    high: float
+    architectures: int
+
+    def __str__(self) -> str:
+        if np.isnan(self.tau):
+            return "–"
+        return f"{self.tau:+.2f} ({self.low:+.2f} to {self.high:+.2f})"
+
+
+def correlation(one: Sequence[float], other: Sequence[float]) -> Correlation:
+    """Kendall's tau-b between two figures of the same architectures.
+
+    Args:
+      one: (N,) figures, in any units.
+      other: Likewise.
+    """
+    a, b = np.asarray(one, np.float64), np.asarray(other, np.float64)
+    if len(a) < 3:
+        return Correlation(np.nan, np.nan, np.nan, len(a))
+    signs_a, signs_b = (np.sign(x[:, None] - x[None, :]) for x in (a, b))
+    generator = np.random.default_rng(0)
+    drawn = generator.integers(len(a), size=(_RESAMPLES, len(a)))
+    taus = []
+    for rows in drawn:
+        counts = np.bincount(rows, minlength=len(a))
+        weights = np.outer(counts, counts)
+        above = np.sum(weights * signs_a * signs_b)
+        below = np.sum(weights * signs_a**2) * np.sum(weights * signs_b**2)
+        if below:
+            taus.append(above / np.sqrt(below))
+    edge = (1 - _LEVEL) / 2
+    low, high = np.quantile(taus, (edge, 1 - edge)) if taus else (np.nan, np.nan)
+    tau = float(stats.kendalltau(a, b).statistic)
+    return Correlation(tau, float(low), float(high), len(a))
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """A signal beside the truth.
+
+    Example: `Line("constant, 60 steps", "valid_loss", found, 6.5)`.
+
+    Attributes:
+      training: What it was measured in.
+      signal: Its name.
+      correlation: With the truth.
+      cpu_seconds: Per candidate, mean.
+    """
+
+    training: str
+    signal: str
+    correlation: Correlation
+    cpu_seconds: float
+
+
+Key = tuple[int, ...]
+
+
+def truth(
+    rows: Sequence[Mapping[str, Any]], name: str, signal: str
+) -> dict[Key, dict[int, float]]:
+    """Of each architecture the signal at the end of the long trainings, by seed."""
+    found: dict[Key, dict[int, float]] = {}
+    for row in rows:
+        if row.get("training") == name:
+            by_seed = found.setdefault(tuple(row["architecture"]), {})
+            by_seed[row["seed"]] = row["points"][-1][signal]
+    return found
+
+
+def ceiling(known: Mapping[Key, Mapping[int, float]]) -> Correlation:
+    """Between the first two seeds of the long training, where there are two."""
+    pairs = [sorted(seeds.items())[:2] for seeds in known.values() if len(seeds) > 1]
+    return correlation([a[1] for a, _ in pairs], [b[1] for _, b in pairs])
+
+
+def lines(
+    rows: Sequence[Mapping[str, Any]], known: Mapping[Key, Mapping[int, float]]
+) -> list[Line]:
+    """Every signal of every proxy training and score, against the mean of the seeds."""
+    values: dict[tuple[str, str], dict[Key, tuple[float, float]]] = {}
+    for row in rows:
+        key = tuple(row["architecture"])
+        for signal, score in row.get("scores", {}).items():
+            pair = (score["score"], score["cpu_seconds"])
+            values.setdefault(("no training", signal), {})[key] = pair
+        for point in row.get("points", ()) if not row.get("truth") else ():
+            training = f"{row['training']}, {point['step']} steps"
+            for signal, value in point.items():
+                if signal not in ("step", "cpu_seconds"):
+                    pair = (value, point["cpu_seconds"])
+                    values.setdefault((training, signal), {})[key] = pair
+    found = []
+    for (training, signal), by_key in values.items():
+        common = [key for key in known if key in by_key]
+        found.append(
+            Line(
+                training,
+                signal,
+                correlation(
+                    [by_key[key][0] for key in common],
+                    [float(np.mean(list(known[key].values()))) for key in common],
+                ),
+                float(np.mean([seconds for _, seconds in by_key.values()])),
+            )
+        )
+    return found
+
+
+def markdown(found: Sequence[Line]) -> str:
+    """One row per training, one column per signal; scores without training first."""
+    trained = [line for line in found if line.training != "no training"]
+    signals = list(dict.fromkeys(line.signal for line in trained))
+    text = ["| training | CPU s | " + " | ".join(signals) + " |"]
+    text.append("|---" * (2 + len(signals)) + "|")
+    cells: dict[str, dict[str, Line]] = {}
+    for line in found:
+        if line.training == "no training":
+            text.append(
+                f"| {line.signal}, no training | {line.cpu_seconds:.1f} "
+                f"| {line.correlation} |" + " |" * (len(signals) - 1)
+            )
+        else:
+            cells.setdefault(line.training, {})[line.signal] = line
+    for training, by_signal in cells.items():
+        seconds = next(iter(by_signal.values())).cpu_seconds
+        entries = [
+            str(by_signal[s].correlation) if s in by_signal else "" for s in signals
+        ]
+        text.append(f"| {training} | {seconds:.1f} | " + " | ".join(entries) + " |")
+    return "\n".join(text)
