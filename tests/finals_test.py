@@ -17,12 +17,8 @@ from layernas_tf.evaluators.base import Evaluation
 from layernas_tf.pipeline.baseline import Baseline
 from layernas_tf.pipeline.final_trainer import FinalTrainer, Training
 from layernas_tf.pipeline.finalists import Finalist, choose_finalists
-from layernas_tf.pipeline.finals import (
-    choose_winner,
-    planned_epochs,
-    run_finals,
-    rungs,
-)
+from layernas_tf.pipeline.finals import choose_winner, run_finals
+from layernas_tf.pipeline.halving import planned_epochs, rungs
 from layernas_tf.space.budget import Budget, inside, parse_budget
 from layernas_tf.study.open_storage import sqlite_url
 from layernas_tf.study.open_study import open_study

@@ -59,10 +59,9 @@ def export_finals(
       The winner with its files.
     """
     started = time.monotonic()
-    name = finals.target.folder
-    winner = folder / name
+    winner = folder / finals.target.folder
     # As before there were several winners.
-    suffix = name.removeprefix("winner")
+    suffix = finals.target.folder.removeprefix("winner")
     record = folder / "finals" / f"export{suffix}.json"
     config = task.config
     about = {
@@ -76,9 +75,27 @@ def export_finals(
         if all(stored.get(key, _OLD.get(key)) == about[key] for key in about):
             known = tuple(ExportedFile(**file) for file in stored["files"])
             return ExportedWinner(finals, known, stored["seconds"])
+    record.unlink(missing_ok=True)
+    files = _export(task, finals, winner, exporter)
+    seconds = time.monotonic() - started
+    write_json(
+        record,
+        {
+            **about,
+            "seconds": seconds,
+            "files": [dataclasses.asdict(file) for file in files],
+        },
+    )
+    return ExportedWinner(finals, files, seconds)
+
+
+def _export(
+    task: Task, finals: Finals, winner: pathlib.Path, exporter: Exporter
+) -> tuple[ExportedFile, ...]:
+    """Writes the files of a winner into its folder."""
     import keras
 
-    record.unlink(missing_ok=True)
+    config, name = task.config, finals.target.folder
     with writing(winner / "model.keras") as temporary:
         shutil.copyfile(finals.weights, temporary)
     write_json(
@@ -116,13 +133,4 @@ def export_finals(
                 note=f"run and timed by {file.runtime}, one thread",
             )
         )
-    seconds = time.monotonic() - started
-    write_json(
-        record,
-        {
-            **about,
-            "seconds": seconds,
-            "files": [dataclasses.asdict(file) for file in files],
-        },
-    )
-    return ExportedWinner(finals, tuple(files), seconds)
+    return tuple(files)

@@ -15,7 +15,8 @@ from layernas_tf.pipeline.baseline import Baseline, choose_baseline, rescaler
 from layernas_tf.pipeline.evaluation import shared_segments
 from layernas_tf.pipeline.final_trainer import FinalTrainer
 from layernas_tf.pipeline.finalists import choose_finalists
-from layernas_tf.pipeline.finals import Finals, planned_epochs, run_finals
+from layernas_tf.pipeline.finals import Finals, run_finals
+from layernas_tf.pipeline.halving import planned_epochs
 from layernas_tf.pipeline.starting import kept_start
 from layernas_tf.pipeline.targets import Target
 from layernas_tf.pipeline.task import Task

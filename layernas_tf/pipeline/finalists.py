@@ -82,19 +82,7 @@ def choose_finalists(
       UserError: No trial succeeded inside the budgets.
     """
     budgets = study.budgets if budgets is None else tuple(budgets)
-    quality = _expected_quality(study.algorithm)
-    finalists: dict[Architecture, Finalist] = {}
-    for trial in study.trials:
-        if trial.reward is None or not inside(budgets, trial.costs):
-            continue
-        known = finalists.get(trial.architecture)
-        if known is None or trial.reward > (known.proxy_reward or -math.inf):
-            finalists[trial.architecture] = Finalist(
-                trial.architecture,
-                trial.number,
-                trial.reward,
-                quality.get(trial.architecture),
-            )
+    finalists = _tried(study, budgets)
     if untried or not (finalists or budgets == study.budgets):
         for best in predicted(study.space, _belief(study), budgets, count):
             finalists.setdefault(
@@ -118,6 +106,24 @@ def choose_finalists(
             + "; more `trials` or a wider `budget` may help"
         )
     return [Finalist(answer.architecture, None, None)]
+
+
+def _tried(study: Study, budgets: Sequence[Budget]) -> dict[Architecture, Finalist]:
+    """The trained candidates inside the budgets, each with its best reward."""
+    quality = _expected_quality(study.algorithm)
+    found: dict[Architecture, Finalist] = {}
+    for trial in study.trials:
+        if trial.reward is None or not inside(budgets, trial.costs):
+            continue
+        known = found.get(trial.architecture)
+        if known is None or trial.reward > (known.proxy_reward or -math.inf):
+            found[trial.architecture] = Finalist(
+                trial.architecture,
+                trial.number,
+                trial.reward,
+                quality.get(trial.architecture),
+            )
+    return found
 
 
 def _belief(study: Study) -> RewardBelief:

@@ -1,20 +1,15 @@
 """After the search: the most promising candidates are trained longer, and one wins.
 
 Proxy rewards are noisy, so the longer training decides between the candidates of the
-highest expected quality, on validation data. They are trained side by side: after a
-quarter and after half of the epochs the better half goes on (successive halving;
-Jamieson and Talwalkar, "Non-stochastic best arm identification and hyperparameter
-optimization", 2016). Nothing is trained twice: who goes on continues its training.
+highest expected quality, on validation data.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 import pathlib
 from collections.abc import Callable, Sequence
 
-from layernas_tf.core.errors import UserError
 from layernas_tf.pipeline.baseline import Baseline
 from layernas_tf.pipeline.final_trainer import (
     FinalTrainer,
@@ -22,26 +17,15 @@ from layernas_tf.pipeline.final_trainer import (
     correct_on_test,
 )
 from layernas_tf.pipeline.finalists import Finalist
+from layernas_tf.pipeline.halving import Entry, halve, outcome
 from layernas_tf.pipeline.targets import Target
-from layernas_tf.report.wording import counted
+from layernas_tf.space.types import Architecture
 from layernas_tf.training.paired import (
     Comparison,
     compare_paired,
     paired_noise,
     unpack,
 )
-
-_RUNGS = (0.25, 0.5)
-"""Shares of the epochs after which the better half of the finalists goes on."""
-
-_LEAST_STEPS = 60
-"""Steps before which a training says little about its end."""
-
-_LEAST = 2
-"""Finalists that are trained to the end, if there are so many."""
-
-Entry = tuple[Finalist, Training]
-"""A finalist with its training, as far as that went."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,43 +77,6 @@ class Finals:
         return sum(longest.values())
 
 
-def rungs(
-    epochs: int, finalists: int, steps_per_epoch: int = _LEAST_STEPS
-) -> list[tuple[int, int]]:
-    """After which epochs finalists are compared, and how many go on from there.
-
-    Example:
-      >>> rungs(20, 8)
-      [(5, 4), (10, 2)]
-
-    Args:
-      epochs: Of a whole training.
-      finalists: How many begin.
-      steps_per_epoch: Steps of an epoch: nobody is judged in the first `_LEAST_STEPS`.
-    """
-    found = []
-    before = 0
-    for share in _RUNGS:
-        at, remaining = math.ceil(share * epochs), max(_LEAST, -(-finalists // 2))
-        judged = before < at < epochs and at * steps_per_epoch >= _LEAST_STEPS
-        if judged and remaining < finalists:
-            found.append((at, remaining))
-            before, finalists = at, remaining
-    return found
-
-
-def planned_epochs(
-    trainer: FinalTrainer, finalists: int, seeds: int, baseline: bool
-) -> int:
-    """Epochs of all final trainings together, if none fails or ends early."""
-    total, before, epochs = 0, 0, trainer.epochs
-    for at, remaining in rungs(epochs, finalists, trainer.steps_per_epoch):
-        total += (at - before) * finalists
-        before, finalists = at, remaining
-    total += (epochs - before) * finalists
-    return total + epochs * (seeds - 1 + seeds * baseline)
-
-
 def run_finals(
     trainer: FinalTrainer,
     finalists: Sequence[Finalist],
@@ -161,28 +108,17 @@ def run_finals(
     Raises:
       UserError: No finalist could be trained.
     """
-    entries, ended = _halve(trainer, finalists, seed, say, reward)
+    entries, ended = halve(trainer, finalists, seed, say, reward)
     winner, reason = choose_winner(ended, reward, finalists)
     if len(finalists) > 1:
         say(reason)
 
-    def tested(
-        by: FinalTrainer, architecture: tuple[int, ...], name: str
-    ) -> tuple[Training, ...]:
-        trainings = []
-        for number in range(seeds):
-            training = by.train(architecture, seed + number)
-            if not training.failed:
-                training = by.test(training)
-                trainings.append(training)
-            say(f"{name}, seed {seed + number}: {_outcome(training)}")
-        return tuple(trainings)
-
-    winners = tested(trainer, winner.architecture, "winner")
+    all_seeds = range(seed, seed + seeds)
+    winners = _tested(trainer, winner.architecture, all_seeds, "winner", say)
     others: tuple[Training, ...] = ()
     if baseline is not None:
         by = baseline_trainer or trainer
-        others = tested(by, baseline.architecture, baseline.name)
+        others = _tested(by, baseline.architecture, all_seeds, baseline.name, say)
     first, second = correct_on_test(winners), correct_on_test(others)
     comparison = None
     if first is not None and second is not None:
@@ -245,61 +181,19 @@ def _is_equal(best: Training, other: Training, reward: str) -> bool:
     return shortfall < noise
 
 
-def _halve(
+def _tested(
     trainer: FinalTrainer,
-    finalists: Sequence[Finalist],
-    seed: int,
+    architecture: Architecture,
+    seeds: Sequence[int],
+    name: str,
     say: Callable[[str], None],
-    reward: str,
-) -> tuple[list[Entry], list[Entry]]:
-    """Trains all finalists, the weaker ones not to the end.
-
-    Returns:
-      All of them, in the given order, and those that were trained to the end.
-    """
-    entries: dict[Finalist, Training] = {}
-    number = {finalist: n for n, finalist in enumerate(finalists, 1)}
-
-    def train(finalist: Finalist, epochs: int) -> None:
-        entries[finalist] = trainer.train(finalist.architecture, seed, epochs)
-        so_far = ""
-        if epochs != trainer.epochs:
-            so_far = f" after {counted(epochs, 'epoch')}"
-        say(
-            f"finalist {number[finalist]} of {len(finalists)} ({finalist.name})"
-            f"{so_far}: {_outcome(entries[finalist])}"
-        )
-
-    def best(among: Sequence[Finalist]) -> list[Finalist]:
-        good = [finalist for finalist in among if not entries[finalist].failed]
-        return sorted(good, key=lambda f: entries[f].rank(reward), reverse=True)
-
-    remaining = list(finalists)
-    steps = trainer.steps_per_epoch
-    for epochs, most in rungs(trainer.epochs, len(finalists), steps):
-        for finalist in remaining:
-            train(finalist, epochs)
-        remaining = best(remaining)[:most]
-    ended: list[Entry] = []
-    # If all that went on have failed in the end, the others get their turn.
-    others = [finalist for finalist in best(list(entries)) if finalist not in remaining]
-    for finalist in [*remaining, *others]:
-        if finalist in remaining or not ended:
-            train(finalist, trainer.epochs)
-            if not entries[finalist].failed:
-                ended.append((finalist, entries[finalist]))
-    if not ended:
-        raise UserError(
-            f"none of the {len(finalists)} finalists could be trained: "
-            f"{entries[finalists[0]].reason}"
-        )
-    return [(finalist, entries[finalist]) for finalist in finalists], ended
-
-
-def _outcome(training: Training) -> str:
-    if training.valid_accuracy is None:
-        return f"failed ({training.reason})"
-    text = f"{training.valid_accuracy:.2%} on validation"
-    if training.test_accuracy is not None:
-        text += f", {training.test_accuracy:.2%} on test"
-    return f"{text}, trained {training.seconds:.0f} s"
+) -> tuple[Training, ...]:
+    """The trainings of one network with their test figures, without failed ones."""
+    trainings = []
+    for seed in seeds:
+        training = trainer.train(architecture, seed)
+        if not training.failed:
+            training = trainer.test(training)
+            trainings.append(training)
+        say(f"{name}, seed {seed}: {outcome(training)}")
+    return tuple(trainings)
