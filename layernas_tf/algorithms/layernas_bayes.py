@@ -32,9 +32,9 @@ _REPEATS = 5
 """How many of the best solutions of a draw are examined for an untried one."""
 _WIDTHS = (0.0, 0.5, 1.0, 2.0)
 """Widths of draws that asks take in turn, as multiples of `exploration`."""
-_DRAWS = 5
-"""Draws in one ask, each wider than the one before; all solutions of the last are
-examined."""
+_WIDER = (1.0, 4.0, 16.0, 64.0, 256.0, 4096.0, 65536.0)
+"""How many times as wide the draws of one ask become while they find only what was
+tried; all solutions of the last are examined."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,13 +140,13 @@ class LayerNASBayes(Algorithm):
         fine, coarse = solvers
         belief = self.belief.weights()
         first = _WIDTHS[number % len(_WIDTHS)]
-        for attempt in range(_DRAWS):
+        for attempt, wider in enumerate(_WIDER):
             departure = belief.draw(rng) - belief.mean
             # If the belief is so certain that its draws repeat, they are spread wider.
-            wider = first * 4.0**attempt if first else 4.0**attempt - 1
-            width = self._exploration * wider if number else 0.0
+            times = first * wider if first else wider - 1
+            width = self._exploration * times if number else 0.0
             weights = belief.mean + width * departure
-            last = attempt + 1 == _DRAWS
+            last = attempt + 1 == len(_WIDER)
             # What a wide draw finds is chance: its table need not be fine.
             solver = coarse if attempt and not last else fine
             solutions = solver.solutions(self.effects.scores(weights[:-1]))
