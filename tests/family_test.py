@@ -14,7 +14,7 @@ from layernas_tf.algorithms.layernas_bayes import LayerNASBayes
 from layernas_tf.algorithms.prediction import predicted
 from layernas_tf.algorithms.reward_belief import RewardBelief
 from layernas_tf.core.errors import UserError
-from layernas_tf.pipeline.targets import read_targets, united
+from layernas_tf.pipeline.targets import join_family, read_targets, united
 from layernas_tf.space.budget import inside
 from search_spaces.mobile.mobilenet_v3 import mobilenet_v3_small
 from search_spaces.tabular.synthetic import synthetic
@@ -52,6 +52,12 @@ class TargetsTest(parameterized.TestCase):
         np.testing.assert_allclose(highs, [0.6, 0.45, 0.3])
         self.assertTrue(all(target.budgets[1].high == 1e6 for target in targets))
         self.assertEqual(united(targets), targets[0].budgets)
+
+    def test_a_list_of_budgets_is_a_family(self):
+        self.assertEqual(join_family(["madds<=30%", "madds <= 60%"]), "madds<=30%,60%")
+        for texts in (["madds<=30%", "params<=1M"], ["madds<=3M", "madds=2M..3M"]):
+            with self.assertRaisesRegex(UserError, "several limits of one cost"):
+                join_family(texts)
 
     def test_bands_are_united(self):
         targets = read_targets(["madds=2M..2.5M,3M..3.5M"], self.space)
@@ -141,7 +147,9 @@ class SearchTest(absltest.TestCase):
 
     def test_one_search_ends_with_a_winner_for_each_budget_and_serves_others(self):
         folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))
-        result = self.search(folder / "a", budget="madds<=60%,150%", trials=5)
+        result = self.search(
+            folder / "a", budget=[["madds<=60%", "madds<=150%"]], trials=5
+        )
         space = result.space
         full = space.costs(space.default)["madds"]
 

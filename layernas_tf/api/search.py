@@ -20,6 +20,7 @@ from layernas_tf.pipeline.config import SearchConfig
 from layernas_tf.pipeline.evaluation import prepare_libraries
 from layernas_tf.pipeline.inputs import Inputs
 from layernas_tf.pipeline.retarget import retargeted
+from layernas_tf.pipeline.targets import join_family
 from layernas_tf.space.budget import Budget
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.study.trial import Trial
@@ -32,7 +33,7 @@ def run_search(
     valid: Any = None,
     *,
     space: str | SearchSpace = "mobilenet_v3_small",
-    budget: str | Budget | Sequence[str | Budget] = (),
+    budget: str | Budget | Sequence[str | Budget | Sequence[str]] = (),
     trials: int = 60,
     evaluator: Callable[..., Any] | None = None,
     algorithm: Any = "layernas_bayes",
@@ -63,7 +64,8 @@ def run_search(
         held out from `train`.
       space: A name, `path/to/file.py:function`, or a `SearchSpace`.
       budget: What the answer may cost, such as `"madds<=60%"`; all must hold. A family
-        such as `"madds<=30%,45%,60%"` ends with a winner for each of its limits.
+        such as `"madds<=30%,45%,60%"`, or a list of such texts in the list, ends with
+        a winner for each of its limits.
       trials: Number of candidates to evaluate, including those of earlier runs in
         `workdir`.
       evaluator: A function from a `Candidate` to a number, in place of the proxy
@@ -177,6 +179,12 @@ def _budgets(budget: Any) -> tuple[str | Budget, ...]:
     if isinstance(budget, (str, Budget)):
         return (budget,)
     given = tuple(budget) if isinstance(budget, Sequence) else (budget,)
+    given = tuple(
+        join_family(each)
+        if isinstance(each, (list, tuple)) and all(isinstance(t, str) for t in each)
+        else each
+        for each in given
+    )
     for each in given:
         if not isinstance(each, (str, Budget)):
             raise UserError(

@@ -10,6 +10,9 @@ from layernas_tf.core.errors import UserError
 from layernas_tf.space.budget import Budget, parse_budget
 from layernas_tf.space.search_space import SearchSpace
 
+_PARTS = re.compile(r"([^<=]*(?:<=|=))(.*)")
+"""A budget's cost with its relation, and the amounts."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Target:
@@ -61,6 +64,26 @@ def read_targets(texts: Sequence[str], space: SearchSpace) -> tuple[Target, ...]
     )
 
 
+def join_family(texts: Sequence[str]) -> str:
+    """One text for several budgets on the same cost.
+
+    Example:
+      >>> join_family(["madds<=30%", "madds<=60%"])
+      'madds<=30%,60%'
+
+    Raises:
+      UserError: They are on different costs, or of different kinds.
+    """
+    parts = [_PARTS.fullmatch(text) for text in texts]
+    begins = {part[1].replace(" ", "") for part in parts if part}
+    if len(begins) != 1 or not all(parts):
+        raise UserError(
+            f"budgets {', '.join(map(repr, texts))}: expected several limits of one "
+            "cost, such as 'madds<=30%' and 'madds<=60%'"
+        )
+    return begins.pop() + ",".join(part[2].strip() for part in parts if part)
+
+
 def united(targets: Sequence[Target]) -> tuple[Budget, ...]:
     """The budgets that hold what any of the targets holds."""
     return tuple(
@@ -75,7 +98,7 @@ def united(targets: Sequence[Target]) -> tuple[Budget, ...]:
 
 def _family(text: str) -> list[tuple[str, str]]:
     """Each budget of a family as a text, with its amount."""
-    match = re.fullmatch(r"([^<=]*(?:<=|=))(.*)", text)
+    match = _PARTS.fullmatch(text)
     amounts = [part.strip() for part in match[2].split(",")] if match else []
     if match is None or not all(amounts):
         raise UserError(
