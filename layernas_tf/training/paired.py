@@ -18,7 +18,6 @@ LEVEL = 0.95
 """Probability that an interval covers what it is about."""
 
 _Z = float(scipy.stats.norm.ppf(0.5 + LEVEL / 2))
-_DRAWS = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,11 +61,10 @@ def compare_paired(first: np.ndarray, second: np.ndarray) -> Comparison:
     Psychometrika 1947), the interval Bonett and Price's ("Adjusted Wald confidence
     interval for a difference of binomial proportions based on paired data", Journal of
     Educational and Behavioral Statistics 2012): both are about these two trained
-    networks. With several trainings, images and trainings are resampled, and the result
-    is about what the recipe makes of the two architectures. Of `s` trainings, `s - 1`
-    are drawn, by which the variance is not underestimated (Rao and Wu, "Resampling
-    inference with complex survey data", Journal of the American Statistical Association
-    1988).
+    networks. With several trainings, the result is about what the recipe makes of the
+    two architectures: images and trainings are crossed random effects, whose variances
+    add up, with the degrees of freedom of Welch and Satterthwaite ("An approximate
+    distribution of estimates of variance components", Biometrics Bulletin 1946).
 
     Args:
       first: (trainings, images) booleans, whether an image is classified correctly.
@@ -83,7 +81,7 @@ def compare_paired(first: np.ndarray, second: np.ndarray) -> Comparison:
     if len(first) == len(second) == 1:
         low, high, p_value = _of_one_training(first[0], second[0])
     else:
-        low, high, p_value = _resampled(first, second)
+        low, high, p_value = _of_several_trainings(first, second)
     return Comparison(difference, low, high, p_value, images, seeds)
 
 
@@ -148,26 +146,41 @@ def _of_one_training(
     return max(gain - loss - reach, -1.0), min(gain - loss + reach, 1.0), p_value
 
 
-def _resampled(first: np.ndarray, second: np.ndarray) -> tuple[float, float, float]:
-    rng = np.random.default_rng(0)
+def _of_several_trainings(
+    first: np.ndarray, second: np.ndarray
+) -> tuple[float, float, float]:
     images = first.shape[1]
-    # Images on which the trainings have the same successes are drawn together.
-    patterns, counts = np.unique(
-        np.concatenate([first, second]).T.astype(float), axis=0, return_counts=True
-    )
-    drawn = rng.multinomial(images, counts / images, size=_DRAWS) / images
-    one = _mean_of_drawn(drawn @ patterns[:, : len(first)], rng)
-    two = _mean_of_drawn(drawn @ patterns[:, len(first) :], rng)
-    differences = one - two
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(differences, [tail, 1 - tail])
-    below, above = np.mean(differences <= 0), np.mean(differences >= 0)
-    p_value = min(1.0, max(2 * min(below, above), 1 / _DRAWS))
-    return float(low), float(high), float(p_value)
+    per_image = first.mean(0) - second.mean(0)
+    difference = float(per_image.mean())
+    # Images, and what a training makes of single images.
+    of_images = float(per_image.var(ddof=1)) / images if images > 1 else 0.0
+    freedom = len(first) + len(second) - 2
+    parts = [_spread_of_trainings(each) for each in (first, second)]
+    scale = (1 / len(first) + 1 / len(second)) / freedom
+    observed = scale * sum(part for part, _ in parts)
+    by_images = scale * sum(part for _, part in parts)
+    variance = of_images + max(observed - by_images, 0.0)
+    if not variance:
+        return difference, difference, float(difference == 0)
+    degrees = variance**2 / (of_images**2 / max(images - 1, 1) + observed**2 / freedom)
+    error = math.sqrt(variance)
+    reach = float(scipy.stats.t.ppf(0.5 + LEVEL / 2, degrees)) * error
+    p_value = 2 * float(scipy.stats.t.sf(abs(difference) / error, degrees))
+    return max(difference - reach, -1.0), min(difference + reach, 1.0), p_value
 
 
-def _mean_of_drawn(accuracies: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Mean accuracy of trainings drawn anew in each of the draws (rows)."""
-    draws, seeds = accuracies.shape
-    chosen = rng.integers(seeds, size=(draws, max(seeds - 1, 1)))
-    return np.take_along_axis(accuracies, chosen, axis=1).mean(axis=1)
+def _spread_of_trainings(correct: np.ndarray) -> tuple[float, float]:
+    """How far the accuracies of trainings lie apart on these images.
+
+    Returns:
+      Their variance, times its degrees of freedom; and the part of it that is to be
+      expected because trainings that are equally good classify other images correctly.
+    """
+    seeds, images = correct.shape
+    if seeds < 2 or images < 2:
+        return 0.0, 0.0
+    accuracies = correct.mean(1)
+    rest = correct - accuracies[:, None] - correct.mean(0) + correct.mean()
+    single = float((rest**2).sum()) / ((seeds - 1) * (images - 1))
+    observed = float(accuracies.var(ddof=1))
+    return (seeds - 1) * observed, (seeds - 1) * single / images
