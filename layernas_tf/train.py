@@ -115,7 +115,7 @@ def define_flags() -> None:
         "(path/to/file.py:function): an architecture file alone never runs code.",
     )
     flags.DEFINE_string(
-        "dataset", "digits", "digits, npz:FILE, folder:DIR or tfds:NAME."
+        "dataset", "digits", "digits, moved_digits, npz:FILE, folder:DIR or tfds:NAME."
     )
     flags.DEFINE_enum(
         "fit", DEFAULT_FIT, FITS, "How images are fitted to the size, as in the search."

@@ -56,7 +56,8 @@ def run_search(
 
     Args:
       train: `(images, labels)` as of `keras.datasets`, a finite `tf.data.Dataset` of
-        such pairs, or a text: `digits`, `npz:FILE`, `folder:DIR`, `tfds:NAME`. May be
+        such pairs, or a text: `digits`, `moved_digits`, `npz:FILE`, `folder:DIR`,
+        `tfds:NAME`. May be
         left out where `evaluator` needs no images.
       test: Arrays or a `tf.data.Dataset` for the final results; by default held out
         from `train`.

@@ -77,7 +77,7 @@ def main(argv: Sequence[str]) -> None:
 def define_flags() -> None:
     """Defines the binary's flags: not at import, as tests import this module."""
     flags.DEFINE_string(
-        "dataset", "digits", "digits, npz:FILE, folder:DIR or tfds:NAME."
+        "dataset", "digits", "digits, moved_digits, npz:FILE, folder:DIR or tfds:NAME."
     )
     flags.DEFINE_string(
         "resolution", None, "Size of the network's input, as in the search."

@@ -12,12 +12,13 @@ from layernas_tf.datasets.arrays import load_digits
 from layernas_tf.datasets.data_check import check_arrays
 from layernas_tf.datasets.folder import load_folder
 from layernas_tf.datasets.frame import DEFAULT_FIT, FITS
+from layernas_tf.datasets.moved_digits import load_moved_digits
 from layernas_tf.datasets.npz import load_npz
 from layernas_tf.datasets.options import Options
 from layernas_tf.datasets.split import ArraySplit, Dataset
 from layernas_tf.datasets.tensorflow_datasets import load_tfds
 
-KINDS = "digits, npz:FILE, folder:DIR, tfds:NAME"
+KINDS = "digits, moved_digits, npz:FILE, folder:DIR, tfds:NAME"
 
 
 def load_dataset(
@@ -36,7 +37,7 @@ def load_dataset(
     """Loads a data set and holds out validation images from its training images.
 
     Args:
-      text: `digits`, `npz:FILE`, `folder:DIR` or `tfds:NAME`.
+      text: `digits`, `moved_digits`, `npz:FILE`, `folder:DIR` or `tfds:NAME`.
       resolution: Height and width of the images in pixels: 96, (96, 160) or "96x160".
         By default a square of as many pixels as the median image, of at least 32 and at
         most 224 a side.
@@ -86,8 +87,9 @@ def load_dataset(
     if kind in ("npz", "folder"):
         rest = os.path.expanduser(rest)
     loaders = {"npz": load_npz, "folder": load_folder, "tfds": load_tfds}
-    if text == "digits":
-        return _checked(load_digits(text, options))
+    embedded = {"digits": load_digits, "moved_digits": load_moved_digits}
+    if text in embedded:
+        return _checked(embedded[text](text, options))
     if colon and rest and kind in loaders:
         return _checked(loaders[kind](text, rest, options))
     raise UserError(f"unknown data set {text!r}: expected one of {KINDS}")

@@ -42,7 +42,9 @@ class SearchConfig:
     space: str = _flag(
         "mobilenet_v3_small", "Search space: a name or path/to/file.py:function."
     )
-    dataset: str = _flag("digits", "digits, npz:FILE, folder:DIR or tfds:NAME.")
+    dataset: str = _flag(
+        "digits", "digits, moved_digits, npz:FILE, folder:DIR or tfds:NAME."
+    )
     budget: tuple[str, ...] = _flag(
         ("madds<=3M",),
         "What the answer may cost, such as 'madds<=3M', 'madds=2.5M..3M' or "
