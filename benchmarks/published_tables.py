@@ -133,7 +133,7 @@ MOBILE = (
 )
 
 LONG = PublishedTable(
-    "Synthetic, 20 layers",
+    "Synthetic 20 layers",
     "synthetic",
     "",
     "layers=20,options=9,buckets=1000,interaction=0.1,noise=0.1",
