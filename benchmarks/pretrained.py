@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import io
 import pathlib
+import shutil
 from collections.abc import Sequence
 from typing import Any
 
@@ -102,9 +103,10 @@ class Seed:
         )
 
     def _start(self, criterion: str) -> Any:
+        from layernas_tf.pipeline.starting import KEPT
         from layernas_tf.training.start import load_start, save_start, start_from
 
-        kept = self._out / "pretrained.npz"
+        kept = self._out / KEPT
         if not kept.exists():
             save_start(start_from(_WEIGHTS.value, self._space, self._dataset), kept)
         return load_start(kept, self._space, self._dataset, criterion)
@@ -208,7 +210,7 @@ class Seed:
         from layernas_tf.pipeline.finals import run_finals
         from layernas_tf.pipeline.inputs import Inputs
         from layernas_tf.pipeline.run import open_study_of, search_candidates
-        from layernas_tf.pipeline.starting import KEPT, observe_once
+        from layernas_tf.pipeline.starting import KEPT
         from layernas_tf.pipeline.task import load_task
         from layernas_tf.space.even_cuts import even_cuts
         from layernas_tf.training.start import CRITERION
@@ -228,8 +230,8 @@ class Seed:
         folder.mkdir(exist_ok=True)
         task = load_task(config, Inputs(get_space, check_name))
         study = open_study_of(task, folder)
-        if not (folder / KEPT).exists():
-            observe_once(task, folder)
+        self._start(CRITERION)  # has been observed, which is not done again
+        shutil.copyfile(self._out / KEPT, folder / KEPT)
         search_candidates(task, study, folder, Console(file=io.StringIO()))
         trainer = self._trainer(self._short, CRITERION)
         finals = run_finals(

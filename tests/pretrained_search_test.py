@@ -132,6 +132,8 @@ class SearchTest(PretrainedTestCase):
                 "pretrained": self.weights,
                 "finalists": 1,
                 "final_epochs": 1,
+                "final_seeds": 1,
+                "baseline": "none",
                 "formats": "float32",
                 "workdir": self.folder / "search",
                 "verbose": 0,
@@ -176,6 +178,8 @@ class SearchTest(PretrainedTestCase):
             pretrained=self.weights,
             finalists=1,
             final_epochs=1,
+            final_seeds=1,
+            baseline="none",
             formats="float32",
         )
         shown = io.StringIO()
