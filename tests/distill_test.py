@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from layernas_tf.core.errors import UserError
 from layernas_tf.pipeline.config import SearchConfig
 from layernas_tf.pipeline.final_trainer import FinalTrainer
-from layernas_tf.pipeline.teaching import distills, taught_lesson
+from layernas_tf.pipeline.teaching import taught_lesson
 from layernas_tf.training.class_weights import class_weights
 from layernas_tf.training.distill import taught
 from layernas_tf.training.recipe import Recipe
@@ -123,11 +123,8 @@ class TrainingTest(parameterized.TestCase):
 
 
 class FlagTest(absltest.TestCase):
-    def test_by_default_with_pretrained_weights_only(self):
-        self.assertFalse(distills(SearchConfig()))
-        self.assertTrue(distills(SearchConfig(pretrained="imagenet")))
-        self.assertFalse(distills(SearchConfig(pretrained="imagenet", distill="none")))
-        self.assertTrue(distills(SearchConfig(distill="logits")))
+    def test_unknown_kinds_are_refused(self):
+        SearchConfig(distill="logits").check()
         with self.assertRaisesRegex(UserError, "`distill`: expected one of none"):
             SearchConfig(distill="features").check()
 

@@ -164,7 +164,9 @@ class SearchTest(PretrainedTestCase):
             pathlib.Path(self.weights).write_bytes(original)
         # The winner is a source itself.
         winner = str(self.folder / "search" / "winner" / "model.keras")
-        next_one = self.search(pretrained=winner, workdir=self.folder / "next")
+        next_one = self.search(
+            pretrained=winner, workdir=self.folder / "next", distill="logits"
+        )
         self.assertGreater(next_one.winner.test_accuracy, 0.5)
 
     def test_a_process_of_its_own_trains_the_candidates(self):

@@ -12,9 +12,10 @@ from layernas_tf.core.errors import UserError
 from layernas_tf.training.channel_groups import channel_groups
 from layernas_tf.training.classifier import fit_classifier, image_features
 from layernas_tf.training.importance import CRITERIA, channel_importance
+from layernas_tf.training.layer_weights import layer_weights
 from layernas_tf.training.observe import observe
 from layernas_tf.training.recalibrate import recalibrate
-from layernas_tf.training.surgery import layer_weights, make_donor, transplant
+from layernas_tf.training.surgery import make_donor, transplant
 from tests.published_blocks import space
 
 _IMAGES = np.random.default_rng(0).uniform(0, 255, (24, 16, 16, 3)).astype(np.float32)

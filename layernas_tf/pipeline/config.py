@@ -185,11 +185,10 @@ class SearchConfig:
         "How often a trial is tried again after its worker was lost or timed out.",
         may_change=True,
     )
-    distill: str | None = _flag(
-        None,
-        "Whether a teacher, the space's published network trained by the same recipe, "
-        "takes part in the final trainings: logits or none; by default logits with "
-        "`pretrained`, else none.",
+    distill: str = _flag(
+        "none",
+        "What a teacher, the space's published network trained by the same recipe, "
+        "gives the final trainings: logits (soft labels) or none.",
         may_change=True,
     )
     final_epochs: int | None = _flag(
@@ -285,17 +284,13 @@ class SearchConfig:
             ("class_weights", CLASS_WEIGHTS),
             ("reward", REWARDS),
             ("baseline", BASELINES),
+            ("distill", DISTILLATIONS),
         ):
             if getattr(self, name) not in known:
                 raise UserError(
                     f"`{name}`: expected one of {', '.join(known)}, got "
                     f"{getattr(self, name)!r}"
                 )
-        if self.distill not in (None, *DISTILLATIONS):
-            raise UserError(
-                f"`distill`: expected one of {', '.join(DISTILLATIONS)}, got "
-                f"{self.distill!r}"
-            )
         if self.channels not in (None, 1, 3):
             raise UserError(f"`channels`: expected 1 or 3, got {self.channels}")
         if self.epochs == 0 and self.reward == "train_loss_sum":

@@ -20,7 +20,7 @@ from layernas_tf.pipeline.halving import planned_epochs
 from layernas_tf.pipeline.starting import kept_start
 from layernas_tf.pipeline.targets import Target
 from layernas_tf.pipeline.task import Task
-from layernas_tf.pipeline.teaching import Lesson, distills, taught_lesson
+from layernas_tf.pipeline.teaching import Lesson, taught_lesson
 from layernas_tf.report.wording import counted, seconds_text
 from layernas_tf.space.budget import Budget
 from layernas_tf.space.even_cuts import even_cuts
@@ -99,7 +99,7 @@ def _trainers(
     segments, start = shared_segments(), kept_start(task, folder)
     make = functools.partial(final_trainer, task, segments=segments, start=start)
     lesson = Lesson(dataset)
-    if distills(config):
+    if config.distill == "logits":
         lesson = taught_lesson(
             make(folder / "finals", task.space, lesson),
             dataset,

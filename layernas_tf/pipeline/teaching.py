@@ -12,7 +12,6 @@ import numpy as np
 from layernas_tf.core.errors import UserError
 from layernas_tf.core.files import writing
 from layernas_tf.datasets.split import ArraySplit, Dataset
-from layernas_tf.pipeline.config import SearchConfig
 from layernas_tf.pipeline.final_trainer import FinalTrainer
 from layernas_tf.space.types import Architecture
 
@@ -33,13 +32,6 @@ class Lesson:
 
     dataset: Dataset
     teacher: str = ""
-
-
-def distills(config: SearchConfig) -> bool:
-    """Whether a teacher takes part in the final trainings."""
-    if config.distill is None:
-        return bool(config.pretrained)
-    return config.distill == "logits"
 
 
 def taught_lesson(

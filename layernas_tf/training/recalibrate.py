@@ -8,7 +8,7 @@ chance.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import keras
@@ -22,7 +22,10 @@ give thousands of values per channel."""
 
 
 def recalibrate(
-    model: keras.Model, images: np.ndarray, identities: Collection[str] = ()
+    model: keras.Model,
+    images: np.ndarray,
+    identities: Collection[str] = (),
+    refit: Callable[[keras.layers.Layer, Any], None] | None = None,
 ) -> np.ndarray:
     """Sets every batch normalization's statistics to those of the images.
 
@@ -33,6 +36,8 @@ def recalibrate(
       images: (N, H, W, C) in [0, 255], shuffled; the first `IMAGES` are used.
       identities: Names of batch normalizations that must not change their input: their
         scale and offset are set to match the new statistics.
+      refit: Called with each layer and its inputs before the layer is computed; it may
+        change the layer's weights (`reconstruct`).
 
     Returns:
       (N, features) What the last layer with weights reads for these images.
@@ -45,6 +50,8 @@ def recalibrate(
     read: list[Any] = []
 
     def call(layer: keras.layers.Layer, inputs: Any) -> Any:
+        if refit is not None:
+            refit(layer, inputs)
         if isinstance(layer, keras.layers.BatchNormalization):
             axes = [axis for axis in range(len(inputs.shape) - 1)]
             mean, variance = keras.ops.moments(

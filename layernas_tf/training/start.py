@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import pathlib
 from typing import TYPE_CHECKING
@@ -21,10 +22,12 @@ from layernas_tf.training.classifier import (
     image_features,
 )
 from layernas_tf.training.graph_walk import predict
+from layernas_tf.training.layer_weights import by_name, layer_weights
 from layernas_tf.training.observe import Observations, observe
 from layernas_tf.training.recalibrate import IMAGES, recalibrate
+from layernas_tf.training.reconstruct import Reconstruction, record
 from layernas_tf.training.scoring import Scores, gives_logits, score
-from layernas_tf.training.surgery import Donor, layer_weights, make_donor, transplant
+from layernas_tf.training.surgery import Donor, make_donor, transplant
 
 if TYPE_CHECKING:
     from layernas_tf.training.pretrained import Pretrained
@@ -52,6 +55,7 @@ class Start:
       weights: Its weights, with a classifier for the user's data.
       seen: What was observed on the user's images.
       donor: The same, ready for surgery.
+      uncut: What its convolutions give for the first images.
       images: (N, H, W, C), uint8: some of the training images.
       labels: (N,) integers.
       classes: Number of classes.
@@ -63,6 +67,7 @@ class Start:
     weights: dict[str, dict[str, np.ndarray]]
     seen: Observations
     donor: Donor
+    uncut: Reconstruction
     images: np.ndarray
     labels: np.ndarray
     classes: int
@@ -104,7 +109,8 @@ class Start:
 
     def _calibrate(self, model: keras.Model) -> tuple[float, np.ndarray]:
         done = transplant(self.donor, model)
-        first = recalibrate(model, self.images, done.identities)
+        refit = functools.partial(self.uncut.refit, done.channels)
+        first = recalibrate(model, self.images, done.identities, refit)
         rest = image_features(model, self.images[IMAGES:])
         known = np.concatenate([first, rest]) if len(rest) else first
         fit_classifier(model, known, self.labels, self.classes)
@@ -135,6 +141,7 @@ def observe_start(
     """
     images, labels = _sample(dataset)
     model = pretrained.model
+    recalibrate(model, images)
     if pretrained.fresh:
         known = image_features(model, images)
         fit_classifier(model, known, labels, dataset.classes)
@@ -146,6 +153,7 @@ def observe_start(
         weights=layer_weights(model),
         seen=seen,
         donor=make_donor(model, criterion, taylor=seen.taylor, gates=seen.gates),
+        uncut=record(model, images[:IMAGES]),
         images=images,
         labels=labels,
         classes=dataset.classes,
@@ -197,11 +205,11 @@ def load_start(
         model = space.build(space.check(tuple(options)))
         weights: dict[str, dict[str, np.ndarray]] = {}
         for name, value in parts["weights"].items():
-            layer, _, weight = name.rpartition("/")
+            layer, _, weight = name.partition("/")
             weights.setdefault(layer, {})[weight] = value
         for layer in model.layers:
-            for variable in layer.weights:
-                variable.assign(weights[layer.name][variable.name])
+            for weight, variable in by_name(layer).items():
+                variable.assign(weights[layer.name][weight])
     except Exception as error:  # A damaged file may raise any exception.
         raise UserError(
             f"{str(path)!r} is no observation of pretrained weights "
@@ -216,6 +224,7 @@ def load_start(
         weights=weights,
         seen=seen,
         donor=make_donor(model, criterion, taylor=seen.taylor, gates=seen.gates),
+        uncut=record(model, images[:IMAGES]),
         images=images,
         labels=labels,
         classes=dataset.classes,

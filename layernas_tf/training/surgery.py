@@ -34,6 +34,7 @@ import numpy as np
 
 from layernas_tf.training.channel_groups import ChannelGroups, Site, channel_groups
 from layernas_tf.training.importance import channel_importance
+from layernas_tf.training.layer_weights import by_name, layer_weights
 
 Weights = Mapping[str, Mapping[str, np.ndarray]]
 """Weights of each layer, by the name of the weight (`kernel`, `gamma`, ...)."""
@@ -74,29 +75,13 @@ class Transplant:
       fresh: Layers that the donor does not have.
       identities: Batch normalizations that do not change their input yet; pass them to
         `recalibrate.recalibrate`.
+      channels: For each convolution of the donor, the donor's channels that it makes.
     """
 
     share: float
     fresh: tuple[str, ...]
     identities: tuple[str, ...]
-
-
-def layer_weights(model: keras.Model) -> dict[str, dict[str, np.ndarray]]:
-    """The weights of every layer that has weights, see `_by_name`."""
-    return {
-        layer.name: {name: np.asarray(v.numpy()) for name, v in _by_name(layer).items()}
-        for layer in model.layers
-        if layer.weights
-    }
-
-
-def _by_name(layer: keras.layers.Layer) -> dict[str, keras.Variable]:
-    """The variables of a layer; of equal names, the later ones have their number."""
-    named: dict[str, keras.Variable] = {}
-    for number, variable in enumerate(layer.weights):
-        taken = variable.name in named
-        named[f"{variable.name}/{number}" if taken else variable.name] = variable
-    return named
+    channels: Mapping[str, np.ndarray]
 
 
 def make_donor(
@@ -151,6 +136,7 @@ class _Surgeon:
         self._model = model
         self._groups = channel_groups(model)
         self._sources = self._corresponding()
+        self._made: dict[str, np.ndarray] = {}
         self._chosen = {
             group: _chosen(donor.order[source], self._groups.sizes[group])
             for group, source in self._sources.items()
@@ -193,7 +179,8 @@ class _Surgeon:
                 taken += size
             else:
                 fresh.append(layer.name)
-        return Transplant(taken / max(1, total), tuple(fresh), tuple(identities))
+        share = taken / max(1, total)
+        return Transplant(share, tuple(fresh), tuple(identities), self._made)
 
     def _take(self, layer: keras.layers.Layer, site: Site, before: Site) -> bool:
         weights = self._donor.weights[layer.name]
@@ -206,13 +193,15 @@ class _Surgeon:
             return False
         if site.kind == "other":
             same = 0
-            for name, variable in _by_name(layer).items():
+            for name, variable in by_name(layer).items():
                 weight = weights.get(name)
                 if weight is not None and weight.shape == tuple(variable.shape):
                     variable.assign(weight)
                     same += 1
             return same == len(layer.weights)
         made = self._channels(site.target, before.target)
+        if site.kind == "conv":
+            self._made[layer.name] = made
         for variable in layer.weights:
             weight = weights[variable.name]
             if variable.name != "kernel":
