@@ -56,7 +56,7 @@ class ReconstructTest(absltest.TestCase):
             model = self.network(self.changed(2, expansion=2), refit=refit)
             given = keras.Model(model.input, model.get_layer(name).output)
             errors.append(np.mean((given(_OTHERS) - wanted(_OTHERS)) ** 2))
-        self.assertLess(errors[1], 0.8 * errors[0])
+        self.assertLess(errors[1], 0.9 * errors[0])
 
     def test_channels_that_were_doubled_are_those_of_the_uncut_network(self):
         model = self.network(self.changed(2, filters=24), refit=True)

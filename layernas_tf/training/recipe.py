@@ -189,10 +189,7 @@ _PHOTO_SIDE = 96
 
 
 def _fine_tuning(dataset: Dataset, proxy: bool) -> Recipe:
-    """Candidates are only calibrated; finalists are trained at a third of the rate.
-
-    `benchmarks/pretrained.py` has the figures behind both.
-    """
+    """Candidates are only calibrated; finalists are trained at a third of the rate."""
     batch_size = 32 if dataset.train.size < 20_000 else 128
     if proxy:
         return Recipe(0, batch_size, learning_rate=1e-3)
