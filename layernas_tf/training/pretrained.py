@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -37,6 +38,8 @@ class Pretrained:
       scale: Factor for pixels in [0, 255], one per channel or one for all channels: the
         preprocessing with which the weights were trained.
       offset: What is added to the pixels after that.
+      digest: 16 hexadecimal digits that stand for the architecture and the weights as
+        they were read.
 
     Example:
       pretrained = load_pretrained(space, "mobilenetv2.h5")
@@ -50,16 +53,7 @@ class Pretrained:
     fresh: tuple[str, ...]
     scale: Any
     offset: Any
-
-    @property
-    def digest(self) -> str:
-        """16 hexadecimal digits that stand for the weights and the architecture."""
-        digest = hashlib.sha256(json.dumps(list(self.architecture)).encode())
-        for name in self.matched:
-            digest.update(name.encode())
-            for variable in self.model.get_layer(name).weights:
-                digest.update(np.asarray(variable.numpy(), np.float32).tobytes())
-        return digest.hexdigest()[:16]
+    digest: str
 
     def __str__(self) -> str:
         total = len(self.matched) + len(self.fresh)
@@ -136,7 +130,19 @@ def load_pretrained(space: SearchSpace, source: str) -> Pretrained:
         tuple(fresh),
         rescale.scale if rescale else 1.0,
         rescale.offset if rescale else 0.0,
+        _digest(architecture, model, matched),
     )
+
+
+def _digest(
+    architecture: Architecture, model: keras.Model, layers: Sequence[str]
+) -> str:
+    digest = hashlib.sha256(json.dumps(list(architecture)).encode())
+    for name in layers:
+        digest.update(name.encode())
+        for variable in model.get_layer(name).weights:
+            digest.update(np.asarray(variable.numpy(), np.float32).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _architecture(space: SearchSpace, path: pathlib.Path) -> Architecture:
