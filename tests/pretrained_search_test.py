@@ -199,6 +199,7 @@ class SearchTest(PretrainedTestCase):
         ({"inherit_weights": True}, "expected without `pretrained`"),
         ({"evaluator": lambda candidate: 0.5}, "expected without `evaluator`"),
         ({"pretrained": "", "epochs": 0}, "`epochs`: expected at least 1"),
+        ({"reward": "train_loss_sum"}, "expected with `epochs` of 1 or more"),
     )
     def test_one_line_says_what_is_wrong(self, options, pattern):
         self.refused(pattern, self.search, **options)

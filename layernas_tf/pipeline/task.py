@@ -254,6 +254,11 @@ def recipe(config: SearchConfig, dataset: Dataset, *, proxy: bool) -> Recipe:
     epochs = getattr(config, f"{prefix}epochs")
     if epochs is not None:
         chosen = with_epochs(chosen, epochs)
+    if config.reward == "train_loss_sum" and not chosen.epochs:
+        raise UserError(
+            "`reward`=train_loss_sum: expected with `epochs` of 1 or more, as "
+            "`pretrained` networks are not trained by default"
+        )
     return dataclasses.replace(
         chosen,
         mixed_precision=config.mixed_precision,
