@@ -293,11 +293,6 @@ class SearchConfig:
                 )
         if self.channels not in (None, 1, 3):
             raise UserError(f"`channels`: expected 1 or 3, got {self.channels}")
-        if self.epochs == 0 and self.reward == "train_loss_sum":
-            raise UserError(
-                "`reward`: expected without `epochs`=0, as nothing is trained whose "
-                "losses could be summed"
-            )
         for name in ("limit", "epochs", "final_epochs", "batch_size", "final_seeds"):
             if getattr(self, name) is not None:
                 least = 0 if name == "epochs" and self.pretrained else 1
