@@ -55,6 +55,7 @@ class Training:
       epochs: Epochs that it was trained; None in files of earlier versions: all.
       valid_correct: Which validation images are classified correctly, as
         `training.paired.pack` writes it; empty in files of earlier versions.
+      train_loss: Mean loss of its last epoch; None in files of earlier versions.
       test_correct: Likewise for the test images, empty until they are looked at.
     """
 
@@ -70,6 +71,7 @@ class Training:
     test_confusion: tuple[tuple[int, ...], ...] | None = None
     epochs: int | None = None
     valid_correct: str = ""
+    train_loss: float | None = None
     test_correct: str = ""
 
     @property
@@ -236,6 +238,7 @@ class FinalTrainer:
             valid_balanced_accuracy=result.valid_balanced_accuracy,
             epochs=len(result.history),
             valid_correct=pack(result.valid_correct),
+            train_loss=result.train_loss,
         )
 
 

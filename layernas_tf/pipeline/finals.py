@@ -108,7 +108,7 @@ def run_finals(
     Raises:
       UserError: No finalist could be trained.
     """
-    entries, ended = halve(trainer, finalists, seed, say, reward)
+    entries, ended = halve(trainer, finalists, seed, say)
     winner, reason = choose_winner(ended, reward, finalists)
     if len(finalists) > 1:
         say(reason)

@@ -1,9 +1,12 @@
 """Successive halving of the finalists: all begin, and the better half goes on.
 
-After a quarter and after half of the epochs the better half on the validation images
-goes on (Jamieson and Talwalkar, "Non-stochastic best arm identification and
-hyperparameter optimization", 2016). Nothing is trained twice: who goes on continues its
-training.
+After a quarter and after half of the epochs, the half with the lower training loss goes
+on (Jamieson and Talwalkar, "Non-stochastic best arm identification and hyperparameter
+optimization", 2016). Nothing is trained twice: who goes on continues its training.
+
+While the learning rate is high, the validation accuracy after a single step is a matter
+of luck, and the mean loss of an epoch's steps is not: `benchmarks/fidelity.py` measures
+both (`constant` in docs/fidelity.md).
 """
 
 from __future__ import annotations
@@ -71,7 +74,6 @@ def halve(
     finalists: Sequence[Finalist],
     seed: int,
     say: Callable[[str], None],
-    reward: str,
 ) -> tuple[list[Entry], list[Entry]]:
     """Trains all finalists, the weaker ones not to the end.
 
@@ -80,7 +82,6 @@ def halve(
       finalists: The finalists, at least one.
       seed: Of the trainings.
       say: Called with a line of text for each training.
-      reward: What the finalists are compared by, one of `training.result.REWARDS`.
 
     Returns:
       All of them, in the given order, and those that were trained to the end.
@@ -92,18 +93,25 @@ def halve(
     number = {finalist: n for n, finalist in enumerate(finalists, 1)}
 
     def train(finalist: Finalist, epochs: int) -> None:
-        entries[finalist] = trainer.train(finalist.architecture, seed, epochs)
-        so_far = ""
-        if epochs != trainer.epochs:
-            so_far = f" after {counted(epochs, 'epoch')}"
-        say(
-            f"finalist {number[finalist]} of {len(finalists)} ({finalist.name})"
-            f"{so_far}: {outcome(entries[finalist])}"
+        training = entries[finalist] = trainer.train(
+            finalist.architecture, seed, epochs
         )
+        text = outcome(training)
+        if epochs != trainer.epochs and training.train_loss is not None:
+            text = f"training loss {training.train_loss:.3f}"
+        so_far = (
+            f" after {counted(epochs, 'epoch')}" if epochs != trainer.epochs else ""
+        )
+        name = f"finalist {number[finalist]} of {len(finalists)} ({finalist.name})"
+        say(f"{name}{so_far}: {text}")
+
+    def loss(finalist: Finalist) -> float:
+        known = entries[finalist].train_loss
+        return math.inf if known is None else known
 
     def best(among: Sequence[Finalist]) -> list[Finalist]:
         good = [finalist for finalist in among if not entries[finalist].failed]
-        return sorted(good, key=lambda f: entries[f].rank(reward), reverse=True)
+        return sorted(good, key=loss)
 
     remaining = list(finalists)
     steps = trainer.steps_per_epoch
