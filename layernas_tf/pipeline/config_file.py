@@ -55,4 +55,6 @@ def _default(field: dataclasses.Field) -> Any:
 def _shown(value: Any) -> str:
     if isinstance(value, list):
         return " ".join(map(str, value)) or "none"
-    return "the default" if value is None else str(value)
+    if value is None:
+        return "the default"
+    return str(value) or "none"
