@@ -146,18 +146,8 @@ def observe_start(
         known = image_features(model, images)
         fit_classifier(model, known, labels, dataset.classes)
     seen = observe(model, images, labels)
-    return Start(
-        about=str(pretrained),
-        digest=pretrained.digest,
-        architecture=pretrained.architecture,
-        weights=layer_weights(model),
-        seen=seen,
-        donor=make_donor(model, criterion, taylor=seen.taylor, gates=seen.gates),
-        uncut=record(model, images[:IMAGES]),
-        images=images,
-        labels=labels,
-        classes=dataset.classes,
-    )
+    about = (str(pretrained), pretrained.digest, pretrained.architecture)
+    return _start(about, model, seen, images, labels, dataset.classes, criterion)
 
 
 def save_start(start: Start, path: pathlib.Path) -> None:
@@ -217,17 +207,31 @@ def load_start(
         ) from None
     seen = Observations(parts["taylor"], parts["gates"])
     images, labels = _sample(dataset)
+    known = (about, digest, tuple(options))
+    return _start(known, model, seen, images, labels, dataset.classes, criterion)
+
+
+def _start(
+    known: tuple[str, str, Architecture],
+    model: keras.Model,
+    seen: Observations,
+    images: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    criterion: str,
+) -> Start:
+    about, digest, architecture = known
     return Start(
         about=about,
         digest=digest,
-        architecture=tuple(options),
-        weights=weights,
+        architecture=architecture,
+        weights=layer_weights(model),
         seen=seen,
         donor=make_donor(model, criterion, taylor=seen.taylor, gates=seen.gates),
         uncut=record(model, images[:IMAGES]),
         images=images,
         labels=labels,
-        classes=dataset.classes,
+        classes=classes,
     )
 
 
