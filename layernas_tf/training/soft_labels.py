@@ -53,12 +53,20 @@ def soft_labels(
       >>> soft_labels(np.array([[0.5, 0.5]]), np.array([1])).tolist()
       [[0.25, 0.75]]
     """
-    logits = np.log(np.clip(np.asarray(outputs, np.float64), 1e-7, 1)) / temperature
-    taught = np.exp(logits - logits.max(axis=1, keepdims=True))
-    taught /= taught.sum(axis=1, keepdims=True)
-    labels = np.asarray(labels)
-    true = np.eye(taught.shape[1])[labels] if labels.ndim == 1 else labels
-    return (share * taught + (1 - share) * true).astype(np.float32)
+    return mixed(outputs, labels, temperature, share).numpy()
+
+
+def mixed(
+    outputs: Any, labels: Any, temperature: float = TEMPERATURE, share: float = SHARE
+) -> tf.Tensor:
+    """`soft_labels` as a tensor, eagerly or inside a graph."""
+    import tensorflow as tf
+
+    outputs = tf.cast(outputs, tf.float64)
+    logits = tf.math.log(tf.clip_by_value(outputs, 1e-7, 1)) / temperature
+    true = one_hot(tf.convert_to_tensor(labels), outputs.shape[1])
+    soft = share * tf.nn.softmax(logits) + (1 - share) * tf.cast(true, tf.float64)
+    return tf.cast(soft, tf.float32)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -93,13 +101,8 @@ class TaughtSplit:
         """As `ArraySplit.batches`, with labels (B, classes)."""
         import tensorflow as tf
 
-        classes = self.teacher.output_shape[-1]
-
         def teach(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            outputs = self.teacher(images, training=False)
-            logits = tf.math.log(tf.clip_by_value(outputs, 1e-7, 1)) / TEMPERATURE
-            true = tf.one_hot(labels, classes)
-            return images, SHARE * tf.nn.softmax(logits) + (1 - SHARE) * true
+            return images, mixed(self.teacher(images, training=False), labels)
 
         return self.split.batches(
             batch_size,
