@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -35,12 +35,33 @@ _SEEDS = ((2_000, 3), (5_000, 2))
 """Below so many test images, so many trainings of the winner and of the baseline."""
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Prepared:
+    """What the final trainings for all targets have in common.
+
+    Example:
+      prepared = prepare_finals(task, folder, print)
+      for target in task.targets:
+          train_finalists(task, study, folder, print, target, prepared)
+
+    Attributes:
+      segments: Compiled segments that the trainings share, where that is faster.
+      start: Gives every network pretrained weights.
+      lesson: What networks are trained on.
+    """
+
+    segments: SegmentCache | None
+    start: Start | None
+    lesson: Lesson
+
+
 def train_finalists(
     task: Task,
     study: Study,
     folder: pathlib.Path,
     say: Callable[[str], None],
     target: Target | None = None,
+    prepared: Prepared | None = None,
 ) -> Finals:
     """Trains the most promising candidates with the final recipe; one of them wins.
 
@@ -50,6 +71,7 @@ def train_finalists(
       folder: The workdir.
       say: Called with a line of text for each training.
       target: What the winner may cost; by default the largest of the task's budgets.
+      prepared: What `prepare_finals` returns; by default it is called here.
     """
     config = task.config
     assert task.dataset is not None
@@ -64,7 +86,12 @@ def train_finalists(
     )
     baseline = baseline_of(task, target.budgets)
     seeds = final_seeds(task)
-    trainer, other = _trainers(task, folder, baseline, say)
+    prepared = prepared or prepare_finals(task, folder, say)
+    trainer = _trainer(task, folder / "finals", task.space, prepared)
+    other = None
+    if baseline is not None and baseline.folder:
+        place = folder / "finals" / baseline.folder
+        other = _trainer(task, place, baseline.space, prepared)
     epochs = planned_epochs(trainer, len(finalists), seeds, bool(baseline))
     if baseline is not None:
         last = (other or trainer).weights(
@@ -87,54 +114,48 @@ def train_finalists(
     )
 
 
-def _trainers(
-    task: Task,
-    folder: pathlib.Path,
-    baseline: Baseline | None,
-    say: Callable[[str], None],
-) -> tuple[FinalTrainer, FinalTrainer | None]:
-    """Trainers of the task's networks, and of a baseline that is of another space."""
-    config, dataset = task.config, task.dataset
-    assert dataset is not None
-    segments, start = shared_segments(), kept_start(task, folder)
-    make = functools.partial(final_trainer, task, segments=segments, start=start)
-    lesson = Lesson(dataset)
-    if config.distill == "logits":
-        lesson = taught_lesson(
-            make(folder / "finals", task.space, lesson),
-            dataset,
-            task.space.default if start is None else start.architecture,
-            seed=config.seed,
-            say=say,
-            segments=segments,
-        )
-    trainer = make(folder / "finals", task.space, lesson)
-    other = None
-    if baseline is not None and baseline.folder:
-        place = folder / "finals" / baseline.folder
-        other = make(place, baseline.space, lesson)
-    return trainer, other
+def prepare_finals(
+    task: Task, folder: pathlib.Path, say: Callable[[str], None]
+) -> Prepared:
+    """Prepares the final trainings; with `distill`, the teacher is trained here.
+
+    Args:
+      task: The search.
+      folder: The workdir.
+      say: Called with a line of text about the teacher.
+
+    Raises:
+      UserError: The teacher could not be trained.
+    """
+    assert task.dataset is not None
+    start = kept_start(task, folder)
+    untaught = Prepared(shared_segments(), start, Lesson(task.dataset))
+    if task.config.distill != "logits":
+        return untaught
+    lesson = taught_lesson(
+        _trainer(task, folder / "finals", task.space, untaught),
+        task.dataset,
+        task.space.default if start is None else start.architecture,
+        seed=task.config.seed,
+        say=say,
+        segments=untaught.segments,
+    )
+    return dataclasses.replace(untaught, lesson=lesson)
 
 
-def final_trainer(
-    task: Task,
-    folder: pathlib.Path,
-    space: SearchSpace,
-    lesson: Lesson,
-    *,
-    segments: SegmentCache | None,
-    start: Start | None,
+def _trainer(
+    task: Task, folder: pathlib.Path, space: SearchSpace, prepared: Prepared
 ) -> FinalTrainer:
     """The trainer of the task's networks, or of a baseline from another space."""
     assert task.final_recipe is not None
     return FinalTrainer(
         folder,
         space,
-        lesson.dataset,
+        prepared.lesson.dataset,
         task.final_recipe,
-        segments,
-        start=start,
-        teacher=lesson.teacher,
+        prepared.segments,
+        start=prepared.start,
+        teacher=prepared.lesson.teacher,
     )
 
 

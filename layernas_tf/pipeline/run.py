@@ -25,7 +25,7 @@ from layernas_tf.pipeline.config_file import check_resume, save_config
 from layernas_tf.pipeline.description import description
 from layernas_tf.pipeline.evaluation import make_executor
 from layernas_tf.pipeline.export_winner import ExportedWinner, Exporter, export_finals
-from layernas_tf.pipeline.final_phase import train_finalists
+from layernas_tf.pipeline.final_phase import prepare_finals, train_finalists
 from layernas_tf.pipeline.finals import Finals
 from layernas_tf.pipeline.fingerprint import fingerprint
 from layernas_tf.pipeline.fresh_start import in_workdir, set_aside
@@ -145,8 +145,9 @@ def run(
             seconds = {"search": sum(trial.seconds or 0 for trial in study.trials)}
             return FinishedSearch(folder, task, study, (), (), seconds)
         winners = []
+        prepared = prepare_finals(task, folder, say)
         for target in task.targets:
-            finals = train_finalists(task, study, folder, say, target)
+            finals = train_finalists(task, study, folder, say, target, prepared)
             say("Exporting the winner and running the files on the test set.")
             winners.append(export_finals(task, finals, folder, exporter))
         finished = write_results(task, study, winners, folder)
