@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from layernas_tf.core.errors import UserError
-from layernas_tf.training.pooled_products import multiply_pooled
+from layernas_tf.training.quick_convolutions import quicken
 
 _NORMALIZED = (keras.layers.BatchNormalization, keras.layers.Add)
 _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
@@ -213,7 +213,7 @@ def _copy(layer: keras.layers.Layer) -> keras.layers.Layer:
         if layer.axis in (-1, 3) and not (layer.renorm or layer.synchronized):
             return _FusedBatchNormalization.from_config(config)
     copied = type(layer).from_config(config)
-    multiply_pooled(copied)
+    quicken(copied)
     return copied
 
 

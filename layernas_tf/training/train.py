@@ -19,8 +19,8 @@ from layernas_tf.training.class_weights import class_weights
 from layernas_tf.training.devices import agree_on_statistics, compiled_by_xla
 from layernas_tf.training.evaluate import evaluate_model
 from layernas_tf.training.optimizer import averaging_momentum, make_optimizer
-from layernas_tf.training.pooled_products import pooled_products
 from layernas_tf.training.progress import Laps, stale
+from layernas_tf.training.quick_convolutions import quick_convolutions
 from layernas_tf.training.recipe import Recipe, default_recipe
 from layernas_tf.training.result import TrainingResult, check_finite
 from layernas_tf.training.scoring import Scores, compile_for_use, gives_logits
@@ -187,7 +187,7 @@ def _fit(
         added.append(keras.callbacks.SwapEMAWeights())  # during validation
     with (
         _statistics_momentum(model, averaging_momentum(steps)),
-        pooled_products(model),
+        quick_convolutions(model),
     ):
         model.fit(
             training_batches(dataset, recipe, seed, start=len(rows) * per_epoch),
