@@ -23,6 +23,7 @@ from layernas_tf.pipeline.config import SearchConfig
 from layernas_tf.space.budget import parse_budget
 from layernas_tf.space.candidate import Candidate
 from layernas_tf.space.even_cuts import even_cuts
+from layernas_tf.space.parts import is_part
 from layernas_tf.training.pretrained import load_pretrained
 from layernas_tf.training.recipe import Recipe, default_recipe
 from layernas_tf.training.start import load_start, observe_start, save_start
@@ -148,8 +149,12 @@ class SearchTest(PretrainedTestCase):
         self.assertEqual([trial.architecture for trial in trials[:2]], cuts[:2])
         kept = self.folder / "search" / "pretrained.npz"
         written = kept.stat().st_mtime_ns
-        again = self.search(trials=4)
+        again = self.search(trials=4, callbacks=[trials.append])
         self.assertLen(again.trials, 4)
+        for trial in trials:
+            for layer, index in zip(SPACE.layers, trial.architecture):
+                whole = layer.options[layer.default]
+                self.assertTrue(is_part(layer.options[index], whole))
         self.assertEqual(kept.stat().st_mtime_ns, written)
         self.refused("`pretrained` was", self.search, pretrained="")
         model = keras.models.load_model(self.weights, compile=False)

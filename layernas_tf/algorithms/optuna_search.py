@@ -169,7 +169,7 @@ class OptunaSearch(Algorithm):
         _, costs = self.space.chain.walk(architecture)
         over = 0.0
         for budget in self.history.budgets:
-            over += max(budget.excess(costs[budget.metric]), 0) / budget.upper
+            over += max(budget.excess(costs[budget.metric]), 0) / (budget.upper or 1.0)
         return over
 
     def _architecture(self, params: Mapping[str, int]) -> Architecture:

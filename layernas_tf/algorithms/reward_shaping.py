@@ -68,7 +68,7 @@ class RewardShape:
         if self.rejects:
             return reward
         for budget in budgets:
-            share = costs[budget.metric] / budget.high
+            share = costs[budget.metric] / (budget.high or 1.0)
             if self.kind == "mnasnet":
                 # A free architecture would get an infinite factor.
                 reward *= max(share, 1e-3) ** self.exponent

@@ -11,6 +11,7 @@ from layernas_tf.algorithms.prediction import predicted
 from layernas_tf.algorithms.reward_belief import RewardBelief
 from layernas_tf.core.errors import UserError
 from layernas_tf.space.budget import Budget, inside
+from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture
 from layernas_tf.study.study import Study
 
@@ -84,7 +85,8 @@ def choose_finalists(
     budgets = study.budgets if budgets is None else tuple(budgets)
     finalists = _tried(study, budgets)
     if untried or not (finalists or budgets == study.budgets):
-        for best in predicted(study.space, _belief(study), budgets, count):
+        space, added = _searched(study)
+        for best in predicted(space, _belief(study), (*budgets, *added), count):
             finalists.setdefault(
                 best.architecture,
                 Finalist(best.architecture, None, None, best.quality),
@@ -106,6 +108,13 @@ def choose_finalists(
             + "; more `trials` or a wider `budget` may help"
         )
     return [Finalist(answer.architecture, None, None)]
+
+
+def _searched(study: Study) -> tuple[SearchSpace, list[Budget]]:
+    """The space as the algorithm sees it, and its budgets on what the study lacks."""
+    known = {metric.name for metric in study.space.metrics}
+    budgets = study.algorithm.history.budgets
+    return study.algorithm.space, [b for b in budgets if b.metric not in known]
 
 
 def _tried(study: Study, budgets: Sequence[Budget]) -> dict[Architecture, Finalist]:

@@ -19,8 +19,9 @@ from layernas_tf.evaluators.user_evaluator import check_evaluator, load_evaluato
 from layernas_tf.pipeline.config import SearchConfig
 from layernas_tf.pipeline.inputs import Inputs
 from layernas_tf.pipeline.targets import Target, read_targets, united
-from layernas_tf.space.budget import Budget
+from layernas_tf.space.budget import Budget, inside
 from layernas_tf.space.even_cuts import even_cuts
+from layernas_tf.space.parts import parts_of
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.training.result import REWARDS
 
@@ -94,18 +95,39 @@ class Task:
     def make_algorithm(self) -> Algorithm:
         """The algorithm in its first state."""
         config = self.config
+        space, added = self._searched
+        limits = [(*t.budgets, *added) for t in self.targets]
         algorithm = make_algorithm(
             self.inputs.algorithm or config.algorithm,
-            self.space,
-            self.budgets,
+            space,
+            (*self.budgets, *added),
             config.seed,
-            limits=[t.budgets for t in self.targets] if len(self.targets) > 1 else (),
+            limits=limits if len(limits) > 1 else (),
             **config.algorithm_options(),
         )
         if config.pretrained:
             cuts = [even_cuts(self.space, target.budgets) for target in self.targets]
             algorithm.begin_with(list(dict.fromkeys(itertools.chain(*cuts))))
         return algorithm
+
+    @functools.cached_property
+    def _searched(self) -> tuple[SearchSpace, tuple[Budget, ...]]:
+        """The space as the algorithm sees it, and a budget on what is added to it.
+
+        Untrained candidates are parts of the network that the weights belong to,
+        unless that network is itself inside the budgets.
+        """
+        untrained = self.proxy_recipe is not None and not self.proxy_recipe.epochs
+        given = isinstance(self.inputs.algorithm, Algorithm)  # for the whole space
+        if not self.config.pretrained or not untrained or given:
+            return self.space, ()
+        from layernas_tf.training.pretrained import source_architecture
+
+        whole = source_architecture(self.space, self.config.pretrained)
+        if inside(self.budgets, self.space.costs(whole)):
+            return self.space, ()
+        space, parts = parts_of(self.space, whole)
+        return space, (parts,)
 
 
 def load_task(

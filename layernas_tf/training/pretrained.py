@@ -91,7 +91,7 @@ def load_pretrained(space: SearchSpace, source: str) -> Pretrained:
       UserError: The source cannot be read or is of another network.
     """
     check_source(source)
-    architecture = _architecture(space, pathlib.Path(source))
+    architecture = source_architecture(space, source)
     model = space.build(architecture)
     published = space.published or Published({})
     if source == IMAGENET:
@@ -145,7 +145,17 @@ def _digest(
     return digest.hexdigest()[:16]
 
 
-def _architecture(space: SearchSpace, path: pathlib.Path) -> Architecture:
+def source_architecture(space: SearchSpace, source: str) -> Architecture:
+    """The architecture that the weights of a source belong to; reads no weights.
+
+    Args:
+      space: The search space.
+      source: As for `load_pretrained`.
+
+    Raises:
+      UserError: The source is an earlier winner of another space.
+    """
+    path = pathlib.Path(source)
     beside = path.with_name("architecture.json")
     if path.suffix != ".keras" or not beside.is_file():
         return space.default
