@@ -183,6 +183,7 @@ class SearchTest(PretrainedTestCase):
             budget=("madds<=70%",),
             trials=2,
             pretrained=self.weights,
+            reward="accuracy",
             finalists=1,
             final_epochs=1,
             final_seeds=1,

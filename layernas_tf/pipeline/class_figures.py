@@ -69,7 +69,10 @@ def class_notes(
                 flag
                 for flag, used in (
                     ("--class_weights=balanced", config.class_weights == "balanced"),
-                    ("--reward=balanced_accuracy", config.reward != "accuracy"),
+                    (
+                        "--reward=balanced_accuracy",
+                        config.reward == "balanced_accuracy",
+                    ),
                 )
                 if not used
             ]

@@ -133,12 +133,13 @@ class SearchConfig:
         "What an image counts in the loss: none (all alike) or balanced (all classes "
         "alike, however many images each has).",
     )
-    reward: str = _flag(
-        "accuracy",
+    reward: str | None = _flag(
+        None,
         "What candidates are judged by: on the validation images accuracy, "
         "balanced_accuracy (the mean over the classes) or valid_loss (the "
         "cross-entropy); or train_loss_sum (the loss over all steps of the proxy "
-        "training). The losses are made negative: more is better.",
+        "training). The losses are made negative: more is better. By default "
+        "valid_loss for pretrained candidates that are not trained, else accuracy.",
     )
     mixed_precision: bool = _flag(False, "Train in bfloat16 with float32 weights.")
     inherit_weights: bool = _flag(
@@ -286,10 +287,10 @@ class SearchConfig:
             ("baseline", BASELINES),
             ("distill", DISTILLATIONS),
         ):
-            if getattr(self, name) not in known:
+            value = getattr(self, name)
+            if value is not None and value not in known:
                 raise UserError(
-                    f"`{name}`: expected one of {', '.join(known)}, got "
-                    f"{getattr(self, name)!r}"
+                    f"`{name}`: expected one of {', '.join(known)}, got {value!r}"
                 )
         if self.channels not in (None, 1, 3):
             raise UserError(f"`channels`: expected 1 or 3, got {self.channels}")

@@ -84,7 +84,7 @@ def make_evaluator(task: Task, folder: pathlib.Path) -> Evaluator:
         seed=task.config.seed,
         weights=folder / "weights" if task.config.inherit_weights else None,
         start=kept_start(task, folder),
-        reward=task.config.reward,
+        reward=task.reward,
     )
 
 

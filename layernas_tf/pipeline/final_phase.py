@@ -109,7 +109,7 @@ def train_finalists(
         seed=config.seed,
         seeds=seeds,
         say=say,
-        reward=config.reward,
+        reward=task.reward,
         target=target,
     )
 

@@ -70,14 +70,25 @@ class Task:
         return not self.config.evaluator and self.inputs.evaluator is None
 
     @property
+    def reward(self) -> str:
+        """What candidates are judged by, one of `training.result.REWARDS`.
+
+        Of networks that were cut and not trained, the loss says more than the accuracy
+        about what a training makes of them (docs/pretrained.md).
+        """
+        if self.config.reward is not None:
+            return self.config.reward
+        return "valid_loss" if self._untrained else "accuracy"
+
+    @property
     def reward_name(self) -> str:
         """What the rewards measure, for reports and dashboards."""
-        return REWARDS[self.config.reward].title if self.trains else "reward"
+        return REWARDS[self.reward].title if self.trains else "reward"
 
     @property
     def reward_is_share(self) -> bool:
         """Whether the rewards are in 0..1 and shown in percent."""
-        return self.trains and REWARDS[self.config.reward].is_share
+        return self.trains and REWARDS[self.reward].is_share
 
     @functools.cached_property
     def pretrained(self) -> Pretrained | None:
@@ -110,6 +121,12 @@ class Task:
             algorithm.begin_with(list(dict.fromkeys(itertools.chain(*cuts))))
         return algorithm
 
+    @property
+    def _untrained(self) -> bool:
+        """Whether candidates are judged as they were cut from pretrained weights."""
+        recipe = self.proxy_recipe
+        return bool(self.config.pretrained) and recipe is not None and not recipe.epochs
+
     @functools.cached_property
     def _searched(self) -> tuple[SearchSpace, tuple[Budget, ...]]:
         """The space as the algorithm sees it, and a budget on what is added to it.
@@ -117,9 +134,8 @@ class Task:
         Untrained candidates are parts of the network that the weights belong to,
         unless that network is itself inside the budgets.
         """
-        untrained = self.proxy_recipe is not None and not self.proxy_recipe.epochs
         given = isinstance(self.inputs.algorithm, Algorithm)  # for the whole space
-        if not self.config.pretrained or not untrained or given:
+        if not self._untrained or given:
             return self.space, ()
         from layernas_tf.training.pretrained import source_architecture
 
