@@ -4,23 +4,26 @@
 
 Runs `layernas_tf.compare` on each table (see docs/comparison.md for where to get them),
 and prints for each: the mean search signal and the mean reported accuracy of the best
-architecture inside the budget after 25, 50, 100, 200 and 400 trials; how many trials an
-algorithm needs to come within 0.1 % of the best possible signal, and how often it finds
-it; and Wilcoxon's signed-rank test of each LayerNAS against each other algorithm after
-200 trials, corrected for the number of tests on all tables together (Holm). Runs that
-are in --out already are not repeated; with --only_print none are made, and the tables
-have as many runs as there are.
+architecture inside the budget after 25, 50, 100, 200 and 400 trials, with the 95 %
+interval of the last one over the runs; how many trials an algorithm needs to come
+within 0.1 % of the best possible signal, and how often it finds it; and Wilcoxon's
+signed-rank test of each LayerNAS against each other algorithm after 200 trials,
+corrected for the number of tests on all tables together (Holm). Runs that are in --out
+already are not repeated; with --only_print none are made, and the tables have as many
+runs as there are.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import re
 import time
 from collections.abc import Sequence
 
 import numpy as np
+import scipy.stats
 from absl import flags
 
 from layernas_tf.algorithms.reward_shaping import RewardShape
@@ -33,6 +36,7 @@ from layernas_tf.comparison.style import style_of
 from layernas_tf.core.app import run_main
 from layernas_tf.core.errors import UserError
 from layernas_tf.tabular.table import Row
+from search_spaces.tabular.synthetic import SyntheticTable
 
 CHECKPOINTS = (25, 50, 100, 200)
 
@@ -188,7 +192,10 @@ def read_outcome(
 
 
 def accuracy_table(outcomes: Sequence[Outcome], attribute: str) -> list[str]:
-    """Markdown: means of a figure of `Curves` at the checkpoints, by algorithm."""
+    """Markdown: means of a figure of `Curves` at the checkpoints, by algorithm.
+
+    With the number of runs, and the 95 % interval of the last mean.
+    """
     best = "valid" if attribute.endswith("valid") else "test"
     heads = [f"{o.table.title} ({getattr(o.best, best):.2f})" for o in outcomes]
     lines = [f"| algorithm | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
@@ -202,9 +209,17 @@ def accuracy_table(outcomes: Sequence[Outcome], attribute: str) -> list[str]:
             counts = [c for c in (*CHECKPOINTS, 400) if c <= values.shape[1]]
             means = values.mean(axis=0)[[c - 1 for c in counts]]
             text = "/".join("–" if np.isnan(m) else f"{m:.2f}" for m in means)
-            cells.append(f"{text} ({len(values)})")
+            cells.append(f"{text} ± {_half_interval(values):.2f} ({len(values)})")
         lines.append(f"| {style_of(name).label} | {' | '.join(cells)} |")
     return lines
+
+
+def _half_interval(values: np.ndarray) -> float:
+    """Half of the 95 % interval of the mean over runs at the last trial, `(R, T)`."""
+    last = values[:, -1]
+    if len(last) < 2:
+        return math.nan
+    return float(scipy.stats.t.ppf(0.975, len(last) - 1) * scipy.stats.sem(last))
 
 
 def effort_table(outcomes: Sequence[Outcome]) -> list[str]:
@@ -247,6 +262,19 @@ def significance_table(outcomes: Sequence[Outcome]) -> list[str]:
             f"| {test.difference:+.3f} | {test.runs} | {p:.1e} |"
         )
     return lines
+
+
+def _sum_of_long(folder: str) -> str:
+    """How far a model without interactions could get on the long chain."""
+    setting = LONG.setting(folder)
+    table = load(setting)
+    assert isinstance(table, SyntheticTable)
+    budgets = [budget_of(text, table) for text in setting.budgets]
+    return (
+        f"{LONG.title}: the best by the true mean effects of all options is worth "
+        f"{table.best_sum(budgets).test:.2f}, the best of all "
+        f"{table.best(budgets).test:.2f}."
+    )
 
 
 def define_flags() -> None:
@@ -296,6 +324,8 @@ def main(argv: Sequence[str]) -> None:
     ):  # fmt: skip
         print(f"\n{title}\n")
         print("\n".join(lines))
+    if any(outcome.table is LONG for outcome in outcomes):
+        print(f"\n{_sum_of_long(given.tables)}")
     print(f"\n{time.monotonic() - started:.0f} seconds")
 
 

@@ -121,6 +121,16 @@ class SyntheticTest(parameterized.TestCase):
                         table.rewards(np.array([other]))[0][0], best.valid + 1e-9
                     )
 
+    def test_best_sum_is_the_best_where_nothing_interacts_and_never_better(self):
+        plain = synthetic(layers=6, options=4, buckets=60, noise=0.2)
+        budgets = [parse_budget("cost<=50%", plain.space)]
+        alone = synthetic(layers=6, options=4, buckets=60)
+        self.assertEqual(plain.best_sum(budgets).test, alone.best(budgets).test)
+        mixed = synthetic(layers=6, options=4, buckets=60, interaction=0.5)
+        found, best = mixed.best_sum(budgets), mixed.best(budgets)
+        self.assertLess(found.test, best.test)
+        self.assertTrue(budgets[0].holds(mixed.space.costs(found.architecture)))
+
     def test_text_gives_the_same_table_as_arguments(self):
         table = parse_synthetic("layers=6, options=3,interaction=0.5,seed=2")
         self.assertEqual(

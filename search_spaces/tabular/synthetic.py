@@ -96,6 +96,23 @@ class SyntheticTable:
         row = self.query(best)
         return row if compared or not self.noise else Row(best, row.test, row.test)
 
+    def best_sum(self, budgets: Sequence[Budget] = ()) -> Row:
+        """What can be known of a table without its interactions.
+
+        The best inside all budgets by the mean effect of each option, over all options
+        of the neighbours: the answer of an additive model that has learned everything.
+
+        Raises:
+          UserError: No architecture is inside.
+        """
+        effects = self.unary.copy()
+        effects[1:] += self.pair.mean(axis=1)
+        effects[:-1] += self.pair.mean(axis=2)
+        alone = dataclasses.replace(
+            self, unary=effects, pair=np.zeros_like(self.pair), noise=0.0
+        )
+        return self.query(alone.best(budgets).architecture)
+
     def _enumerated(self, budgets: Sequence[Budget]) -> Architecture | None:
         architectures = all_architectures(self.space)
         inside = rows_inside(budgets, self.space.chain.costs(architectures))
