@@ -14,6 +14,7 @@ import warnings
 import keras
 import numpy as np
 
+from layernas_tf.core.threads import one_thread
 from layernas_tf.training.graph_walk import features
 
 _BATCH = 128
@@ -71,7 +72,7 @@ def fitted(known: np.ndarray, labels: np.ndarray, classes: int) -> Classifier | 
     if len(present) < 2:
         return None
     mean, deviation = known.mean(axis=0), known.std(axis=0) + 1e-3
-    with warnings.catch_warnings():
+    with one_thread(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it may stop before it has fully converged
         fit = LogisticRegression(C=_PENALTY / np.sqrt(len(labels)), max_iter=60).fit(
             (known - mean) / deviation, labels

@@ -101,8 +101,9 @@ def _is_pointwise(layer: keras.layers.Layer) -> bool:
 
 def _rows(values: Any) -> np.ndarray:
     """(N * pixels, channels): the values at some pixels, the same in every network."""
-    array = np.asarray(keras.ops.convert_to_numpy(values), np.float64)
-    pixels = array.reshape(len(array), -1, array.shape[-1])
-    count = pixels.shape[1]
-    chosen = np.random.default_rng(0).permutation(count)[:_PIXELS]
-    return pixels[:, chosen].reshape(-1, array.shape[-1])
+    images, rows, columns, channels = values.shape
+    chosen = np.random.default_rng(0).permutation(rows * columns)[:_PIXELS]
+    pixels = keras.ops.reshape(values, (images, rows * columns, channels))
+    # Of whole feature maps, the conversion would take longer than the fit.
+    found = keras.ops.convert_to_numpy(keras.ops.take(pixels, chosen, axis=1))
+    return np.asarray(found, np.float64).reshape(-1, channels)
