@@ -212,7 +212,8 @@ class InProcessTest(parameterized.TestCase):
 
     def test_recipe_out_of_range(self):
         self.refused("optimizer must be one of sgd", optimizer="adam")
-        self.refused("learning_rate must be", learning_rate=-1.0)
+        self.refused("`learning_rate`: learning_rate must be", learning_rate=-1.0)
+        self.refused("`final_patience`: patience must be", final_patience=3.0)
 
 
 class ResumeTest(parameterized.TestCase):

@@ -287,8 +287,6 @@ def recipe(config: SearchConfig, dataset: Dataset, *, proxy: bool) -> Recipe:
     chosen = default_recipe(dataset, proxy=proxy, pretrained=bool(config.pretrained))
     prefix = "" if proxy else "final_"
     fields = _RECIPE_FIELDS if proxy else (*_RECIPE_FIELDS, "patience")
-    given = {name: getattr(config, prefix + name) for name in fields}
-    changes = {name: value for name, value in given.items() if value is not None}
     epochs = getattr(config, f"{prefix}epochs")
     if epochs is not None:
         chosen = with_epochs(chosen, epochs)
@@ -297,9 +295,17 @@ def recipe(config: SearchConfig, dataset: Dataset, *, proxy: bool) -> Recipe:
             "`reward`=train_loss_sum: expected with `epochs` of 1 or more, as "
             "`pretrained` networks are not trained by default"
         )
+    for name in fields:
+        value = getattr(config, prefix + name)
+        if value is None:
+            continue
+        try:
+            chosen = dataclasses.replace(chosen, **{name: value})
+        except UserError as error:
+            reason = str(error).removeprefix("recipe: ")
+            raise UserError(f"`{prefix}{name}`: {reason}") from None
     return dataclasses.replace(
         chosen,
         mixed_precision=config.mixed_precision,
         class_weights=config.class_weights,
-        **changes,
     )
