@@ -20,6 +20,7 @@ from layernas_tf.core import app
 from layernas_tf.core.errors import UserError
 from layernas_tf.pipeline import run as pipeline
 from layernas_tf.pipeline.config import SearchConfig
+from layernas_tf.pipeline.config_check import check_config
 from layernas_tf.pipeline.evaluation import prepare_libraries
 from layernas_tf.pipeline.inputs import Inputs
 from layernas_tf.pipeline.retarget import retargeted
@@ -50,7 +51,7 @@ def main(argv: Sequence[str]) -> None:
         config = retargeted(app.given_flags(SearchConfig, flags.FLAGS))
     else:
         config = app.from_flags(SearchConfig, flags.FLAGS)
-    config.check()
+    check_config(config)
     try:
         run(config, flags.FLAGS.workdir, Console(highlight=False))
     except OSError as error:

@@ -15,6 +15,7 @@ from layernas_tf.datasets.data_check import ClassSize, DataCheck
 from layernas_tf.datasets.split import ArraySplit, Dataset
 from layernas_tf.pipeline.class_figures import class_metrics, class_notes
 from layernas_tf.pipeline.config import SearchConfig
+from layernas_tf.pipeline.config_check import check_config
 from layernas_tf.pipeline.final_trainer import Training
 from layernas_tf.pipeline.finalists import Finalist
 from layernas_tf.pipeline.finals import Finals
@@ -180,7 +181,7 @@ class FiguresTest(parameterized.TestCase):
     def test_flags_are_checked(self):
         for name in ("class_weights", "reward"):
             with self.assertRaisesRegex(UserError, f"{name}.*expected one of"):
-                SearchConfig(**{name: "x"}).check()
+                check_config(SearchConfig(**{name: "x"}))
 
 
 class JoinedNotesTest(absltest.TestCase):

@@ -9,6 +9,7 @@ from absl.testing import absltest, parameterized
 
 from layernas_tf.core.errors import UserError
 from layernas_tf.pipeline.config import SearchConfig
+from layernas_tf.pipeline.config_check import check_config
 from layernas_tf.pipeline.config_file import check_resume, save_config
 
 _STORAGE = "postgresql://me:secret@db.example:5432/nas"
@@ -34,12 +35,12 @@ class ConfigTest(parameterized.TestCase):
     )
     def test_refuses(self, flags, pattern):
         with self.assertRaisesRegex(UserError, pattern) as caught:
-            SearchConfig(**flags).check()
+            check_config(SearchConfig(**flags))
         self.assertNotIn("\n", str(caught.exception))
 
     def test_accepts_timeouts_wherever_a_process_can_be_stopped(self):
-        SearchConfig(trial_timeout=9.0).check()
-        SearchConfig(trial_timeout=9.0, trials_per_process=0, workers=2).check()
+        check_config(SearchConfig(trial_timeout=9.0))
+        check_config(SearchConfig(trial_timeout=9.0, trials_per_process=0, workers=2))
 
     def test_password_is_not_written(self):
         folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))

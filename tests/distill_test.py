@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from layernas_tf.core.errors import UserError
 from layernas_tf.pipeline.config import SearchConfig
+from layernas_tf.pipeline.config_check import check_config
 from layernas_tf.pipeline.final_trainer import FinalTrainer
 from layernas_tf.pipeline.teaching import taught_lesson
 from layernas_tf.training.class_weights import class_weights
@@ -124,9 +125,9 @@ class TrainingTest(parameterized.TestCase):
 
 class FlagTest(absltest.TestCase):
     def test_unknown_kinds_are_refused(self):
-        SearchConfig(distill="logits").check()
+        check_config(SearchConfig(distill="logits"))
         with self.assertRaisesRegex(UserError, "`distill`: expected one of none"):
-            SearchConfig(distill="features").check()
+            check_config(SearchConfig(distill="features"))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from layernas_tf import search
 from layernas_tf.core.errors import UserError
 from layernas_tf.core.workdir import lock_workdir, open_workdir
 from layernas_tf.pipeline.config import SearchConfig
+from layernas_tf.pipeline.config_check import check_config
 from layernas_tf.pipeline.config_file import check_resume, save_config
 from search_spaces.registry import get_space
 from tests.small_blocks import table_of
@@ -208,7 +209,7 @@ class InProcessTest(parameterized.TestCase):
     )
     def test_flag_out_of_range(self, flags, pattern):
         with self.assertRaisesRegex(UserError, pattern):
-            SearchConfig(**flags).check()
+            check_config(SearchConfig(**flags))
 
     def test_recipe_out_of_range(self):
         self.refused("optimizer must be one of sgd", optimizer="adam")

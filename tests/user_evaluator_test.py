@@ -13,6 +13,7 @@ from layernas_tf.core.errors import UserError
 from layernas_tf.evaluators.base import Evaluation, TrialFailure
 from layernas_tf.evaluators.user_evaluator import load_evaluator
 from layernas_tf.pipeline.config import SearchConfig
+from layernas_tf.pipeline.config_check import check_config
 from layernas_tf.pipeline.evaluation import evaluator_of_process, make_executor
 from layernas_tf.pipeline.inputs import Inputs
 from layernas_tf.pipeline.task import load_task
@@ -132,7 +133,7 @@ class UserEvaluatorTest(parameterized.TestCase):
             with self.assertRaisesRegex(UserError, message):
                 load_task(dataclasses.replace(_CONFIG, **changes), _INPUTS)
         with self.assertRaisesRegex(UserError, "`inherit_weights`: expected without"):
-            dataclasses.replace(_CONFIG, inherit_weights=True).check()
+            check_config(dataclasses.replace(_CONFIG, inherit_weights=True))
 
 
 if __name__ == "__main__":

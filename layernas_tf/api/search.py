@@ -17,6 +17,7 @@ from layernas_tf.core.errors import UserError
 from layernas_tf.evaluators.function import FunctionEvaluator
 from layernas_tf.pipeline import run as pipeline
 from layernas_tf.pipeline.config import SearchConfig
+from layernas_tf.pipeline.config_check import check_config
 from layernas_tf.pipeline.evaluation import prepare_libraries
 from layernas_tf.pipeline.inputs import Inputs
 from layernas_tf.pipeline.retarget import retargeted
@@ -167,7 +168,7 @@ def _config(
     else:
         config = SearchConfig(**{**given, **about})
     try:
-        config.check()
+        check_config(config)
     except TypeError as error:
         raise UserError(
             f"an argument of run_search is of a wrong type: {error}"

@@ -9,20 +9,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import math
 from typing import Any
 
 from layernas_tf.core.errors import UserError
 from layernas_tf.core.resolution import parse_resolution, resolution_name
 from layernas_tf.core.secrets import redacted
-from layernas_tf.datasets.frame import DEFAULT_FIT, FITS
-from layernas_tf.pipeline.baseline import BASELINES
-from layernas_tf.training.class_weights import CLASS_WEIGHTS
-from layernas_tf.training.result import REWARDS
-from layernas_tf.training.soft_labels import DISTILLATIONS
-
-_LONGEST = 1e6
-"""The longest time limit of a trial in seconds, far more than any trial needs."""
+from layernas_tf.datasets.frame import DEFAULT_FIT
 
 
 def _flag(default: Any, text: str, *, may_change: bool = False) -> Any:
@@ -254,98 +246,11 @@ class SearchConfig:
     )
 
     def __post_init__(self) -> None:
-        # 96, "96" and "96x96" are the same search. `check` refuses anything else.
+        # 96, "96" and "96x96" are the same search. `check_config` refuses anything else.
         with contextlib.suppress(UserError):
             if self.resolution is not None:
                 sides = parse_resolution(self.resolution)
                 object.__setattr__(self, "resolution", resolution_name(*sides))
-
-    def check(self) -> None:
-        """Checks what can be checked without a space and a data set.
-
-        Raises:
-          UserError: A value is out of range; the line names the flag.
-        """
-        for name in ("trials", "workers", "finalists"):
-            _at_least(name, getattr(self, name), 1)
-        for name in ("seed", "trials_per_process", "trial_retries"):
-            _at_least(name, getattr(self, name), 0)
-        if self.resolution is not None:
-            try:
-                parse_resolution(self.resolution)
-            except UserError as error:
-                raise UserError(
-                    f"`resolution`: {str(error).removeprefix('resolution: ')}"
-                ) from None
-        if self.fit not in FITS:
-            raise UserError(
-                f"`fit`: expected one of {', '.join(FITS)}, got {self.fit!r}"
-            )
-        for name, known in (
-            ("class_weights", CLASS_WEIGHTS),
-            ("reward", REWARDS),
-            ("baseline", BASELINES),
-            ("distill", DISTILLATIONS),
-        ):
-            value = getattr(self, name)
-            if value is not None and value not in known:
-                raise UserError(
-                    f"`{name}`: expected one of {', '.join(known)}, got {value!r}"
-                )
-        if self.channels not in (None, 1, 3):
-            raise UserError(f"`channels`: expected 1 or 3, got {self.channels}")
-        for name in ("limit", "epochs", "final_epochs", "batch_size", "final_seeds"):
-            if getattr(self, name) is not None:
-                least = 0 if name == "epochs" and self.pretrained else 1
-                _at_least(name, getattr(self, name), least)
-        for name in ("cpus_per_trial", "trial_timeout"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise UserError(f"`{name}`: expected more than 0, got {value:g}")
-        if self.trial_timeout is not None and self.trial_timeout > _LONGEST:
-            raise UserError(
-                f"`trial_timeout`: expected at most {_LONGEST:g} seconds, got "
-                f"{self.trial_timeout:g}"
-            )
-        gpus = self.gpus_per_trial
-        if gpus is not None and not (
-            0 <= gpus < math.inf and (gpus < 1 or not gpus % 1)
-        ):
-            raise UserError(
-                "`gpus_per_trial`: expected a share below 1 or a whole number, got "
-                f"{gpus:g}"
-            )
-        if self.trial_timeout and not (self.uses_ray or self.trials_per_process):
-            raise UserError(
-                "`trial_timeout`: expected `trials_per_process` above 0, as only a "
-                "process of its own can be stopped"
-            )
-        if self.study and not self.storage:
-            raise UserError("`study`: expected with `storage`, the database it is in")
-        if not 0 < self.valid_fraction < 1:
-            raise UserError(
-                "`valid_fraction`: expected a share between 0 and 1, got "
-                f"{self.valid_fraction}"
-            )
-        self._check_weights()
-        self.algorithm_options()
-
-    def _check_weights(self) -> None:
-        if self.evaluator and self.inherit_weights:
-            raise UserError(
-                "`inherit_weights`: expected without `evaluator`, which trains nothing "
-                "that candidates could start from"
-            )
-        if self.evaluator and self.pretrained:
-            raise UserError(
-                "`pretrained`: expected without `evaluator`, which builds and trains "
-                "candidates itself"
-            )
-        if self.inherit_weights and self.pretrained:
-            raise UserError(
-                "`inherit_weights`: expected without `pretrained`, whose weights all "
-                "candidates start from"
-            )
 
     @property
     def format_names(self) -> tuple[str, ...]:
@@ -386,8 +291,3 @@ class SearchConfig:
             if not field.metadata["may_change"]
             and field.name not in ("storage", "study")
         }
-
-
-def _at_least(name: str, value: float, least: int) -> None:
-    if value < least:
-        raise UserError(f"`{name}`: expected at least {least}, got {value}")
