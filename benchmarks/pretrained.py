@@ -128,7 +128,7 @@ class Seed:
         costs = self._space.costs
         share = costs(architecture)["madds"] / costs(self._space.default)["madds"]
         row = self.rows.setdefault(network, {"share": share})
-        row.update(figures)
+        row.update(figures, architecture=list(architecture))
         write_json(self._path, self.rows)
         print(f"seed {self._seed}, {network}: {row}", flush=True)
 
@@ -247,7 +247,6 @@ class Seed:
         )
         seconds = [trial.seconds or 0.0 for trial in study.trials]
         return finals.winner.architecture, {
-            "architecture": list(finals.winner.architecture),
             "short": finals.winner_trainings[0].test_accuracy,
             "reward": finals.winner.proxy_reward,
             "seconds": float(np.median(seconds)),
