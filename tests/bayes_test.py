@@ -18,6 +18,7 @@ from layernas_tf.algorithms.reward_belief import RewardBelief
 from layernas_tf.algorithms.reward_features import GROUPS, Effects
 from layernas_tf.space.budget import Budget, inside
 from layernas_tf.space.completions import BudgetedChain
+from layernas_tf.space.parts import is_part, parts_of
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Layer, Metric, Option, State
 from layernas_tf.testing.chains import everything, random_space
@@ -228,6 +229,15 @@ class LayerNASBayesTest(absltest.TestCase):
         self.assertAlmostEqual(gain, 1.0, delta=0.5)
         for effect in effects.values():
             self.assertGreaterEqual(effect.deviation, 0)
+
+    def test_learned_effects_leave_out_what_no_architecture_inside_has(self):
+        space, parts = parts_of(_attributed_space(), (0, 0, 0, 0))
+        search = LayerNASBayes(space, [parts])
+        for effect in search.learned_effects():
+            layer = next(la for la in space.layers if la.name == effect.layer)
+            option = layer.options[effect.index]
+            self.assertEqual(option.label, effect.option)
+            self.assertTrue(is_part(option, layer.options[0]))
 
     def test_a_long_chain_is_believed_as_cautiously_as_a_short_one(self):
         # Otherwise the belief in capacity would outweigh a hundred rewards there.

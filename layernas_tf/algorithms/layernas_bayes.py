@@ -41,16 +41,18 @@ tried; all solutions of the last are examined."""
 class Effect:
     """What an option is worth at its layer, the neighbours at their defaults.
 
-    Example: `Effect("block1", "kernel=5", worth=0.004, deviation=0.002)`.
+    Example: `Effect("block1", 2, "kernel=5", worth=0.004, deviation=0.002)`.
 
     Attributes:
       layer: Name of the layer.
+      index: Index of the option at the layer.
       option: Label of the option.
       worth: Reward gained against the layer's default option, in the reward's unit.
       deviation: Standard deviation of the belief.
     """
 
     layer: str
+    index: int
     option: str
     worth: float
     deviation: float
@@ -178,22 +180,28 @@ class LayerNASBayes(Algorithm):
         return Answer(tried[best], self.belief.rewards[best], float(quality[best]))
 
     def learned_effects(self) -> list[Effect]:
-        """What every option of every searched layer is believed to be worth."""
+        """What the options of every searched layer are believed to be worth.
+
+        Without those that are outside of a budget whatever the other layers choose.
+        """
         belief = self.belief.weights()
         _, spread = self.belief.unit()
         inverse = np.linalg.inv(belief.factor)
         effects = []
         node = 0
-        for layer, features in zip(self.space.layers, self.effects.layers):
+        for layer, features, allowed in zip(
+            self.space.layers, self.effects.layers, self.budgeted.allowed
+        ):
             default = features.features[node, layer.default]
-            for option, row in zip(layer.options, features.features[node]):
-                if len(layer.options) == 1:
-                    continue
+            possible = allowed.any(axis=0) & (len(layer.options) > 1)
+            for index in np.flatnonzero(possible):
+                option, row = layer.options[index], features.features[node, index]
                 contrast = np.zeros(len(belief.mean))
                 contrast[features.columns] = row - default
                 effects.append(
                     Effect(
                         layer.name,
+                        int(index),
                         option.label,
                         spread * float(contrast @ belief.mean),
                         spread * float(np.linalg.norm(inverse @ contrast)),

@@ -246,7 +246,7 @@ class SearchConfig:
     )
 
     def __post_init__(self) -> None:
-        # 96, "96" and "96x96" are the same search. `check_config` refuses anything else.
+        # 96, "96" and "96x96" are the same search; `check_config` refuses what is none.
         with contextlib.suppress(UserError):
             if self.resolution is not None:
                 sides = parse_resolution(self.resolution)

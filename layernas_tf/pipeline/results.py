@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import math
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -195,20 +196,24 @@ def memorial(study: Study) -> MemorialSnapshot | None:
 
 
 def effects(study: Study) -> tuple[LayerEffects, ...]:
-    """The effects of every option that `layernas_bayes` learned; empty for others."""
+    """The effects of options that `layernas_bayes` learned; empty for others."""
     algorithm = study.algorithm
     if not isinstance(algorithm, LayerNASBayes):
         return ()
-    learned = algorithm.learned_effects()
-    names = dict.fromkeys(effect.layer for effect in learned)
-    return tuple(
-        LayerEffects(
-            name,
-            tuple(effect.worth for effect in learned if effect.layer == name),
-            tuple(effect.deviation for effect in learned if effect.layer == name),
+    learned = {(e.layer, e.index): e for e in algorithm.learned_effects()}
+    found = []
+    for index in study.space.searched_layers:
+        layer = study.space.layers[index]
+        options = range(len(layer.options))
+        effects = [learned.get((layer.name, option)) for option in options]
+        found.append(
+            LayerEffects(
+                layer.name,
+                tuple(e.worth if e else math.nan for e in effects),
+                tuple(e.deviation if e else math.nan for e in effects),
+            )
         )
-        for name in names
-    )
+    return tuple(found)
 
 
 def versions() -> dict[str, str]:

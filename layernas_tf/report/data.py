@@ -90,7 +90,8 @@ class LayerEffects:
 
     Attributes:
       layer: The layer's name.
-      means: Expected effect on the reward of each option, in the layer's order.
+      means: Expected effect on the reward of each option, in the layer's order; NaN
+        for an option that is outside of a budget whatever the other layers choose.
       deviations: Standard deviations of the effects against the layer's default
         option; empty if unknown.
     """

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import html
+import math
 import statistics
 from collections.abc import Iterable
+
+import numpy as np
 
 from layernas_tf.report.data import ReportData
 from layernas_tf.report.heatmaps import GRADIENT, effects_figure
@@ -38,7 +41,8 @@ def effects_by_attribute(
         for attribute in _attributes(layer):
             groups: dict[AttributeValue | None, list[float]] = {}
             for option, mean in zip(layer.options, effects.means, strict=True):
-                groups.setdefault(option.get(attribute), []).append(mean)
+                if not math.isnan(mean):
+                    groups.setdefault(option.get(attribute), []).append(mean)
             if len(groups) > 2:
                 groups.pop(None, None)
             if len(groups) > 1:
@@ -108,8 +112,9 @@ def _best(data: ReportData, scale: float) -> str:
     rows = []
     for effects in data.effects:
         index, layer = layers[effects.layer]
-        best = max(range(len(effects.means)), key=effects.means.__getitem__)
-        gain = effects.means[best] - effects.means[layer.default]
+        best = int(np.nanargmax(effects.means))
+        reference = effects.means[layer.default]
+        gain = effects.means[best] - (0.0 if math.isnan(reference) else reference)
         text = f"{scale * gain:+.3g}"
         if effects.deviations:
             text += f" ± {scale * effects.deviations[best]:.2g}"
