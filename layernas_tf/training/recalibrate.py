@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from layernas_tf.training.graph_walk import infer, walk
+from layernas_tf.training.graph_walk import infer, normalize_batch, walk
 
 IMAGES = 256
 """Number of images. It is enough, because even the smallest feature maps of a network
@@ -52,18 +52,15 @@ def recalibrate(
     def call(layer: keras.layers.Layer, inputs: Any) -> Any:
         if refit is not None:
             refit(layer, inputs)
-        if isinstance(layer, keras.layers.BatchNormalization):
-            axes = [axis for axis in range(len(inputs.shape) - 1)]
-            mean, variance = keras.ops.moments(
-                keras.ops.cast(inputs, "float32"), axes=axes
-            )
-            layer.moving_mean.assign(mean)
-            layer.moving_variance.assign(variance)
-            if layer.name in kept:
-                layer.gamma.assign(keras.ops.sqrt(variance + layer.epsilon))
-                layer.beta.assign(mean)
         if layer is last:
             read.append(inputs)
+        if not isinstance(layer, keras.layers.BatchNormalization):
+            return infer(layer, inputs)
+        outputs = normalize_batch(layer, inputs)
+        if layer.name not in kept:
+            return outputs
+        layer.gamma.assign(keras.ops.sqrt(layer.moving_variance + layer.epsilon))
+        layer.beta.assign(layer.moving_mean)
         return infer(layer, inputs)
 
     walk(model, np.asarray(images[:IMAGES], np.float32), call)

@@ -16,6 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from layernas_tf.core.threads import one_thread
 from layernas_tf.training.graph_walk import infer, walk
 
 _PIXELS = 16
@@ -63,11 +64,12 @@ class Reconstruction:
         x, wanted = x - x.mean(axis=0), wanted - wanted.mean(axis=0)
         kernel = np.asarray(layer.kernel.numpy(), np.float64)
         before = kernel.reshape(-1, kernel.shape[-1])
-        square = x.T @ x
-        square[np.diag_indices_from(square)] += (
-            _PENALTY * np.trace(square) / len(square) + 1e-9
-        )
-        change = np.linalg.solve(square, x.T @ (wanted - x @ before))
+        with one_thread():
+            square = x.T @ x
+            square[np.diag_indices_from(square)] += (
+                _PENALTY * np.trace(square) / len(square) + 1e-9
+            )
+            change = np.linalg.solve(square, x.T @ (wanted - x @ before))
         layer.kernel.assign((before + change).reshape(kernel.shape))
 
 
