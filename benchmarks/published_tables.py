@@ -191,27 +191,41 @@ def read_outcome(
     return Outcome(table, rows.best(budgets), curves)
 
 
-def accuracy_table(outcomes: Sequence[Outcome], attribute: str) -> list[str]:
-    """Markdown: means of a figure of `Curves` at the checkpoints, by algorithm.
+def accuracy_table(outcomes: Sequence[Outcome], figure: str) -> list[str]:
+    """Markdown: means of `valid` or `test` at the checkpoints, by algorithm.
 
-    With the number of runs, and the 95 % interval of the last mean.
+    With the number of runs, and the 95 % interval of the last mean. Of `test`, an
+    algorithm with a belief of its own has a second row for what it recommends.
     """
-    best = "valid" if attribute.endswith("valid") else "test"
-    heads = [f"{o.table.title} ({getattr(o.best, best):.2f})" for o in outcomes]
+    heads = [f"{o.table.title} ({getattr(o.best, figure):.2f})" for o in outcomes]
     lines = [f"| algorithm | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
     for name in dict.fromkeys(n for o in outcomes for n in o.curves):
-        cells = []
-        for outcome in outcomes:
-            if name not in outcome.curves:
-                cells.append("")
-                continue
-            values = getattr(outcome.curves[name], attribute)
-            counts = [c for c in (*CHECKPOINTS, 400) if c <= values.shape[1]]
-            means = values.mean(axis=0)[[c - 1 for c in counts]]
-            text = "/".join("–" if np.isnan(m) else f"{m:.2f}" for m in means)
-            cells.append(f"{text} ± {_half_interval(values):.2f} ({len(values)})")
-        lines.append(f"| {style_of(name).label} | {' | '.join(cells)} |")
+        label = style_of(name).label
+        curves = [outcome.curves.get(name) for outcome in outcomes]
+        lines.append(_means_row(label, curves, figure))
+        if figure == "test" and any(c and _believes(c) for c in curves):
+            lines.append(
+                _means_row(f"{label}, recommended", curves, "recommended_test")
+            )
     return lines
+
+
+def _believes(curves: Curves) -> bool:
+    return not np.array_equal(curves.test, curves.recommended_test, equal_nan=True)
+
+
+def _means_row(label: str, columns: Sequence[Curves | None], figure: str) -> str:
+    cells = []
+    for curves in columns:
+        if curves is None:
+            cells.append("")
+            continue
+        values = getattr(curves, figure)
+        counts = [c for c in (*CHECKPOINTS, 400) if c <= values.shape[1]]
+        means = values.mean(axis=0)[[c - 1 for c in counts]]
+        text = "/".join("–" if np.isnan(m) else f"{m:.2f}" for m in means)
+        cells.append(f"{text} ± {_half_interval(values):.2f} ({len(values)})")
+    return f"| {label} | {' | '.join(cells)} |"
 
 
 def _half_interval(values: np.ndarray) -> float:
@@ -243,7 +257,10 @@ def effort_table(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def significance_table(outcomes: Sequence[Outcome]) -> list[str]:
-    """Markdown: differences at `TESTED_AT` trials with corrected p-values."""
+    """Markdown: differences at `TESTED_AT` trials with corrected p-values.
+
+    A row for each table and each variant of LayerNAS, a column for each rival.
+    """
     kept = []
     for outcome in outcomes:
         attribute = "test" if outcome.table.noisy else "valid"
@@ -255,12 +272,19 @@ def significance_table(outcomes: Sequence[Outcome]) -> list[str]:
             if test.trial == TESTED_AT and not test.second.startswith("layernas"):
                 kept.append((outcome.table.title, test))
     corrected = holm([test.p for _, test in kept])
-    lines = ["| table | | against | difference | runs | p (Holm) |", "|---" * 6 + "|"]
+    rivals = list(dict.fromkeys(test.second for _, test in kept))
+    cells: dict[tuple[str, str], dict[str, str]] = {}
     for (title, test), p in zip(kept, corrected):
-        lines.append(
-            f"| {title} | {style_of(test.first).label} | {style_of(test.second).label} "
-            f"| {test.difference:+.3f} | {test.runs} | {p:.1e} |"
-        )
+        row = cells.setdefault((test.first, title), {})
+        row[test.second] = f"{test.difference:+.2f} ({p:.0e})"
+    lines = [
+        f"| | table | {' | '.join(style_of(rival).label for rival in rivals)} |",
+        "|---" * (len(rivals) + 2) + "|",
+    ]
+    for name, title in sorted(cells, key=lambda key: key[0]):
+        row = cells[name, title]
+        found = " | ".join(row.get(rival, "") for rival in rivals)
+        lines.append(f"| {style_of(name).label} | {title} | {found} |")
     return lines
 
 
@@ -313,10 +337,8 @@ def main(argv: Sequence[str]) -> None:
     for title, lines in (
         ("Search signal (best possible): mean after 25/50/100/200(/400) trials (runs)",
          accuracy_table(outcomes, "valid")),
-        ("Reported accuracy of the same architectures",
+        ("Reported accuracy of the same architectures, and of what is recommended",
          accuracy_table(outcomes, "test")),
-        ("Reported accuracy of what is recommended",
-         accuracy_table(outcomes, "recommended_test")),
         ("Median trials to 0.1 % below the best signal, share of runs that found it",
          effort_table(outcomes)),
         (f"Wilcoxon's signed-rank tests after {TESTED_AT} trials",

@@ -70,7 +70,7 @@ class PublishedTablesTest(absltest.TestCase):
         self.addCleanup(folder.cleanup)
         self.out = folder.name
 
-    def test_runs_are_made_once_and_told_in_three_tables_and_a_figure(self):
+    def test_runs_are_made_once_and_told_in_tables_and_a_figure(self):
         before = read_outcome(_TABLE, "", self.out, _ALGORITHMS, 6)
         self.assertEmpty(before.curves)
         run_missing(_TABLE, "", self.out, _ALGORITHMS, 6, 1)
