@@ -51,7 +51,12 @@ _BUDGETS = flags.DEFINE_multi_string(
 _TRIALS = flags.DEFINE_integer("trials", 60, "Trials of each search.")
 _SEEDS = flags.DEFINE_integer("seeds", 3, "Seeds, each with its own split.")
 _EPOCHS = flags.DEFINE_integer("epochs", 4, "Epochs of the short training.")
-_TAUGHT = flags.DEFINE_bool("taught", True, "Measure the final recipe with a teacher.")
+_FINAL_EPOCHS = flags.DEFINE_integer(
+    "final_epochs", None, "Epochs of the final recipe; by default its own."
+)
+_TAUGHT = flags.DEFINE_bool(
+    "taught", True, "Measure the final recipe with a teacher, too."
+)
 _OUT = flags.DEFINE_string("out", "runs/pretrained", "Folder of the figures.")
 
 _STOCK = "published network"
@@ -151,7 +156,7 @@ class Seed:
                 trainer = self._trainer(self._short, criterion)
                 training = trainer.test(trainer.train(architecture, self._seed))
                 self._note(name, architecture, short=training.test_accuracy)
-        taught = {
+        finals = {
             _STOCK: self._space.default,
             **{
                 f"expansion {ratio}, {CRITERION}": uniform_cut(self._space, ratio)
@@ -163,9 +168,8 @@ class Seed:
             if not self._known(name, "short"):
                 architecture, figures = self._search(budget)
                 self._note(name, architecture, **figures)
-            taught[name] = tuple(self.rows[name]["architecture"])
-        if _TAUGHT.value:
-            self._teach(taught)
+            finals[name] = tuple(self.rows[name]["architecture"])
+        self._train_finally(finals)
 
     def _cut(self, architecture: Architecture, criterion: str) -> float:
         from layernas_tf.training.graph_walk import predict
@@ -175,19 +179,21 @@ class Seed:
         self._start(criterion).prepare(model)
         return score(*predict(model, self._dataset.test), logits=False).accuracy
 
-    def _teach(self, networks: dict[str, Architecture]) -> None:
+    def _train_finally(self, networks: dict[str, Architecture]) -> None:
         """The final recipe; the published network is trained first, and teaches."""
         from layernas_tf.pipeline.teaching import taught_lesson
-        from layernas_tf.training.recipe import default_recipe
+        from layernas_tf.training.recipe import default_recipe, with_epochs
         from layernas_tf.training.start import CRITERION
 
         recipe = default_recipe(self._dataset, proxy=False, pretrained=True)
+        if _FINAL_EPOCHS.value:
+            recipe = with_epochs(recipe, _FINAL_EPOCHS.value)
         alone, stock = self._trainer(recipe, CRITERION), self._space.default
         for name, architecture in networks.items():
             if not self._known(name, "alone"):
                 training = alone.test(alone.train(architecture, self._seed))
                 self._note(name, architecture, alone=training.test_accuracy)
-            if self._known(name, "taught"):
+            if not _TAUGHT.value or self._known(name, "taught"):
                 continue
             lesson = taught_lesson(
                 alone,

@@ -193,7 +193,7 @@ def _fine_tuning(dataset: Dataset, proxy: bool) -> Recipe:
     batch_size = 32 if dataset.train.size < 20_000 else 128
     if proxy:
         return Recipe(0, batch_size, learning_rate=1e-3)
-    steps = 300
+    steps = 900
     per_epoch = max(1, dataset.train.size // batch_size)
     epochs = min(30, max(4, math.ceil(steps / per_epoch)))
     return Recipe(
