@@ -15,7 +15,7 @@ weights are the better start. What is there already in --out is not computed aga
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import pathlib
 import time
 from collections.abc import Sequence
@@ -26,6 +26,7 @@ from absl import flags
 
 from benchmarks.fidelity_tables import correlation
 from layernas_tf.core.app import run_main
+from layernas_tf.core.files import read_json, write_json
 from layernas_tf.space.types import Architecture
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ class Experiment:
         self._inside = BudgetedChain(marked.chain, [limit, parts])
         self._rows_path = out / "rows.json"
         self.rows: dict[str, Any] = (
-            json.loads(self._rows_path.read_text()) if self._rows_path.exists() else {}
+            read_json(self._rows_path) if self._rows_path.exists() else {}
         )
 
     def measure(self) -> None:
@@ -164,8 +165,6 @@ class Experiment:
         self._judge("shared", load_start(shared, self._space, self._dataset))
 
     def _shared(self, start: Start) -> Start:
-        import dataclasses
-
         from layernas_tf.training.layer_weights import by_name, layer_weights
         from layernas_tf.training.recalibrate import recalibrate
 
@@ -216,7 +215,7 @@ class Experiment:
 
     def _note(self, row: str, figure: str, value: float) -> None:
         self.rows.setdefault(row, {})[figure] = value
-        self._rows_path.write_text(json.dumps(self.rows, indent=1))
+        write_json(self._rows_path, self.rows)
         print(f"{row}, {figure}: {value:.4g}", flush=True)
 
     def table(self) -> str:

@@ -31,6 +31,7 @@ class ConfigTest(parameterized.TestCase):
         ({"gpus_per_trial": 1.5}, "a share below 1 or a whole number, got 1.5"),
         ({"study": "x"}, "`study`: expected with `storage`"),
         ({"final_seeds": 0}, "`final_seeds`: expected at least 1, got 0"),
+        ({"class_weights": None}, "`class_weights`: expected one of"),
         ({"baseline": "best"}, "`baseline`: expected one of width, default, none"),
     )
     def test_refuses(self, flags, pattern):

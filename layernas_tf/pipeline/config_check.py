@@ -62,7 +62,8 @@ def _check_names(config: SearchConfig) -> None:
         ("distill", DISTILLATIONS),
     ):
         value = getattr(config, name)
-        if value is not None and value not in known:
+        by_default = name == "reward" and value is None
+        if value not in known and not by_default:
             raise UserError(
                 f"`{name}`: expected one of {', '.join(known)}, got {value!r}"
             )
