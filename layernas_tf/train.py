@@ -3,8 +3,9 @@
     python -m layernas_tf.train --architecture=FILE --dataset=digits --workdir=DIR
 
 writes `model.keras` and `metrics.json` (test accuracy too) into the workdir, and logs
-for TensorBoard. Running it again after an interruption continues after the last
-finished epoch.
+for TensorBoard. With `--distill=logits` the space's published network is trained first,
+and teaches; the folder `teacher/` keeps it. Running it again after an interruption
+continues after the last finished epoch.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from layernas_tf.core.workdir import lock_workdir, open_workdir
 from layernas_tf.datasets.augment import AUGMENTATIONS
 from layernas_tf.datasets.frame import DEFAULT_FIT, FITS
 from layernas_tf.training.recipe import OPTIMIZERS, SCHEDULES, Recipe, with_epochs
+from layernas_tf.training.soft_labels import DISTILLATIONS
 
 _RECIPE_FLAGS = (
     "epochs",
@@ -50,6 +52,7 @@ def main(argv: Sequence[str]) -> None:
         values.architecture, values.space or "", dropout=values.dropout
     )
     from layernas_tf.datasets import load_dataset
+    from layernas_tf.pipeline.teaching import lesson_for
     from layernas_tf.training.devices import all_devices
     from layernas_tf.training.full_training import train_fully
     from layernas_tf.training.recipe import default_recipe
@@ -76,16 +79,32 @@ def main(argv: Sequence[str]) -> None:
             start = start_from(values.pretrained, space, dataset)
             print(f"Pretrained weights: {start.about}.")
         pretrained = start is not None
-        recipe = default_recipe(dataset, proxy=False, pretrained=pretrained)
+        recipe = with_flags(
+            default_recipe(dataset, proxy=False, pretrained=pretrained), values
+        )
+        lesson = lesson_for(
+            values.distill,
+            workdir / "teacher",
+            space,
+            dataset,
+            recipe,
+            seed=values.seed,
+            say=print,
+            start=start,
+        )
         trained = train_fully(
             space,
             architecture,
-            dataset,
-            with_flags(recipe, values),
+            lesson.dataset,
+            recipe,
             workdir,
             seed=values.seed,
             start=start,
-            data={"fit": values.fit, "valid_fraction": values.valid_fraction},
+            data={
+                "fit": values.fit,
+                "valid_fraction": values.valid_fraction,
+                **lesson.about(),
+            },
             facts={"devices": devices},
         )
     print(
@@ -128,6 +147,13 @@ def define_flags() -> None:
     )
     flags.DEFINE_string(
         "pretrained", "", "Weights that the network starts from, as in the search."
+    )
+    flags.DEFINE_enum(
+        "distill",
+        "none",
+        DISTILLATIONS,
+        "What a teacher, the space's published network trained by the same recipe, "
+        "gives: logits (soft labels) or none.",
     )
     flags.DEFINE_string("workdir", None, "Folder for the results.")
     flags.DEFINE_float(

@@ -17,6 +17,8 @@ from layernas_tf.space.budget import Budget
 from search_spaces.registry import get_space
 from search_spaces.tabular.burger import burger
 
+_EXAMPLES = pathlib.Path(__file__).resolve().parent.parent / "examples"
+
 
 def images(number: int = 60, size: int = 32, channels: int = 3):
     """Images whose class is their brightness, so that a network can learn it."""
@@ -248,10 +250,29 @@ class OtherFunctionsTest(absltest.TestCase):
         self.assertEqual(trained.test_images, 24)
         self.assertBetween(trained.test_accuracy, 0, 1)
         self.assertEqual(trained.model.output_shape, (None, 3))
-        with self.assertRaisesRegex(UserError, "no argument 'epoch'"):
-            layernas_tf.train_architecture(
-                None, images(), space="mobilenet_v2", workdir=folder, epoch=1
-            )
+        for wrong, why in (
+            ({"epoch": 1}, "no argument 'epoch'"),
+            ({"distill": "labels"}, "`distill`: expected one of none, logits"),
+        ):
+            with self.assertRaisesRegex(UserError, why):
+                layernas_tf.train_architecture(
+                    None, images(), space="mobilenet_v2", workdir=folder, **wrong
+                )
+
+    def test_an_architecture_is_taught(self):
+        folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))
+        trained = layernas_tf.train_architecture(
+            None,
+            images(),
+            images(24),
+            space=f"{_EXAMPLES}/my_space.py:tiny",
+            workdir=folder,
+            distill="logits",
+            epochs=1,
+            batch_size=16,
+        )
+        teacher = folder / "teacher" / f"{trained.metrics['teacher']}.keras"
+        self.assertTrue(teacher.exists())
 
     def test_algorithms_are_compared(self):
         standings = layernas_tf.compare_algorithms(

@@ -102,6 +102,22 @@ class TrainBinaryTest(absltest.TestCase):
         )
         self.assertTrue(list((self.folder / "out" / "tensorboard").rglob("*tfevents*")))
 
+    def test_a_teacher_is_trained_once_and_is_on_record(self):
+        inputs = self.write_inputs()
+        result = train(*inputs, "--distill=logits")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("teacher (the published network)", result.stdout)
+        metrics = json.loads((self.folder / "out" / "metrics.json").read_text())
+        teacher = self.folder / "out" / "teacher" / f"{metrics['teacher']}.keras"
+        trained = teacher.stat().st_mtime_ns
+        result = train(*inputs, "--distill=logits")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(teacher.stat().st_mtime_ns, trained)
+        result = train(*inputs, "--distill=none")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        metrics = json.loads((self.folder / "out" / "metrics.json").read_text())
+        self.assertNotIn("teacher", metrics)
+
     def test_pictures_that_cannot_be_read_are_left_out_if_that_is_asked_for(self):
         inputs = [a for a in self.write_inputs() if not a.startswith("--dataset")]
         split = small_networks.stripes(96).train

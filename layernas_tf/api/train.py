@@ -11,8 +11,10 @@ from layernas_tf.api.profile import profile_architecture
 from layernas_tf.core.errors import UserError
 from layernas_tf.core.workdir import lock_workdir, open_workdir
 from layernas_tf.pipeline.evaluation import prepare_libraries
+from layernas_tf.pipeline.teaching import lesson_for
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.training.full_training import TrainedArchitecture, train_fully
+from layernas_tf.training.soft_labels import DISTILLATIONS
 
 if TYPE_CHECKING:
     from layernas_tf.datasets import Dataset
@@ -31,6 +33,7 @@ def train_architecture(
     class_names: Sequence[str] = (),
     seed: int = 0,
     pretrained: str | pathlib.Path = "",
+    distill: str = "none",
     **recipe: Any,
 ) -> TrainedArchitecture:
     """Trains one architecture with the full recipe.
@@ -50,6 +53,8 @@ def train_architecture(
       seed: Seed of the weights, the batches and the choice of held-out images.
       pretrained: Weights to start from, as for `run_search`; by default, the network
         is trained from scratch.
+      distill: What a teacher, the space's published network trained by the same recipe
+        in the folder `teacher` of `workdir`, gives: `logits` (soft labels) or `none`.
       **recipe: Fields of `training.recipe.Recipe`, such as `epochs`, in place of the
         defaults for this number of images.
 
@@ -62,6 +67,10 @@ def train_architecture(
     from layernas_tf.datasets.options import Options
 
     _check_recipe(recipe)
+    if distill not in DISTILLATIONS:
+        raise UserError(
+            f"`distill`: expected one of {', '.join(DISTILLATIONS)}, got {distill!r}"
+        )
     if isinstance(train, str):
         dataset = load_dataset(train, valid_fraction=valid_fraction, seed=seed)
     else:
@@ -82,16 +91,30 @@ def train_architecture(
     chosen = _chosen_recipe(dataset, recipe, pretrained=start is not None)
     folder = open_workdir(workdir)
     with lock_workdir(folder):
+        lesson = lesson_for(
+            distill,
+            folder / "teacher",
+            profile.space,
+            dataset,
+            chosen,
+            seed=seed,
+            say=_say_nothing,
+            start=start,
+        )
         return train_fully(
             profile.space,
             profile.architecture,
-            dataset,
+            lesson.dataset,
             chosen,
             folder,
             seed=seed,
-            data={"valid_fraction": valid_fraction},
+            data={"valid_fraction": valid_fraction, **lesson.about()},
             start=start,
         )
+
+
+def _say_nothing(line: str) -> None:
+    """The library prints nothing."""
 
 
 def _check_recipe(given: Mapping[str, Any]) -> None:

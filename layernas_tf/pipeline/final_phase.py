@@ -20,7 +20,7 @@ from layernas_tf.pipeline.halving import planned_epochs
 from layernas_tf.pipeline.starting import kept_start
 from layernas_tf.pipeline.targets import Target
 from layernas_tf.pipeline.task import Task
-from layernas_tf.pipeline.teaching import Lesson, taught_lesson
+from layernas_tf.pipeline.teaching import Lesson, lesson_for
 from layernas_tf.report.wording import counted, seconds_text
 from layernas_tf.space.budget import Budget
 from layernas_tf.space.even_cuts import even_cuts
@@ -128,19 +128,20 @@ def prepare_finals(
       UserError: The teacher could not be trained.
     """
     assert task.dataset is not None
-    start = kept_start(task, folder)
-    untaught = Prepared(shared_segments(), start, Lesson(task.dataset))
-    if task.config.distill != "logits":
-        return untaught
-    lesson = taught_lesson(
-        _trainer(task, folder / "finals", task.space, untaught),
+    assert task.final_recipe is not None
+    start, segments = kept_start(task, folder), shared_segments()
+    lesson = lesson_for(
+        task.config.distill,
+        folder / "finals",
+        task.space,
         task.dataset,
-        task.space.default if start is None else start.architecture,
+        task.final_recipe,
         seed=task.config.seed,
         say=say,
-        segments=untaught.segments,
+        start=start,
+        segments=segments,
     )
-    return dataclasses.replace(untaught, lesson=lesson)
+    return Prepared(segments, start, lesson)
 
 
 def _trainer(

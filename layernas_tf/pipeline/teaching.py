@@ -1,4 +1,7 @@
-"""The teacher of a search: trained once, it teaches finalists and baseline alike."""
+"""The teacher: the published network, trained once, which then teaches others.
+
+In a search it teaches the finalists and the baseline alike.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,13 @@ from layernas_tf.core.errors import UserError
 from layernas_tf.core.files import writing
 from layernas_tf.datasets.split import ArraySplit, Dataset
 from layernas_tf.pipeline.final_trainer import FinalTrainer
+from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture
+from layernas_tf.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from layernas_tf.training.segments import SegmentCache
+    from layernas_tf.training.start import Start
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,6 +38,10 @@ class Lesson:
 
     dataset: Dataset
     teacher: str = ""
+
+    def about(self) -> dict[str, str]:
+        """What a record of a training says of the teacher; nothing without one."""
+        return {"teacher": self.teacher} if self.teacher else {}
 
 
 def taught_lesson(
@@ -71,6 +81,47 @@ def taught_lesson(
     )
     weights = trainer.weights(architecture, seed)
     return Lesson(_taught(dataset, weights, segments), weights.stem)
+
+
+def lesson_for(
+    distill: str,
+    folder: pathlib.Path,
+    space: SearchSpace,
+    dataset: Dataset,
+    recipe: Recipe,
+    *,
+    seed: int,
+    say: Callable[[str], None],
+    start: Start | None = None,
+    segments: SegmentCache | None = None,
+) -> Lesson:
+    """What networks are trained on: the images, with a teacher's labels if wanted.
+
+    Args:
+      distill: One of `training.soft_labels.DISTILLATIONS`.
+      folder: Keeps the teacher.
+      space: The search space; its default is the published network.
+      dataset: The images with their true labels.
+      recipe: How the teacher is trained: as those that it teaches.
+      seed: Seed of the teacher's training.
+      say: Called with a line of text about the teacher.
+      start: Gives the teacher pretrained weights; then the network that they are of is
+        the teacher.
+      segments: As for `FinalTrainer`.
+
+    Raises:
+      UserError: The teacher could not be trained.
+    """
+    if distill == "none":
+        return Lesson(dataset)
+    return taught_lesson(
+        FinalTrainer(folder, space, dataset, recipe, segments, start=start),
+        dataset,
+        space.default if start is None else start.architecture,
+        seed=seed,
+        say=say,
+        segments=segments,
+    )
 
 
 def _taught(
