@@ -20,6 +20,8 @@ from layernas_tf.core.errors import UserError
 from layernas_tf.datasets.split import ArraySplit, Dataset
 from layernas_tf.evaluators.keras_evaluator import KerasEvaluator
 from layernas_tf.pipeline.config import SearchConfig
+from layernas_tf.pipeline.inputs import Inputs
+from layernas_tf.pipeline.task import load_task
 from layernas_tf.space.budget import parse_budget
 from layernas_tf.space.candidate import Candidate
 from layernas_tf.space.even_cuts import even_cuts
@@ -27,6 +29,7 @@ from layernas_tf.space.parts import is_part
 from layernas_tf.training.pretrained import load_pretrained
 from layernas_tf.training.recipe import Recipe, default_recipe
 from layernas_tf.training.start import load_start, observe_start, save_start
+from search_spaces.registry import check_name, get_space
 from tests.published_blocks import space
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -173,6 +176,23 @@ class SearchTest(PretrainedTestCase):
             pretrained=winner, workdir=self.folder / "next", distill="logits"
         )
         self.assertGreater(next_one.winner.test_accuracy, 0.4)  # chance is a third
+
+    def test_parts_are_proposed_where_parts_are_inside(self):
+        for budget, whole in (("madds<=70%", False), ("madds=101%..140%", True)):
+            config = SearchConfig(
+                space=_SPACE_FILE,
+                dataset=f"npz:{self.shared}/stripes.npz",
+                resolution=16,
+                budget=(budget,),
+                pretrained=self.weights,
+            )
+            task = load_task(config, Inputs(get_space, check_name))
+            architecture = task.make_algorithm().ask().architecture
+            parts = all(
+                is_part(layer.options[index], layer.options[layer.default])
+                for layer, index in zip(task.space.layers, architecture)
+            )
+            self.assertEqual(parts, not whole, budget)
 
     def test_a_process_of_its_own_trains_the_candidates(self):
         config = SearchConfig(

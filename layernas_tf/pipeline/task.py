@@ -20,6 +20,7 @@ from layernas_tf.pipeline.config import SearchConfig
 from layernas_tf.pipeline.inputs import Inputs
 from layernas_tf.pipeline.targets import Target, read_targets, united
 from layernas_tf.space.budget import Budget, inside
+from layernas_tf.space.completions import BudgetedChain
 from layernas_tf.space.even_cuts import even_cuts
 from layernas_tf.space.parts import parts_of
 from layernas_tf.space.search_space import SearchSpace
@@ -132,7 +133,7 @@ class Task:
         """The space as the algorithm sees it, and a budget on what is added to it.
 
         Untrained candidates are parts of the network that the weights belong to,
-        unless that network is itself inside the budgets.
+        unless that network is itself inside the budgets, or no part of it is.
         """
         given = isinstance(self.inputs.algorithm, Algorithm)  # for the whole space
         if not self._untrained or given:
@@ -143,6 +144,11 @@ class Task:
         if inside(self.budgets, self.space.costs(whole)):
             return self.space, ()
         space, parts = parts_of(self.space, whole)
+        try:
+            for target in self.targets:
+                BudgetedChain(space.chain, (*target.budgets, parts))
+        except UserError:  # all that is inside has more of something
+            return self.space, ()
         return space, (parts,)
 
 
