@@ -19,7 +19,8 @@ from typing import Any, cast
 import numpy as np
 from absl import flags
 
-from benchmarks.published_tables import CHECKPOINTS, LONG, TABLES, PublishedTable
+from benchmarks.published_tables import CHECKPOINTS
+from benchmarks.tables import LONG, TABLES, PublishedTable
 from layernas_tf.algorithms.layernas_bayes import LayerNASBayes
 from layernas_tf.algorithms.memorial_solver import MemorialSolver
 from layernas_tf.algorithms.registry import make_algorithm

@@ -4,7 +4,7 @@
 
 LayerNAS assumes that the best architectures of a layer extend the best of the layer
 before (Fan et al., arXiv 2304.11517, section 3). That is so if the accuracy is a sum of
-one term per layer. Two tables are printed for each table of `published_tables`:
+one term per layer. Two tables are printed for each table of `benchmarks.tables`:
 
 * What share of the reported accuracy of 2,000 held-out architectures a sum over layers
   explains (R2, and Spearman's rank correlation), the sum plus all pairs of neighbouring
@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from benchmarks.published_tables import MOBILE, TABLES, TOPOLOGY, PublishedTable
+from benchmarks.tables import MOBILE, TABLES, TOPOLOGY, PublishedTable
 from layernas_tf.compare import load
 from layernas_tf.core.app import run_main
 from layernas_tf.core.files import read_json, write_json

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import numpy as np
 from absl import flags
 
-from benchmarks.published_tables import TABLES, PublishedTable
+from benchmarks.tables import TABLES, PublishedTable
 from layernas_tf.algorithms.registry import make_algorithm
 from layernas_tf.algorithms.reward_belief import RewardBelief
 from layernas_tf.compare import load

@@ -18,13 +18,8 @@ from collections.abc import Sequence
 import numpy as np
 from absl import flags
 
-from benchmarks.published_tables import (
-    TABLES,
-    TOPOLOGY,
-    Outcome,
-    read_outcome,
-    run_missing,
-)
+from benchmarks.published_tables import Outcome, read_outcome, run_missing
+from benchmarks.tables import TABLES, TOPOLOGY
 from layernas_tf.comparison.figure import complete_from
 from layernas_tf.comparison.style import MATPLOTLIB_DASH, style_of
 from layernas_tf.core.app import run_main

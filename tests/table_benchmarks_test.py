@@ -12,13 +12,13 @@ from absl.testing import absltest
 from benchmarks import burger_walk, training_hours
 from benchmarks.layerwise_assumption import explained, literal
 from benchmarks.published_tables import (
-    PublishedTable,
     accuracy_table,
     effort_table,
     read_outcome,
     run_missing,
     significance_table,
 )
+from benchmarks.tables import PublishedTable
 from benchmarks.topology_and_size import draw
 from layernas_tf.space.budget import parse_budget
 from layernas_tf.tabular.table import ArrayTable, all_architectures
