@@ -48,14 +48,17 @@ _CRITERIA = flags.DEFINE_multi_string(
 _BUDGETS = flags.DEFINE_multi_string(
     "budget", ["madds<=57%"], "Budgets, one search each."
 )
-_TRIALS = flags.DEFINE_integer("trials", 60, "Trials of each search.")
+_TRIALS = flags.DEFINE_integer("trials", None, "Trials of each search.")
 _SEEDS = flags.DEFINE_integer("seeds", 3, "Seeds, each with its own split.")
 _EPOCHS = flags.DEFINE_integer("epochs", 4, "Epochs of the short training.")
 _FINAL_EPOCHS = flags.DEFINE_integer(
     "final_epochs", None, "Epochs of the final recipe; by default its own."
 )
-_TAUGHT = flags.DEFINE_bool(
-    "taught", True, "Measure the final recipe with a teacher, too."
+_DISTILL = flags.DEFINE_multi_enum(
+    "distill",
+    ["features"],
+    ["features", "logits"],
+    "What a teacher gives in the final recipe; measured beside the recipe alone.",
 )
 _OUT = flags.DEFINE_string("out", "runs/pretrained", "Folder of the figures.")
 
@@ -181,31 +184,35 @@ class Seed:
 
     def _train_finally(self, networks: dict[str, Architecture]) -> None:
         """The final recipe; the published network is trained first, and teaches."""
-        from layernas_tf.pipeline.teaching import taught_lesson
+        from layernas_tf.pipeline.teaching import lesson_for
         from layernas_tf.training.recipe import default_recipe, with_epochs
         from layernas_tf.training.start import CRITERION
 
         recipe = default_recipe(self._dataset, proxy=False, pretrained=True)
         if _FINAL_EPOCHS.value:
             recipe = with_epochs(recipe, _FINAL_EPOCHS.value)
-        alone, stock = self._trainer(recipe, CRITERION), self._space.default
+        alone = self._trainer(recipe, CRITERION)
         for name, architecture in networks.items():
             if not self._known(name, "alone"):
                 training = alone.test(alone.train(architecture, self._seed))
                 self._note(name, architecture, alone=training.test_accuracy)
-            if not _TAUGHT.value or self._known(name, "taught"):
-                continue
-            lesson = taught_lesson(
-                alone,
-                self._dataset,
-                stock,
-                seed=self._seed,
-                say=print,
-                segments=self._segments,
-            )
-            trainer = self._trainer(recipe, CRITERION, lesson)
-            training = trainer.test(trainer.train(architecture, self._seed))
-            self._note(name, architecture, taught=training.test_accuracy)
+            for kind in _DISTILL.value:
+                if self._known(name, kind):
+                    continue
+                lesson = lesson_for(
+                    kind,
+                    self._out / "trainings" / CRITERION,
+                    self._space,
+                    self._dataset,
+                    recipe,
+                    seed=self._seed,
+                    say=print,
+                    start=self._start(CRITERION),
+                    segments=self._segments,
+                )
+                trainer = self._trainer(recipe, CRITERION, lesson)
+                training = trainer.test(trainer.train(architecture, self._seed))
+                self._note(name, architecture, **{kind: training.test_accuracy})
 
     def _search(self, budget: str) -> tuple[Architecture, dict[str, Any]]:
         """The search of the product; its finalists get the short training."""
@@ -265,7 +272,8 @@ def _table(seeds: Sequence[Seed]) -> str:
         "cut": "as cut",
         "short": f"{_EPOCHS.value} epochs",
         "alone": "final recipe",
-        "taught": "final recipe, taught",
+        "features": "final recipe, taught by features",
+        "logits": "final recipe, taught by logits",
     }
     lines = [
         "| network | MAdds | " + " | ".join(figures.values()) + " |",

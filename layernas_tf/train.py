@@ -3,8 +3,8 @@
     python -m layernas_tf.train --architecture=FILE --dataset=digits --workdir=DIR
 
 writes `model.keras` and `metrics.json` (test accuracy too) into the workdir, and logs
-for TensorBoard. With `--distill=logits` the space's published network is trained first,
-and teaches; the folder `teacher/` keeps it. Running it again after an interruption
+for TensorBoard. With `--distill` the space's published network is trained first, and
+teaches; the folder `teacher/` keeps it. Running it again after an interruption
 continues after the last finished epoch.
 """
 
@@ -21,7 +21,7 @@ from layernas_tf.core.workdir import lock_workdir, open_workdir
 from layernas_tf.datasets.augment import AUGMENTATIONS
 from layernas_tf.datasets.frame import DEFAULT_FIT, FITS
 from layernas_tf.training.recipe import OPTIMIZERS, SCHEDULES, Recipe, with_epochs
-from layernas_tf.training.soft_labels import DISTILLATIONS
+from layernas_tf.training.soft_labels import DISTILLATIONS, default_distillation
 
 _RECIPE_FLAGS = (
     "epochs",
@@ -83,7 +83,7 @@ def main(argv: Sequence[str]) -> None:
             default_recipe(dataset, proxy=False, pretrained=pretrained), values
         )
         lesson = lesson_for(
-            values.distill,
+            values.distill or default_distillation(pretrained=pretrained),
             workdir / "teacher",
             space,
             dataset,
@@ -150,10 +150,11 @@ def define_flags() -> None:
     )
     flags.DEFINE_enum(
         "distill",
-        "none",
+        None,
         DISTILLATIONS,
         "What a teacher, the space's published network trained by the same recipe, "
-        "gives: logits (soft labels) or none.",
+        "gives: features (what its last layer reads), logits (soft labels) or none; by "
+        "default features with --pretrained, else none.",
     )
     flags.DEFINE_string("workdir", None, "Folder for the results.")
     flags.DEFINE_float(

@@ -16,9 +16,10 @@ from layernas_tf.core.errors import UserError
 from layernas_tf.pipeline.config import SearchConfig
 from layernas_tf.pipeline.config_check import check_config
 from layernas_tf.pipeline.final_trainer import FinalTrainer
-from layernas_tf.pipeline.teaching import taught_lesson
+from layernas_tf.pipeline.teaching import lesson_for
 from layernas_tf.training.class_weights import class_weights
-from layernas_tf.training.distill import taught
+from layernas_tf.training.distill import hinted, taught
+from layernas_tf.training.hints import features_of
 from layernas_tf.training.recipe import Recipe
 from layernas_tf.training.segments import SegmentCache
 from layernas_tf.training.soft_labels import TaughtSplit, soft_labels
@@ -103,7 +104,9 @@ class TrainingTest(parameterized.TestCase):
         alone = FinalTrainer(folder, space, dataset, _RECIPE)
 
         def trainer():
-            lesson = taught_lesson(alone, dataset, (0, 0, 0), seed=0, say=asked.append)
+            lesson = lesson_for(
+                "logits", folder, space, dataset, _RECIPE, seed=0, say=asked.append
+            )
             return FinalTrainer(
                 folder, space, lesson.dataset, _RECIPE, teacher=lesson.teacher
             )
@@ -123,11 +126,90 @@ class TrainingTest(parameterized.TestCase):
         np.testing.assert_array_equal(np.load(path.with_suffix(".npy")), labels)
 
 
+class HintsTest(parameterized.TestCase):
+    def features(self, model, images):
+        seer = keras.Model(model.inputs[0], features_of(model))
+        return keras.ops.convert_to_numpy(seer(images.astype(np.float32)))
+
+    def distance(self, model, teacher, images):
+        """Mean squared error of the features, each in its own deviation."""
+        own, known = self.features(model, images), self.features(teacher, images)
+        deviations = known.std(axis=0) + 0.01 * known.std() + 1e-3
+        return float(np.mean(((own - known) / deviations) ** 2))
+
+    def test_features_follow_the_labels(self):
+        dataset, teacher = small_networks.stripes(96), _teacher()
+        train = hinted(dataset, teacher).train
+        images, labels = next(iter(train.batches(96)))
+        known = self.features(teacher, dataset.train.images)
+        np.testing.assert_array_equal(
+            labels[:, :3], keras.ops.one_hot(dataset.train.labels, 3)
+        )
+        np.testing.assert_allclose(
+            labels[:, 3:], known / np.array(train.deviations), rtol=1e-4, atol=1e-4
+        )
+        np.testing.assert_array_equal(images, dataset.train.images)
+        self.assertBetween(np.std(labels[:, 3:], axis=0).max(), 0.5, 1.001)
+
+    @parameterized.parameters("none", "balanced")
+    def test_both_ways_of_training_learn_from_them(self, weights):
+        dataset, teacher = small_networks.stripes(96), _teacher()
+        train_model(teacher, dataset, _RECIPE, seed=0, segments=SegmentCache())
+        recipe = dataclasses.replace(_RECIPE, epochs=8, class_weights=weights)
+
+        def trained(data, segments):
+            keras.utils.set_random_seed(1)
+            model = small_networks.network()
+            result = train_model(model, data, recipe, seed=0, segments=segments)
+            self.assertEqual(model.output_shape, (None, 3))
+            away = self.distance(model, teacher, dataset.valid.images)
+            return result.train_loss, away
+
+        _, alone = trained(dataset, SegmentCache())
+        lesson, losses = hinted(dataset, teacher), []
+        for segments in (SegmentCache(), None):
+            loss, taught_so = trained(lesson, segments)
+            losses.append(loss)
+            self.assertLess(taught_so, 0.7 * alone)
+        self.assertAlmostEqual(*losses, delta=0.05 * losses[1])
+
+    @parameterized.parameters(True, False)
+    def test_a_network_with_other_features_learns_too(self, shared):
+        dataset, teacher = small_networks.stripes(96), _teacher()
+        keras.utils.set_random_seed(1)
+        model = small_networks.network((8, 12))
+        segments = SegmentCache() if shared else None
+        result = train_model(
+            model, hinted(dataset, teacher), _RECIPE, seed=0, segments=segments
+        )
+        self.assertGreater(result.valid_accuracy, 0.4)  # chance is a third
+
+    @parameterized.parameters(True, False)
+    def test_a_training_in_parts_is_the_whole_training(self, shared):
+        space, dataset = small_networks.space(), small_networks.stripes(96)
+        lesson, trained = hinted(dataset, _teacher()), []
+        for parts in ((None,), (1, 2, None)):
+            folder = self.enter_context(tempfile.TemporaryDirectory())
+            trainer = FinalTrainer(
+                pathlib.Path(folder),
+                space,
+                lesson,
+                _RECIPE,
+                SegmentCache() if shared else None,
+                teacher="teacher, features",
+            )
+            for epochs in parts:
+                trained.append(trainer.train((0, 1, 0), 0, epochs))
+        self.assertAlmostEqual(trained[0].valid_loss, trained[-1].valid_loss, places=4)
+        self.assertEqual(trained[-1].epochs, 3)
+
+
 class FlagTest(absltest.TestCase):
     def test_unknown_kinds_are_refused(self):
-        check_config(SearchConfig(distill="logits"))
+        for kind in (None, "none", "logits", "features"):
+            check_config(SearchConfig(distill=kind))
         with self.assertRaisesRegex(UserError, "`distill`: expected one of none"):
-            check_config(SearchConfig(distill="features"))
+            check_config(SearchConfig(distill="labels"))
 
 
 if __name__ == "__main__":

@@ -193,6 +193,9 @@ class SearchTest(PretrainedTestCase):
                 for layer, index in zip(task.space.layers, architecture)
             )
             self.assertEqual(parts, not whole, budget)
+            self.assertEqual(task.trials, 200)
+            given = dataclasses.replace(config, trials=7)
+            self.assertEqual(dataclasses.replace(task, config=given).trials, 7)
 
     def test_a_process_of_its_own_trains_the_candidates(self):
         config = SearchConfig(

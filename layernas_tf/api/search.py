@@ -35,7 +35,7 @@ def run_search(
     *,
     space: str | SearchSpace = "mobilenet_v3_small",
     budget: str | Budget | Sequence[str | Budget | Sequence[str]] = (),
-    trials: int = 60,
+    trials: int | None = None,
     evaluator: Callable[..., Any] | None = None,
     algorithm: Any = "layernas_bayes",
     class_names: Sequence[str] = (),
@@ -69,7 +69,8 @@ def run_search(
         such as `"madds<=30%,45%,60%"`, or a list of such texts in the list, ends with
         a winner for each of its limits.
       trials: Number of candidates to evaluate, including those of earlier runs in
-        `workdir`.
+        `workdir`; by default 60, and 200 if they start from `pretrained` weights and
+        are judged without training.
       evaluator: A function from a `Candidate` to a number, in place of the proxy
         training. A trial fails if it raises an exception or if its result is not
         finite.
@@ -134,7 +135,7 @@ def _config(
     train: Any,
     space: str | SearchSpace,
     budgets: tuple[str | Budget, ...],
-    trials: int,
+    trials: int | None,
     algorithm: Any,
     options: dict[str, Any],
 ) -> SearchConfig:

@@ -14,7 +14,7 @@ from layernas_tf.pipeline.evaluation import prepare_libraries
 from layernas_tf.pipeline.teaching import lesson_for
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.training.full_training import TrainedArchitecture, train_fully
-from layernas_tf.training.soft_labels import DISTILLATIONS
+from layernas_tf.training.soft_labels import DISTILLATIONS, default_distillation
 
 if TYPE_CHECKING:
     from layernas_tf.datasets import Dataset
@@ -33,7 +33,7 @@ def train_architecture(
     class_names: Sequence[str] = (),
     seed: int = 0,
     pretrained: str | pathlib.Path = "",
-    distill: str = "none",
+    distill: str | None = None,
     **recipe: Any,
 ) -> TrainedArchitecture:
     """Trains one architecture with the full recipe.
@@ -54,7 +54,9 @@ def train_architecture(
       pretrained: Weights to start from, as for `run_search`; by default, the network
         is trained from scratch.
       distill: What a teacher, the space's published network trained by the same recipe
-        in the folder `teacher` of `workdir`, gives: `logits` (soft labels) or `none`.
+        in the folder `teacher` of `workdir`, gives: `features` (what its last layer
+        reads), `logits` (soft labels) or `none`; by default `features` with
+        `pretrained`, else `none`.
       **recipe: Fields of `training.recipe.Recipe`, such as `epochs`, in place of the
         defaults for this number of images.
 
@@ -67,6 +69,8 @@ def train_architecture(
     from layernas_tf.datasets.options import Options
 
     _check_recipe(recipe)
+    if distill is None:
+        distill = default_distillation(pretrained=bool(pretrained))
     if distill not in DISTILLATIONS:
         raise UserError(
             f"`distill`: expected one of {', '.join(DISTILLATIONS)}, got {distill!r}"

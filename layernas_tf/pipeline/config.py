@@ -53,7 +53,12 @@ class SearchConfig:
         (),
         "A cost of your own for budgets and reports, path/to/file.py:name. May repeat.",
     )
-    trials: int = _flag(60, "Candidates to train.", may_change=True)
+    trials: int | None = _flag(
+        None,
+        "Candidates to evaluate; by default 60, or 200 if they start from `pretrained` "
+        "weights and are not trained, which takes seconds each.",
+        may_change=True,
+    )
     algorithm: str = _flag(
         "layernas_bayes", "Search algorithm: a name or path/to/file.py:Class."
     )
@@ -178,10 +183,11 @@ class SearchConfig:
         "How often a trial is tried again after its worker was lost or timed out.",
         may_change=True,
     )
-    distill: str = _flag(
-        "none",
+    distill: str | None = _flag(
+        None,
         "What a teacher, the space's published network trained by the same recipe, "
-        "gives the final trainings: logits (soft labels) or none.",
+        "gives the final trainings: features (what its last layer reads), logits (soft "
+        "labels) or none; by default features with `pretrained`, else none.",
         may_change=True,
     )
     final_epochs: int | None = _flag(

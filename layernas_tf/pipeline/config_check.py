@@ -13,6 +13,9 @@ from layernas_tf.training.class_weights import CLASS_WEIGHTS
 from layernas_tf.training.result import REWARDS
 from layernas_tf.training.soft_labels import DISTILLATIONS
 
+_COUNTS = ("trials", "limit", "epochs", "final_epochs", "batch_size", "final_seeds")
+"""Numbers for which the size of the data set or the kind of search may decide."""
+
 _LONGEST = 1e6
 """The longest time limit of a trial in seconds, far more than any trial needs."""
 
@@ -31,11 +34,11 @@ def check_config(config: SearchConfig) -> None:
 
 
 def _check_numbers(config: SearchConfig) -> None:
-    for name in ("trials", "workers", "finalists"):
+    for name in ("workers", "finalists"):
         _at_least(name, getattr(config, name), 1)
     for name in ("seed", "trials_per_process", "trial_retries"):
         _at_least(name, getattr(config, name), 0)
-    for name in ("limit", "epochs", "final_epochs", "batch_size", "final_seeds"):
+    for name in _COUNTS:
         if getattr(config, name) is not None:
             least = 0 if name == "epochs" and config.pretrained else 1
             _at_least(name, getattr(config, name), least)
@@ -62,7 +65,7 @@ def _check_names(config: SearchConfig) -> None:
         ("distill", DISTILLATIONS),
     ):
         value = getattr(config, name)
-        by_default = name == "reward" and value is None
+        by_default = name in ("reward", "distill") and value is None
         if value not in known and not by_default:
             raise UserError(
                 f"`{name}`: expected one of {', '.join(known)}, got {value!r}"

@@ -131,7 +131,7 @@ def prepare_finals(
     assert task.final_recipe is not None
     start, segments = kept_start(task, folder), shared_segments()
     lesson = lesson_for(
-        task.config.distill,
+        task.distill,
         folder / "finals",
         task.space,
         task.dataset,

@@ -222,7 +222,7 @@ def search_candidates(
         search(
             study,
             executor,
-            task.config.trials,
+            task.trials,
             TrialsCsv(folder / "trials.csv", task.space, task.budgets),
             folder / "tensorboard",
             console,

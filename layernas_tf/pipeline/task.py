@@ -25,6 +25,7 @@ from layernas_tf.space.even_cuts import even_cuts
 from layernas_tf.space.parts import parts_of
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.training.result import REWARDS
+from layernas_tf.training.soft_labels import default_distillation
 
 if TYPE_CHECKING:
     from layernas_tf.datasets import Dataset
@@ -71,6 +72,17 @@ class Task:
         return not self.config.evaluator and self.inputs.evaluator is None
 
     @property
+    def trials(self) -> int:
+        """How many candidates are evaluated.
+
+        From 60 to 200 candidates cut from pretrained weights, the best one's loss still
+        falls much (docs/pretrained.md), and without training they take seconds.
+        """
+        if self.config.trials is not None:
+            return self.config.trials
+        return 200 if self._untrained else 60
+
+    @property
     def reward(self) -> str:
         """What candidates are judged by, one of `training.result.REWARDS`.
 
@@ -80,6 +92,13 @@ class Task:
         if self.config.reward is not None:
             return self.config.reward
         return "valid_loss" if self._untrained else "accuracy"
+
+    @property
+    def distill(self) -> str:
+        """What a teacher gives, one of `training.soft_labels.DISTILLATIONS`."""
+        if self.config.distill is not None:
+            return self.config.distill
+        return default_distillation(pretrained=bool(self.config.pretrained))
 
     @property
     def reward_name(self) -> str:

@@ -17,7 +17,6 @@ from layernas_tf.core.files import writing
 from layernas_tf.datasets.split import ArraySplit, Dataset
 from layernas_tf.pipeline.final_trainer import FinalTrainer
 from layernas_tf.space.search_space import SearchSpace
-from layernas_tf.space.types import Architecture
 from layernas_tf.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -32,8 +31,9 @@ class Lesson:
     Example: `Lesson(dataset)` has no teacher.
 
     Attributes:
-      dataset: The images, with the teacher's soft labels if there is one.
-      teacher: Stands for the teacher and its training; empty without one.
+      dataset: The images, with what the teacher gives if there is one.
+      teacher: Stands for the teacher, its training and what it gives; empty without
+        one.
     """
 
     dataset: Dataset
@@ -42,45 +42,6 @@ class Lesson:
     def about(self) -> dict[str, str]:
         """What a record of a training says of the teacher; nothing without one."""
         return {"teacher": self.teacher} if self.teacher else {}
-
-
-def taught_lesson(
-    trainer: FinalTrainer,
-    dataset: Dataset,
-    architecture: Architecture,
-    *,
-    seed: int,
-    say: Callable[[str], None],
-    segments: SegmentCache | None = None,
-) -> Lesson:
-    """Trains a teacher and asks it about the training images.
-
-    The trainer's folder keeps the teacher's weights and answers, so a resumed search
-    does not compute them again.
-
-    Args:
-      trainer: Trains the teacher, on the true labels.
-      dataset: The images with their true labels.
-      architecture: The teacher's architecture: the published network.
-      seed: Seed of the teacher's training.
-      say: Called with a line of text about the teacher.
-      segments: As for `FinalTrainer`.
-
-    Raises:
-      UserError: The teacher could not be trained.
-    """
-    training = trainer.train(architecture, seed)
-    if training.valid_accuracy is None:
-        raise UserError(
-            f"the teacher could not be trained: {training.reason}; `distill`=none "
-            "does without one"
-        )
-    say(
-        f"teacher (the published network): {training.valid_accuracy:.2%} on "
-        f"validation, trained {training.seconds:.0f} s"
-    )
-    weights = trainer.weights(architecture, seed)
-    return Lesson(_taught(dataset, weights, segments), weights.stem)
 
 
 def lesson_for(
@@ -95,10 +56,14 @@ def lesson_for(
     start: Start | None = None,
     segments: SegmentCache | None = None,
 ) -> Lesson:
-    """What networks are trained on: the images, with a teacher's labels if wanted.
+    """What networks are trained on: the images, with what a teacher gives if wanted.
+
+    The teacher is trained here, on the true labels. The folder keeps its weights and
+    logits, so a resumed search does not compute them again.
 
     Args:
-      distill: One of `training.soft_labels.DISTILLATIONS`.
+      distill: One of `training.soft_labels.DISTILLATIONS`; with `none` there is no
+        teacher.
       folder: Keeps the teacher.
       space: The search space; its default is the published network.
       dataset: The images with their true labels.
@@ -114,14 +79,31 @@ def lesson_for(
     """
     if distill == "none":
         return Lesson(dataset)
-    return taught_lesson(
-        FinalTrainer(folder, space, dataset, recipe, segments, start=start),
-        dataset,
-        space.default if start is None else start.architecture,
-        seed=seed,
-        say=say,
-        segments=segments,
+    trainer = FinalTrainer(folder, space, dataset, recipe, segments, start=start)
+    architecture = space.default if start is None else start.architecture
+    training = trainer.train(architecture, seed)
+    if training.valid_accuracy is None:
+        raise UserError(
+            f"the teacher could not be trained: {training.reason}; `distill`=none "
+            "does without one"
+        )
+    say(
+        f"teacher (the published network): {training.valid_accuracy:.2%} on "
+        f"validation, trained {training.seconds:.0f} s"
     )
+    weights = trainer.weights(architecture, seed)
+    if distill == "features":
+        return Lesson(_hinted(dataset, weights), f"{weights.stem}, features")
+    return Lesson(_taught(dataset, weights, segments), weights.stem)
+
+
+def _hinted(dataset: Dataset, weights: pathlib.Path) -> Dataset:
+    import keras
+
+    from layernas_tf.training.distill import hinted
+
+    model = keras.models.load_model(weights, compile=False, safe_mode=True)
+    return hinted(dataset, model)
 
 
 def _taught(

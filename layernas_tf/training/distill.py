@@ -1,4 +1,4 @@
-"""A data set whose training images have a teacher's soft labels."""
+"""A data set whose training images have a teacher's soft labels or features."""
 
 from __future__ import annotations
 
@@ -8,12 +8,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from layernas_tf.datasets.split import ArraySplit, Dataset, Split
-from layernas_tf.training.soft_labels import TaughtSplit, soft_labels
+from layernas_tf.training.soft_labels import (
+    TaughtSplit,
+    mixed,
+    one_hot,
+    soft_labels,
+)
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
 
     from layernas_tf.training.segments import SegmentCache
+
+_IMAGES = 1_000
+"""Images on which the scale of a teacher's features is measured."""
 
 
 def taught(
@@ -37,10 +46,47 @@ def taught(
     """
     train = dataset.train
     if not isinstance(train, ArraySplit):
-        return dataclasses.replace(dataset, train=TaughtSplit(train, teacher))
+
+        def soften(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+            return mixed(teacher(images, training=False), labels)
+
+        return dataclasses.replace(dataset, train=TaughtSplit(train, soften))
     outputs = _outputs(teacher, train, segments)
     labels = soft_labels(outputs, train.labels)
     return dataclasses.replace(dataset, train=ArraySplit(train.images, labels))
+
+
+def hinted(dataset: Dataset, teacher: keras.Model) -> Dataset:
+    """The data set with a teacher's features beside the labels of its training images.
+
+    The teacher sees every batch, augmented, as the network does.
+
+    Args:
+      dataset: What the teacher was trained on.
+      teacher: A functional network for these images.
+
+    Example:
+      train_model(model, hinted(dataset, teacher), recipe, seed=0)
+    """
+    import keras
+    import tensorflow as tf
+
+    from layernas_tf.training.hints import features_of
+
+    classes = dataset.classes
+    seer = keras.Model(teacher.inputs[0], features_of(teacher))
+    batches = dataset.train.batches(250, seed=0).take(_IMAGES // 250)
+    seen = np.concatenate([seer(images, training=False) for images, _ in batches])
+    # A feature that never stirs would otherwise count without bound.
+    deviations = seen.std(axis=0) + 0.01 * seen.std() + 1e-3
+    scale = tf.constant(1 / deviations, tf.float32)
+
+    def hint(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        known = seer(images, training=False) * scale
+        return tf.concat([one_hot(labels, classes), known], 1)
+
+    train = TaughtSplit(dataset.train, hint, tuple(deviations.tolist()))
+    return dataclasses.replace(dataset, train=train)
 
 
 def _outputs(

@@ -15,6 +15,7 @@ import tensorflow as tf
 from layernas_tf.datasets.split import Dataset, Split
 from layernas_tf.training.checkpoint import Checkpoint, Epoch
 from layernas_tf.training.class_weights import class_weights
+from layernas_tf.training.hints import image_losses, with_hints
 from layernas_tf.training.optimizer import averaging_momentum
 from layernas_tf.training.progress import Laps
 from layernas_tf.training.recipe import Recipe
@@ -31,7 +32,7 @@ from layernas_tf.training.segment_network import (
 )
 from layernas_tf.training.segment_updates import UPDATES
 from layernas_tf.training.segments import SegmentCache
-from layernas_tf.training.soft_labels import one_hot
+from layernas_tf.training.soft_labels import hints_of, one_hot
 
 
 class SegmentTraining:
@@ -88,7 +89,7 @@ class SegmentTraining:
         cache: SegmentCache,
     ) -> SegmentTraining | None:
         """A training that begins; None if the network is not a chain of segments."""
-        network = open_network(model, cache)
+        network = open_network(with_hints(model, hints_of(dataset)), cache)
         if network is None:
             return None
         return cls(network, dataset, recipe, seed, gives_logits(model))
@@ -179,7 +180,8 @@ class SegmentTraining:
             weights=self.weights if weights is None else weights,
             statistics=self.statistics if statistics is None else statistics,
         )
-        return score(*predict(network, split, 256), self._logits)
+        outputs, labels = predict(network, split, 256)
+        return score(outputs[:, : self._dataset.classes], labels, self._logits)
 
     def _batches_from(self, start: int) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
         recipe = self._recipe
@@ -284,13 +286,13 @@ def predict_segments(
 def _loss(
     classes: int, smoothing: float, logits: bool, weights: tuple[float, ...] | None
 ) -> tf.types.experimental.ConcreteFunction:
-    crossentropy = keras.losses.CategoricalCrossentropy(
-        from_logits=logits, label_smoothing=smoothing
-    )
+    losses = image_losses(classes, label_smoothing=smoothing, logits=logits)
 
     def loss(outputs: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         true = one_hot(labels, classes)
-        counted = None if weights is None else tf.linalg.matvec(true, weights)
-        return crossentropy(true, outputs, sample_weight=counted)
+        each = losses(true, outputs)
+        if weights is not None:
+            each *= tf.linalg.matvec(true[:, :classes], weights)
+        return tf.reduce_mean(each)
 
     return tf.function(loss, autograph=False, reduce_retracing=True)

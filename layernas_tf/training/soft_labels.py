@@ -1,27 +1,37 @@
-"""Soft labels: the answers of a teacher, a trained network, as a part of the labels.
+"""Labels that a teacher, a trained network, has a part in.
 
 G. Hinton, O. Vinyals, J. Dean: "Distilling the knowledge in a neural network", arXiv
 1503.02531: a teacher's probabilities tell more about an image than its label does. Here
 a label becomes the mean of the true class and of the teacher's probabilities, softened
 by a temperature. So nothing else of a training changes, and the loss stays a
-cross-entropy.
+cross-entropy. The teacher's features may follow as further columns (`training.hints`).
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from layernas_tf.datasets.split import Split
+from layernas_tf.datasets.split import Dataset, Split
 
 if TYPE_CHECKING:
-    import keras
     import tensorflow as tf
 
-DISTILLATIONS = ("none", "logits")
-"""What a teacher gives: nothing, or its logits."""
+DISTILLATIONS = ("none", "logits", "features")
+"""What a teacher gives: nothing, its logits, or what its last layer reads."""
+
+
+def default_distillation(*, pretrained: bool) -> str:
+    """What a teacher gives unless the user says so, one of `DISTILLATIONS`.
+
+    A cut network has lost what its pretrained weights knew, and the features of the
+    whole one tell it (docs/pretrained.md).
+    """
+    return "features" if pretrained else "none"
+
 
 TEMPERATURE = 2.0
 SHARE = 0.5
@@ -71,17 +81,22 @@ def mixed(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TaughtSplit:
-    """A split with a teacher's soft labels on every batch.
+    """A split whose labels a teacher makes anew for every batch.
 
-    Example: `TaughtSplit(dataset.train, teacher).batches(32, seed=0)`.
+    Example:
+      softened = lambda images, labels: mixed(teacher(images), labels)
+      TaughtSplit(dataset.train, softened).batches(32, seed=0)
 
     Attributes:
       split: The images with their true labels.
-      teacher: Gives probabilities.
+      teach: From images and labels to labels, inside a graph: (B, classes), or
+        (B, classes + F) with F features, each divided by its standard deviation.
+      deviations: Those of the F features (`training.hints`).
     """
 
     split: Split
-    teacher: keras.Model
+    teach: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    deviations: tuple[float, ...] = ()
 
     @property
     def size(self) -> int:
@@ -98,11 +113,11 @@ class TaughtSplit:
         repeat: bool = False,
         start: int = 0,
     ) -> tf.data.Dataset:
-        """As `ArraySplit.batches`, with labels (B, classes)."""
+        """As `ArraySplit.batches`, with labels (B, classes + F)."""
         import tensorflow as tf
 
         def teach(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return images, mixed(self.teacher(images, training=False), labels)
+            return images, self.teach(images, labels)
 
         return self.split.batches(
             batch_size,
@@ -112,3 +127,9 @@ class TaughtSplit:
             repeat=repeat,
             start=start,
         ).map(teach, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def hints_of(dataset: Dataset) -> tuple[float, ...]:
+    """The deviations of a teacher's features in the labels; none without features."""
+    train = dataset.train
+    return train.deviations if isinstance(train, TaughtSplit) else ()

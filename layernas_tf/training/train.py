@@ -24,7 +24,7 @@ from layernas_tf.training.quick_convolutions import quick_convolutions
 from layernas_tf.training.recipe import Recipe, default_recipe
 from layernas_tf.training.result import TrainingResult, check_finite
 from layernas_tf.training.scoring import Scores, compile_for_use, gives_logits
-from layernas_tf.training.soft_labels import one_hot
+from layernas_tf.training.soft_labels import hints_of, one_hot
 
 if TYPE_CHECKING:
     import keras
@@ -84,7 +84,8 @@ def train_model(
     Args:
       model: Takes float32 images in [0, 255], gives logits or probabilities. It ends
         with the trained weights.
-      dataset: What to train on.
+      dataset: What to train on; with a teacher's features (`distill.taught`) the
+        network learns these, too.
       recipe: How to train.
       seed: Seed of the order of the images and their augmentation; set Keras' own seed
         before the model is built.
@@ -151,30 +152,35 @@ def _fit(
 ) -> TrainingResult:
     import keras
 
+    from layernas_tf.training.hints import class_accuracy, image_losses, with_hints
+
     started = time.perf_counter()
     last = recipe.epochs if until is None else min(until, recipe.epochs)
     per_epoch = recipe.steps_per_epoch(dataset.train.size)
     steps = per_epoch * recipe.epochs
-    optimizer = make_optimizer(model, recipe, steps)
+    network = with_hints(model, hints_of(dataset))
+    optimizer = make_optimizer(network, recipe, steps)
     # If the first step made the optimizer's variables, it would be traced twice.
-    optimizer.build(model.trainable_variables)
-    state = [*model.variables, *optimizer.variables]
+    optimizer.build(network.trainable_variables)
+    state = [*network.variables, *optimizer.variables]
     rows = checkpoint.load(state, last) if checkpoint else []
     clock = Laps()
-    model.compile(
+    network.compile(
         optimizer,
-        loss=keras.losses.CategoricalCrossentropy(
-            from_logits=gives_logits(model), label_smoothing=recipe.label_smoothing
+        loss=image_losses(
+            dataset.classes,
+            label_smoothing=recipe.label_smoothing,
+            logits=gives_logits(model),
         ),
-        metrics=["accuracy"],
+        metrics=[class_accuracy(dataset.classes)],
         jit_compile=compiled_by_xla(),
     )
 
     def finish_epoch(epoch: int, logs: Mapping[str, float]) -> None:
-        agree_on_statistics(model)
+        agree_on_statistics(network)
         row = {k.replace("val_", "valid_"): float(v) for k, v in logs.items()}
         rows.append({**row, "seconds": clock.lap()})
-        model.stop_training |= stale(rows, recipe)
+        network.stop_training |= stale(rows, recipe)
         # No training should resume from weights that are NaN.
         if checkpoint and math.isfinite(logs["loss"]):
             checkpoint.save(rows, state)
@@ -186,10 +192,10 @@ def _fit(
     if recipe.ema:
         added.append(keras.callbacks.SwapEMAWeights())  # during validation
     with (
-        _statistics_momentum(model, averaging_momentum(steps)),
-        quick_convolutions(model),
+        _statistics_momentum(network, averaging_momentum(steps)),
+        quick_convolutions(network),
     ):
-        model.fit(
+        network.fit(
             training_batches(dataset, recipe, seed, start=len(rows) * per_epoch),
             # Ended early, it does not go on.
             epochs=len(rows) if stale(rows, recipe) else last,
@@ -244,7 +250,8 @@ def training_batches(
     if weights is None:
         return batches
     # A mixed image counts as its parts do.
-    return batches.map(lambda x, y: (x, y, tf.linalg.matvec(y, weights)))
+    true = slice(0, dataset.classes)  # hints may follow
+    return batches.map(lambda x, y: (x, y, tf.linalg.matvec(y[:, true], weights)))
 
 
 def save_model(model: keras.Model, path: str | os.PathLike[str]) -> None:
