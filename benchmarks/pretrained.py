@@ -222,9 +222,9 @@ class Seed:
         from layernas_tf.pipeline.finalists import choose_finalists
         from layernas_tf.pipeline.finals import run_finals
         from layernas_tf.pipeline.inputs import Inputs
+        from layernas_tf.pipeline.load_task import load_task
         from layernas_tf.pipeline.run import open_study_of, search_candidates
         from layernas_tf.pipeline.starting import KEPT
-        from layernas_tf.pipeline.task import load_task
         from layernas_tf.space.even_cuts import even_cuts
         from layernas_tf.training.start import CRITERION
         from search_spaces.registry import check_name, get_space

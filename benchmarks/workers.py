@@ -29,8 +29,9 @@ from layernas_tf.core.app import run_main
 from layernas_tf.pipeline.config import SearchConfig
 from layernas_tf.pipeline.evaluation import evaluator_of_process, make_executor
 from layernas_tf.pipeline.inputs import Inputs
+from layernas_tf.pipeline.load_task import load_task
 from layernas_tf.pipeline.loop import search
-from layernas_tf.pipeline.task import Task, load_task
+from layernas_tf.pipeline.task import Task
 from layernas_tf.pipeline.trials_csv import TrialsCsv
 from layernas_tf.space.candidate import Candidate
 from layernas_tf.study.open_storage import sqlite_url

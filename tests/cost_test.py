@@ -20,7 +20,7 @@ from layernas_tf.core.errors import UserError
 from layernas_tf.costs.cost import Cost, load_cost, with_cost, with_user_costs
 from layernas_tf.pipeline.config import SearchConfig
 from layernas_tf.pipeline.inputs import Inputs
-from layernas_tf.pipeline.task import load_task
+from layernas_tf.pipeline.load_task import load_task
 from layernas_tf.pipeline.trials_csv import TrialsCsv
 from layernas_tf.report.wording import axis_title, budget_text, cost_text
 from layernas_tf.space.budget import inside, parse_budget

@@ -26,7 +26,7 @@ from layernas_tf.pipeline.fingerprint import (
     fingerprint,
 )
 from layernas_tf.pipeline.inputs import Inputs
-from layernas_tf.pipeline.task import load_task
+from layernas_tf.pipeline.load_task import load_task
 from layernas_tf.space import Layer
 from layernas_tf.training.recipe import Recipe
 from search_spaces.registry import check_name, get_space

@@ -21,7 +21,7 @@ from layernas_tf.datasets.split import ArraySplit, Dataset
 from layernas_tf.evaluators.keras_evaluator import KerasEvaluator
 from layernas_tf.pipeline.config import SearchConfig
 from layernas_tf.pipeline.inputs import Inputs
-from layernas_tf.pipeline.task import load_task
+from layernas_tf.pipeline.load_task import load_task
 from layernas_tf.space.budget import parse_budget
 from layernas_tf.space.candidate import Candidate
 from layernas_tf.space.even_cuts import even_cuts

@@ -16,7 +16,7 @@ from layernas_tf.pipeline.config import SearchConfig
 from layernas_tf.pipeline.config_check import check_config
 from layernas_tf.pipeline.evaluation import evaluator_of_process, make_executor
 from layernas_tf.pipeline.inputs import Inputs
-from layernas_tf.pipeline.task import load_task
+from layernas_tf.pipeline.load_task import load_task
 from layernas_tf.space.candidate import Candidate
 from layernas_tf.workers.executor import evaluate
 from search_spaces.registry import check_name, get_space

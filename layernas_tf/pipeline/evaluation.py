@@ -17,7 +17,8 @@ from layernas_tf.evaluators.base import Evaluator
 from layernas_tf.evaluators.user_evaluator import load_evaluator
 from layernas_tf.pipeline.config import SearchConfig
 from layernas_tf.pipeline.inputs import Inputs
-from layernas_tf.pipeline.task import Task, load_task
+from layernas_tf.pipeline.load_task import load_task
+from layernas_tf.pipeline.task import Task
 from layernas_tf.workers.attempts import Attempts
 from layernas_tf.workers.child_process import ChildProcess
 from layernas_tf.workers.executor import Executor, InProcess

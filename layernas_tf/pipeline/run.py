@@ -30,6 +30,7 @@ from layernas_tf.pipeline.finals import Finals
 from layernas_tf.pipeline.fingerprint import fingerprint
 from layernas_tf.pipeline.fresh_start import in_workdir, set_aside
 from layernas_tf.pipeline.inputs import Inputs
+from layernas_tf.pipeline.load_task import load_task
 from layernas_tf.pipeline.loop import search
 from layernas_tf.pipeline.metrics import metrics_json
 from layernas_tf.pipeline.notes import (
@@ -44,7 +45,7 @@ from layernas_tf.pipeline.results import report_data
 from layernas_tf.pipeline.retarget import take_over
 from layernas_tf.pipeline.sentence import finals_sentence
 from layernas_tf.pipeline.starting import check_weights, observe_once
-from layernas_tf.pipeline.task import Task, load_task
+from layernas_tf.pipeline.task import Task
 from layernas_tf.pipeline.trials_csv import TrialsCsv
 from layernas_tf.report import write_report
 from layernas_tf.report.wording import counted
@@ -242,6 +243,7 @@ def write_results(
     assert task.proxy_recipe is not None and task.final_recipe is not None
     facts = {
         **task.config.to_json(),
+        **task.chosen(),
         "workdir": str(folder),
         "proxy recipe": _one_line(task.proxy_recipe),
         "final recipe": _one_line(task.final_recipe),
