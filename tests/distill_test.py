@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import tempfile
+from unittest import mock
 
 import keras
 import numpy as np
@@ -22,7 +23,11 @@ from layernas_tf.training.distill import hinted, taught
 from layernas_tf.training.hints import features_of
 from layernas_tf.training.recipe import Recipe
 from layernas_tf.training.segments import SegmentCache
-from layernas_tf.training.soft_labels import TaughtSplit, soft_labels
+from layernas_tf.training.soft_labels import (
+    TaughtSplit,
+    default_distillation,
+    soft_labels,
+)
 from layernas_tf.training.train import train_model
 from tests import small_networks
 
@@ -202,6 +207,19 @@ class HintsTest(parameterized.TestCase):
                 trained.append(trainer.train((0, 1, 0), 0, epochs))
         self.assertAlmostEqual(trained[0].valid_loss, trained[-1].valid_loss, places=4)
         self.assertEqual(trained[-1].epochs, 3)
+
+
+class BackendTest(absltest.TestCase):
+    def test_other_backends_have_no_teacher_for_every_batch(self):
+        self.assertEqual(default_distillation(pretrained=True), "features")
+        space, dataset = small_networks.space(), small_networks.stripes(96)
+        streamed = dataclasses.replace(dataset, train=Lookalike(dataset.train))
+        folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))
+        with mock.patch.object(keras.backend, "backend", return_value="jax"):
+            self.assertEqual(default_distillation(pretrained=True), "none")
+            for kind, data in (("features", dataset), ("logits", streamed)):
+                with self.assertRaisesRegex(UserError, "TensorFlow backend.*got jax"):
+                    lesson_for(kind, folder, space, data, _RECIPE, seed=0, say=print)
 
 
 class FlagTest(absltest.TestCase):

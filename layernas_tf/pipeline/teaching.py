@@ -75,10 +75,11 @@ def lesson_for(
       segments: As for `FinalTrainer`.
 
     Raises:
-      UserError: The teacher could not be trained.
+      UserError: The teacher could not be trained, or cannot teach with this backend.
     """
     if distill == "none":
         return Lesson(dataset)
+    _check_backend(distill, dataset)
     trainer = FinalTrainer(folder, space, dataset, recipe, segments, start=start)
     architecture = space.default if start is None else start.architecture
     training = trainer.train(architecture, seed)
@@ -95,6 +96,19 @@ def lesson_for(
     if distill == "features":
         return Lesson(_hinted(dataset, weights), f"{weights.stem}, features")
     return Lesson(_taught(dataset, weights, segments), weights.stem)
+
+
+def _check_backend(distill: str, dataset: Dataset) -> None:
+    """Raises `UserError` if a teacher would see batches that it cannot see."""
+    import keras
+
+    backend = keras.backend.backend()
+    asked_once = distill == "logits" and isinstance(dataset.train, ArraySplit)
+    if backend != "tensorflow" and not asked_once:
+        raise UserError(
+            f"`distill`={distill}: expected Keras' TensorFlow backend, in which the "
+            f"teacher sees every batch, got {backend}"
+        )
 
 
 def _hinted(dataset: Dataset, weights: pathlib.Path) -> Dataset:

@@ -28,9 +28,13 @@ def default_distillation(*, pretrained: bool) -> str:
     """What a teacher gives unless the user says so, one of `DISTILLATIONS`.
 
     A cut network has lost what its pretrained weights knew, and the features of the
-    whole one tell it (docs/pretrained.md).
+    whole one tell it (docs/pretrained.md). They need Keras' TensorFlow backend.
     """
-    return "features" if pretrained else "none"
+    if not pretrained:
+        return "none"
+    import keras
+
+    return "features" if keras.backend.backend() == "tensorflow" else "none"
 
 
 TEMPERATURE = 2.0
