@@ -220,7 +220,7 @@ class Experiment:
 
     def table(self) -> str:
         """Markdown: what each kind of weights tells, and what comes of it."""
-        rows = [row for key, row in self.rows.items() if key.isdigit()]
+        rows = [self.rows[str(n)] for n in range(flags.FLAGS.architectures)]
         figures = {
             f"{name} {figure}": np.array([row[f"{name} {figure}"] for row in rows])
             for name in ("published", "shared")

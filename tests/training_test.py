@@ -179,6 +179,12 @@ class TrainTest(parameterized.TestCase):
         self.assertEqual(momenta, {0.999})
         self.assertLen(result.history, QUICK.epochs)
 
+    def test_validation_means_something_long_before_the_end(self):
+        dataset = small_networks.without_test(small_networks.stripes(768))
+        recipe = Recipe(500, 32, learning_rate=3e-3)  # 12,000 steps
+        result = train_model(fresh((8, 12)), dataset, recipe, seed=0, until=16)
+        self.assertGreater(result.valid_accuracy, 0.9)
+
     def test_the_same_seed_gives_the_same_training(self):
         dataset = small_networks.stripes(96)
         recipe = Recipe(1, 32, augment="shift")

@@ -16,7 +16,7 @@ from layernas_tf.datasets.split import Dataset, Split
 from layernas_tf.training.checkpoint import Checkpoint, Epoch
 from layernas_tf.training.class_weights import class_weights
 from layernas_tf.training.hints import image_losses, with_hints
-from layernas_tf.training.optimizer import averaging_momentum
+from layernas_tf.training.optimizer import statistics_momentum
 from layernas_tf.training.progress import Laps
 from layernas_tf.training.recipe import Recipe
 from layernas_tf.training.result import TrainingResult, check_finite
@@ -111,7 +111,7 @@ class SegmentTraining:
 
     def momenta(self, steps: int) -> list[tf.Tensor]:
         """Momenta of the running statistics in a training of this number of steps."""
-        momentum = averaging_momentum(steps)
+        momentum = statistics_momentum(steps)
         return [tf.constant(momenta(piece, momentum)) for piece in self._network.pieces]
 
     def gradient(self) -> tf.Tensor:

@@ -18,7 +18,7 @@ from layernas_tf.datasets.split import Dataset
 from layernas_tf.training.class_weights import class_weights
 from layernas_tf.training.devices import agree_on_statistics, compiled_by_xla
 from layernas_tf.training.evaluate import evaluate_model
-from layernas_tf.training.optimizer import averaging_momentum, make_optimizer
+from layernas_tf.training.optimizer import make_optimizer, statistics_momentum
 from layernas_tf.training.progress import Laps, stale
 from layernas_tf.training.quick_convolutions import quick_convolutions
 from layernas_tf.training.recipe import Recipe, default_recipe
@@ -78,8 +78,8 @@ def train_model(
     """Trains a network on `dataset.train` and validates it on `dataset.valid`.
 
     Running statistics of batch normalization are averaged over the last tenth of the
-    steps, or over fewer steps if the layer's momentum says so. The published momentum
-    of MobileNetV3, 0.999, would need thousands of steps.
+    steps, over 200 at most, or over fewer if the layer's momentum says so. The published
+    momentum of MobileNetV3, 0.999, would need thousands of steps.
 
     Args:
       model: Takes float32 images in [0, 255], gives logits or probabilities. It ends
@@ -192,7 +192,7 @@ def _fit(
     if recipe.ema:
         added.append(keras.callbacks.SwapEMAWeights())  # during validation
     with (
-        _statistics_momentum(network, averaging_momentum(steps)),
+        _statistics_momentum(network, statistics_momentum(steps)),
         quick_convolutions(network),
     ):
         network.fit(
