@@ -78,8 +78,8 @@ def train_model(
     """Trains a network on `dataset.train` and validates it on `dataset.valid`.
 
     Running statistics of batch normalization are averaged over the last tenth of the
-    steps, over 200 at most, or over fewer if the layer's momentum says so. The published
-    momentum of MobileNetV3, 0.999, would need thousands of steps.
+    steps, over 200 at most, or over fewer if the layer's momentum says so. The
+    published momentum of MobileNetV3, 0.999, would need thousands of steps.
 
     Args:
       model: Takes float32 images in [0, 255], gives logits or probabilities. It ends
