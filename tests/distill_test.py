@@ -178,6 +178,13 @@ class HintsTest(parameterized.TestCase):
             self.assertLess(taught_so, 0.7 * alone)
         self.assertAlmostEqual(*losses, delta=0.05 * losses[1])
 
+    def test_with_and_without_features_in_turn(self):
+        dataset, segments = small_networks.stripes(96), SegmentCache()
+        for data in (hinted(dataset, _teacher()), dataset, taught(dataset, _teacher())):
+            model = small_networks.network()
+            result = train_model(model, data, _RECIPE, seed=0, segments=segments)
+            self.assertTrue(np.isfinite(result.train_loss))
+
     @parameterized.parameters(True, False)
     def test_a_network_with_other_features_learns_too(self, shared):
         dataset, teacher = small_networks.stripes(96), _teacher()

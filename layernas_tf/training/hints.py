@@ -55,12 +55,13 @@ def with_hints(model: keras.Model, deviations: Sequence[float]) -> keras.Model:
 
 
 def image_losses(
-    classes: int, *, label_smoothing: float, logits: bool
+    classes: int, hints: int, *, label_smoothing: float, logits: bool
 ) -> Callable[[Any, Any], Any]:
     """The loss of each image: cross-entropy, and the squared error of the hints.
 
     Args:
-      classes: Columns that are probabilities; those after them are hints.
+      classes: Columns that are probabilities.
+      hints: Columns after them that are features.
       label_smoothing: See `Recipe`.
       logits: Whether the network gives logits.
 
@@ -76,7 +77,7 @@ def image_losses(
             from_logits=logits,
             label_smoothing=label_smoothing,
         )
-        if classes in (true.shape[-1], outputs.shape[-1]):
+        if not hints or true.shape[-1] == classes:
             return crossentropy
         errors = keras.ops.square(true[:, classes:] - outputs[:, classes:])
         return crossentropy + keras.ops.mean(errors, axis=-1)

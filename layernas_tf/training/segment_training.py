@@ -64,6 +64,7 @@ class SegmentTraining:
         counted = class_weights(dataset, recipe.class_weights)
         self._loss = _loss(
             dataset.classes,
+            len(hints_of(dataset)),
             recipe.label_smoothing,
             logits,
             None if counted is None else tuple(counted.tolist()),
@@ -284,9 +285,13 @@ def predict_segments(
 
 @functools.lru_cache(maxsize=8)
 def _loss(
-    classes: int, smoothing: float, logits: bool, weights: tuple[float, ...] | None
+    classes: int,
+    hints: int,
+    smoothing: float,
+    logits: bool,
+    weights: tuple[float, ...] | None,
 ) -> tf.types.experimental.ConcreteFunction:
-    losses = image_losses(classes, label_smoothing=smoothing, logits=logits)
+    losses = image_losses(classes, hints, label_smoothing=smoothing, logits=logits)
 
     def loss(outputs: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         true = one_hot(labels, classes)

@@ -169,6 +169,7 @@ def _fit(
         optimizer,
         loss=image_losses(
             dataset.classes,
+            len(hints_of(dataset)),
             label_smoothing=recipe.label_smoothing,
             logits=gives_logits(model),
         ),
