@@ -352,6 +352,16 @@ class ReportTest(absltest.TestCase):
         self.assertNotIn("<mark>", same)
         self.assertIn("differs from the default network in 0 of 13 layers", same)
 
+    def test_the_tile_is_of_the_first_winners_file(self):
+        data = _search()
+        other = dataclasses.replace(
+            data.files[0], name="winner_30pct/model_int8.tflite", bytes=99_999
+        )
+        text = report_html(dataclasses.replace(data, files=(*data.files, other)))
+        tiles = text[text.index('class="tiles"') : text.index("<h2")]
+        self.assertIn("412.3 kB", tiles)
+        self.assertNotIn("100 kB", tiles)
+
     def test_training_and_files_are_tabulated(self):
         page = _Page(report_html(_search()))
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from layernas_tf.report.data import ReportData, ReportTrial, TrainedNetwork
+from layernas_tf.report.data import (
+    ExportedFile,
+    ReportData,
+    ReportTrial,
+    TrainedNetwork,
+)
 from layernas_tf.report.wording import (
     budget_text,
     change_text,
@@ -135,7 +140,8 @@ def tiles(data: ReportData) -> str:
     if data.space.size >= 10**7:
         of = f"of {_power_text(data.space.size)} architectures"
     parts.append(_tile("trials", f"{len(data.trials):,}", f"{', '.join(counts)}, {of}"))
-    quick = [file for file in data.files if file.latency_ms is not None]
+    own = [file for file in data.files if _folder(file) == _folder(data.files[0])]
+    quick = [file for file in own if file.latency_ms is not None]
     if quick:
         file = min(quick, key=lambda each: each.bytes)
         size = cost_text(file.bytes, Metric("size", "sum", "bytes"))
@@ -144,6 +150,11 @@ def tiles(data: ReportData) -> str:
             more = f"{share_text(file.test_accuracy)}, {more}"
         parts.append(_tile(file.format, size, more))
     return f'<div class="tiles">{"".join(parts)}</div>'
+
+
+def _folder(file: ExportedFile) -> str:
+    """The winner that the file was made from; the largest one comes first."""
+    return file.name.rpartition("/")[0]
 
 
 def _power_text(number: int) -> str:
