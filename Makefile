@@ -37,8 +37,8 @@ $(VENV)/.installed: requirements.txt constraints.txt
 # Small networks differ on these images, and the test set is large enough to show it.
 search: venv
 	@$(VENV)/bin/python -m layernas_tf.search --dataset=moved_digits \
-	  --budget='madds<=1.2M' --trials=32 --epochs=2 --reward=valid_loss \
-	  --finalists=2 --final_epochs=6 --final_seeds=3 --workdir=$(WORKDIR)
+	  --budget='madds<=1.2M' --trials=24 --epochs=2 --reward=valid_loss \
+	  --finalists=2 --final_epochs=12 --final_seeds=3 --workdir=$(WORKDIR)
 	@echo "Results are in $(WORKDIR): report.html, trials.csv and winner/."
 
 test: venv
