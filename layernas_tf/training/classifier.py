@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from layernas_tf.core.threads import one_thread
-from layernas_tf.training.graph_walk import features
+from layernas_tf.training.graph_walk import classifier_of, features
 
 _BATCH = 128
 _PARTS = 4
@@ -103,7 +103,7 @@ def fit_classifier(
     """
     found = fitted(known, labels, classes)
     if found is not None:
-        layer = [layer for layer in model.layers if layer.weights][-1]
+        layer = classifier_of(model)
         layer.kernel.assign(found.kernel.reshape(layer.kernel.shape))
         layer.bias.assign(found.bias)
 

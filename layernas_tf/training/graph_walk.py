@@ -105,9 +105,14 @@ def _fused(
     )
 
 
+def classifier_of(model: keras.Model) -> keras.layers.Layer:
+    """The last layer with weights: what it reads are the network's features."""
+    return [layer for layer in model.layers if layer.weights][-1]
+
+
 def features(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """The input of the last layer with weights: (N, features)."""
-    last = [layer for layer in model.layers if layer.weights][-1]
+    last = classifier_of(model)
     seen = {}
 
     def call(layer: keras.layers.Layer, inputs: Any) -> Any:

@@ -14,11 +14,12 @@ from typing import Any
 
 import keras
 
+from layernas_tf.training.graph_walk import classifier_of
+
 
 def features_of(model: keras.Model) -> Any:
     """The features as a Keras tensor, (B, F): before any dropout, flat."""
-    last = [layer for layer in model.layers if layer.weights][-1]
-    tensor = last.input
+    tensor = classifier_of(model).input
     while isinstance(source := tensor._keras_history.operation, keras.layers.Dropout):
         tensor = source.input
     return keras.layers.Flatten(dtype="float32")(tensor)

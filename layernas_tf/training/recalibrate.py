@@ -14,7 +14,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from layernas_tf.training.graph_walk import infer, normalize_batch, walk
+from layernas_tf.training.graph_walk import (
+    classifier_of,
+    infer,
+    normalize_batch,
+    walk,
+)
 
 IMAGES = 256
 """Number of images. It is enough, because even the smallest feature maps of a network
@@ -46,7 +51,7 @@ def recalibrate(
       recalibrate(model, dataset.train.images)
     """
     kept = set(identities)
-    last = [layer for layer in model.layers if layer.weights][-1]
+    last = classifier_of(model)
     read: list[Any] = []
 
     def call(layer: keras.layers.Layer, inputs: Any) -> Any:

@@ -84,7 +84,7 @@ def train_model(
     Args:
       model: Takes float32 images in [0, 255], gives logits or probabilities. It ends
         with the trained weights.
-      dataset: What to train on; with a teacher's features (`distill.taught`) the
+      dataset: What to train on; with a teacher's features (`distill.hinted`) the
         network learns these, too.
       recipe: How to train.
       seed: Seed of the order of the images and their augmentation; set Keras' own seed
