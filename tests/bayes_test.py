@@ -16,12 +16,13 @@ from layernas_tf.algorithms.layernas_bayes import LayerNASBayes
 from layernas_tf.algorithms.memorial_solver import MemorialSolver
 from layernas_tf.algorithms.reward_belief import RewardBelief
 from layernas_tf.algorithms.reward_features import GROUPS, Effects
-from layernas_tf.space.budget import Budget, inside
+from layernas_tf.space.budget import Budget, inside, parse_budget
 from layernas_tf.space.completions import BudgetedChain
 from layernas_tf.space.parts import is_part, parts_of
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Layer, Metric, Option, State
 from layernas_tf.testing.chains import everything, random_space
+from search_spaces.registry import get_space
 from search_spaces.tabular.synthetic import synthetic
 
 _LAW = settings(max_examples=20, deadline=None)
@@ -45,7 +46,7 @@ def _attributed_space():
         for k in (3, 5)
         for se in (False, True)
     )
-    second = (Option.of(drop=True), Option.of(kernel=3), Option.of(kernel=5))
+    second = (Option.of(drop=True), *(Option.of(kernel=k) for k in (3, 5, 7)))
     layers = (
         Layer("a", first, 0, _move),
         Layer("stem", (Option.of(kernel=1),), 0, _move),
@@ -129,6 +130,13 @@ class EffectsTest(absltest.TestCase):
         gain = effects.row(large)[column] - effects.row(small)[column]
         self.assertAlmostEqual(gain, np.log(2))
 
+    def test_a_dropped_block_has_the_least_numbers_and_an_effect_of_its_own(self):
+        effects = Effects(_attributed_space())
+        dropped, least = (effects.row((0, 0, option, 0)) for option in (0, 1))
+        names = {name for name, a, b in zip(effects.names, dropped, least) if a != b}
+        self.assertIn(("dropped", None, "dropped"), names)
+        self.assertNotIn("kernel", {name for _, _, name in names})
+
     def test_a_layer_without_a_choice_has_no_effect(self):
         effects = Effects(_attributed_space())
         self.assertEmpty(effects.layers[1].columns)
@@ -204,6 +212,24 @@ class LayerNASBayesTest(absltest.TestCase):
             totals = worth[np.arange(6), architectures].sum(axis=1)
             held = space.chain.costs(architectures)["madds"] <= budgets[0].upper
             self.assertAlmostEqual(search.best.reward, totals[held].max())
+
+    def test_whether_few_large_blocks_are_better_is_found_at_once(self):
+        space = get_space("mobilenet_v3_small", resolution=32, classes=10)
+        budgets = [parse_budget("madds<=40%", space)]
+        dropped = [
+            {n for n, option in enumerate(layer.options) if option.get("drop")}
+            for layer in space.layers
+        ]
+        possible = sum(bool(options) for options in dropped)
+        search = LayerNASBayes(space, budgets)
+        most = 0
+        for _ in range(12):
+            candidate = search.ask()
+            kept = zip(candidate.architecture, dropped)
+            count = sum(option in options for option, options in kept)
+            most = max(most, count)
+            search.tell(candidate, 0.1 * count)
+        self.assertGreaterEqual(most, possible - 1)
 
     def test_the_first_ask_uses_the_budget_up(self):
         space = _attributed_space()

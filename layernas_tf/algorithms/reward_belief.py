@@ -2,10 +2,11 @@
 
 `reward = sum of effects + residual + noise`. The sum is what the layerwise assumption
 allows (`reward_features`); the residual is real quality that no sum explains, alike for
-architectures that differ in few layers (a Gaussian process, Rasmussen and Williams,
-"Gaussian Processes for Machine Learning", 2006, chapter 2); the noise is what another
-training of the same architecture would not repeat. The evidence of the data decides how
-what the sum does not explain is divided between residual and noise.
+architectures that differ in few layers, or in attributes that are nearly the same (a
+Gaussian process, Rasmussen and Williams, "Gaussian Processes for Machine Learning",
+2006, chapter 2); the noise is what another training of the same architecture would not
+repeat. The evidence of the data decides how what the sum does not explain is divided
+between residual and noise.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from layernas_tf.algorithms.bayesian_regression import (
     learn_scales,
     posterior,
 )
-from layernas_tf.algorithms.reward_features import GROUPS, Effects
+from layernas_tf.algorithms.reward_features import GROUPS, Effects, squared_differences
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture
 
@@ -35,6 +36,9 @@ _SHARE = {
     "neighbours": 0.05,
 }
 """Share of the variance of rewards that a kind of effect is believed to explain."""
+_DROPPED_SCALE = 0.4
+"""Scale of what dropping a block may be worth, in standard deviations of the rewards of
+random architectures. They say little about it: most of them drop almost nothing."""
 _RANDOM = 300
 """Random architectures by which shares become scales."""
 _INTERCEPT_SCALE = 3.0
@@ -52,8 +56,12 @@ _SPLITS = (
 )
 """What the sum may leave over: its variance, as a multiple of the noise that was
 learned without a residual, and the residual's share of it."""
-_REACH = 2.0
-"""Layers of difference after which a residual's correlation has fallen to 1 / e."""
+_OPTIONS_REACH = 2.0
+"""Layers of different options after which a residual's correlation has fallen to 1 / e,
+where what is left over has nothing to do with attributes."""
+_ATTRIBUTES_REACH = 0.5
+"""The same where it has: squared difference of attributes, summed over the layers; 1 is
+the most at a layer."""
 _MOST_JOINT = 400
 """Trials whose residuals are modelled together; others count for the sum alone."""
 
@@ -93,6 +101,7 @@ class RewardBelief:
           learning: Whether noise and scales are learned from the data.
         """
         self.effects = Effects(space)
+        self._squares = [squared_differences(layer) for layer in space.layers]
         self.architectures: list[Architecture] = []
         self.rewards: list[float] = []
         self._first_prior = _prior(space, self.effects, capacity, absent)
@@ -137,7 +146,7 @@ class RewardBelief:
         """Expected reward without its noise of every tried architecture, `(N,)`.
 
         In the rewards' unit. The ways to split what the sum leaves over into residual
-        and noise are averaged by their evidence.
+        and noise, and the two kinds of likeness, are averaged by their evidence.
         """
         if not self.rewards:
             return np.zeros(0)
@@ -167,22 +176,33 @@ class RewardBelief:
         root = scipy.linalg.solve_triangular(belief.factor, x.T, lower=True)
         expected = x @ belief.mean
         departure = scaled[joint] - expected
-        tried = np.array([self.architectures[n] for n in joint])
-        differing = (tried[:, None, :] != tried[None, :, :]).sum(-1)
-        alike = np.exp(-differing / _REACH)
         summed = root.T @ root
         found, evidence = [], []
-        for total, share in _SPLITS:
-            variance = total * self._prior.noise**2
-            signal = summed + share * variance * alike
-            rewards = signal.copy()
-            rewards[np.diag_indices_from(rewards)] += (1 - share) * variance
-            factor = scipy.linalg.cholesky(rewards, lower=True, check_finite=False)
-            solved = scipy.linalg.cho_solve((factor, True), departure)
-            found.append(expected + signal @ solved)
-            evidence.append(-0.5 * departure @ solved - np.log(np.diag(factor)).sum())
+        for alike in self._likenesses([self.architectures[n] for n in joint]):
+            for total, share in _SPLITS:
+                variance = total * self._prior.noise**2
+                signal = summed + share * variance * alike
+                rewards = signal.copy()
+                rewards[np.diag_indices_from(rewards)] += (1 - share) * variance
+                factor = scipy.linalg.cholesky(rewards, lower=True, check_finite=False)
+                solved = scipy.linalg.cho_solve((factor, True), departure)
+                found.append(expected + signal @ solved)
+                determinant = np.log(np.diag(factor)).sum()
+                evidence.append(-0.5 * departure @ solved - determinant)
         weight = np.exp(np.array(evidence) - max(evidence))
         return weight @ np.array(found) / weight.sum()
+
+    def _likenesses(
+        self, architectures: Sequence[Architecture]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Correlations of residuals by options and by attributes, `(N, N)` each."""
+        chosen = np.array(architectures).T
+        others = sum((options[:, None] != options) * 1.0 for options in chosen)
+        apart = sum(
+            square[options[:, None], options]
+            for square, options in zip(self._squares, chosen)
+        )
+        return np.exp(-others / _OPTIONS_REACH), np.exp(-apart / _ATTRIBUTES_REACH)
 
     def _row(self, architecture: Architecture) -> np.ndarray:
         return np.append(self.effects.row(architecture), 1.0)
@@ -218,14 +238,17 @@ def _prior(
     )
     spread = float(np.std(rows @ helps)) if len(effects) else 0.0
     mean = helps * (capacity / spread if spread else 0.0)
-    explained = np.bincount(effects.group, rows.var(axis=0), minlength=len(GROUPS))
-    scale = [
-        _ABSENT if group in absent else np.sqrt(_SHARE[group] / unit) if unit else 1.0
-        for group, unit in zip(GROUPS, explained)
-    ]
+    variances = np.bincount(effects.group, rows.var(axis=0), minlength=len(GROUPS))
+    explained = dict(zip(GROUPS, variances))
+    scale = {
+        group: np.sqrt(share / explained[group]) if explained[group] else 1.0
+        for group, share in _SHARE.items()
+    }
+    scale["dropped"] = _DROPPED_SCALE
+    scale |= dict.fromkeys(absent, _ABSENT)
     return Prior(
         group=np.append(effects.group, len(GROUPS)),
         mean=np.append(mean, 0.0),
-        scale=np.array([*scale, _INTERCEPT_SCALE]),
+        scale=np.array([*(scale[group] for group in GROUPS), _INTERCEPT_SCALE]),
         noise=_NOISE,
     )

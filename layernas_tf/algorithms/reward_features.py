@@ -11,6 +11,9 @@ coefficients:
   value: whether layers follow a common curve, curves of their own, or none, is up to
   the scales of these kinds, which are learned;
 * a boolean or a name has a coefficient for each value, shared and per layer;
+* an option without the numbers of its layer, a dropped block, counts as having the
+  least of them, and has a coefficient that all layers share: whether few large blocks
+  are better than many small ones is a question that no number answers;
 * neighbouring layers interact through products of their attributes.
 """
 
@@ -24,7 +27,7 @@ import numpy as np
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture, Layer
 
-GROUPS = ("slope", "bend", "layer slope", "layer value", "neighbours")
+GROUPS = ("slope", "bend", "layer slope", "layer value", "neighbours", "dropped")
 """Kinds of coefficients; the scale of each is learned from the data."""
 
 Feature = tuple[str, int | None, Hashable]
@@ -137,13 +140,31 @@ class Effects:
 
 
 def _levels(layer: Layer, name: str) -> np.ndarray:
-    """Logarithm of an attribute per option; where absent, half of the least value."""
+    """Logarithm of an attribute per option; where absent, of the least value."""
     found = [option.get(name) for option in layer.options]
     least = min(float(v) for v in found if v is not None)
     shift = 0.0 if least > 0 else 1.0 - least
-    return np.log(
-        [(least + shift) / 2 if v is None else float(v) + shift for v in found]
-    )
+    return np.log([(least if v is None else float(v)) + shift for v in found])
+
+
+def squared_differences(layer: Layer) -> np.ndarray:
+    """How much the attributes of two options differ, 0 to 1, float array `(O, O)`.
+
+    The mean of the squares over the attributes: of a number the difference of
+    logarithms as a share of their range at the layer, of a boolean or a name whether it
+    is another one. They are squares of Euclidean distances.
+    """
+    squares = []
+    for name in _numeric(layer):
+        levels = _levels(layer, name)
+        share = (levels[:, None] - levels) / (np.ptp(levels) or 1.0)
+        squares.append(share**2)
+    for name in dict.fromkeys(name for name, _ in _words(layer)):
+        words = [option.get(name) or False for option in layer.options]
+        squares.append(np.array([[float(a != b) for b in words] for a in words]))
+    varied = [square for square in squares if np.any(square)]
+    size = len(layer.options)
+    return np.mean(varied, axis=0) if varied else np.zeros((size, size))
 
 
 def _numeric(layer: Layer) -> list[str]:
@@ -172,10 +193,21 @@ def _own_features(i: int, layer: Layer) -> dict[Feature, np.ndarray]:
         if len(distinct) > 2:  # of two values the slope says all
             for rank, level in enumerate(distinct):
                 columns["layer value", i, (name, rank)] = (levels == level) * 1.0
+    dropped = _dropped(layer)
+    if np.any(dropped):
+        columns["dropped", None, "dropped"] = dropped - dropped[layer.default]
     for word, column in _words(layer).items():
         column = column - column[layer.default]
         columns["slope", None, word] = columns["layer slope", i, word] = column
     return columns
+
+
+def _dropped(layer: Layer) -> np.ndarray:
+    """For each option whether it lacks a number that others have, `(O,)`."""
+    numbers = _numeric(layer)
+    return np.array(
+        [float(any(o.get(name) is None for name in numbers)) for o in layer.options]
+    )
 
 
 def _words(layer: Layer) -> dict[tuple[str, bool | str], np.ndarray]:
