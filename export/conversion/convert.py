@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from export.conversion.bias_correction import with_corrected_biases
 from export.conversion.formats import FORMATS, Format, check_formats, check_input_type
 from export.conversion.keras_model import image_shape, in_float32
 from export.conversion.saved_model import convert_saved_model, write_saved_model
@@ -52,7 +53,8 @@ def convert_all(
     The full-integer format follows the TFLite 8-bit quantization specification:
     int8 activations per tensor, int8 weights per output channel, ranges from running
     the representative images. Its input step is exactly one pixel value, so that raw
-    pixels go in: 0..255 as uint8, the same less 128 as int8.
+    pixels go in: 0..255 as uint8, the same less 128 as int8. Biases make up for what
+    the rounding of the weights does on average (`bias_correction`).
 
     Args:
       model: The classifier. It takes float32 images with pixels in [0, 255], shape
@@ -84,19 +86,40 @@ def convert_all(
     integer = [name for name in paths if FORMATS[name].integer]
     if integer:
         _check_representative(representative_images, shape, integer[0])
+    networks = {False: model}
+    if integer:
+        assert representative_images is not None  # see _check_representative
+        networks[True] = with_corrected_biases(model, representative_images)
+    for is_integer, network in networks.items():
+        names = [name for name in paths if FORMATS[name].integer == is_integer]
+        settings = {
+            name: functools.partial(
+                _configure, FORMATS[name], representative_images, input_type
+            )
+            for name in names
+        }
+        for name, content in _converted(network, shape, settings):
+            content = described(content, model.name, name, labels, frame)
+            write_bytes(paths[name], content)
+
+
+def _converted(
+    network: keras.Model,
+    shape: tuple[int, int, int],
+    settings: Mapping[str, Callable[[Any], None]],
+) -> Iterator[tuple[str, bytes]]:
+    """Name and content of a file for each setting of the converter, by name."""
+    if not settings:
+        return
     with tempfile.TemporaryDirectory(prefix="saved_model_") as saved_model:
         write_saved_model(
-            lambda image: model(image, training=False),
-            [variable.value for variable in model.variables],
+            lambda image: network(image, training=False),
+            [variable.value for variable in network.variables],
             shape,
             saved_model,
         )
-        for name, path in paths.items():
-            configure = functools.partial(
-                _configure, FORMATS[name], representative_images, input_type
-            )
-            content = convert_saved_model(saved_model, configure, name)
-            write_bytes(path, described(content, model.name, name, labels, frame))
+        for name, configure in settings.items():
+            yield name, convert_saved_model(saved_model, configure, name)
 
 
 def _check_representative(
