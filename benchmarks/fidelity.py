@@ -23,7 +23,14 @@ from typing import Any
 
 from absl import flags
 
-from benchmarks.fidelity_tables import ceiling, lines, markdown, truth
+from benchmarks.fidelity_tables import (
+    ceiling,
+    figures,
+    lines,
+    losses_against_accuracies,
+    markdown,
+    truth,
+)
 from layernas_tf.algorithms.random_search import RandomSearch
 from layernas_tf.core.app import run_main
 from layernas_tf.core.errors import UserError
@@ -209,7 +216,10 @@ def print_tables(rows: Sequence[dict[str, Any]], name: str, signal: str) -> None
     print(f"Truth: {len(known)} architectures, {twice} with a second seed,")
     print(f"{signal} {min(every):.4f} to {max(every):.4f}.")
     print(f"Ceiling, between two seeds: {ceiling(known)}\n")
-    print(markdown(lines(rows, known)))
+    values = figures(rows)
+    print(markdown(lines(values, known)))
+    print("\nBy how much the validation loss ranks better than the accuracy:")
+    print("\n".join(losses_against_accuracies(values, known)))
 
 
 def define_flags() -> None:

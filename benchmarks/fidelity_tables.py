@@ -44,24 +44,58 @@ def correlation(one: Sequence[float], other: Sequence[float]) -> Correlation:
       one: (N,) figures, in any units.
       other: Likewise.
     """
+    if len(one) < 3:
+        return Correlation(np.nan, np.nan, np.nan, len(one))
+    return Correlation(_tau(one, other), *_interval(_resampled(one, other)), len(one))
+
+
+def difference(
+    one: Sequence[float], other: Sequence[float], known: Sequence[float]
+) -> Correlation:
+    """How much better one signal ranks the same architectures than another.
+
+    Args:
+      one: (N,) figures, in any units.
+      other: Likewise.
+      known: The truth of both.
+
+    Returns:
+      The difference of the taus with the truth; both are resampled together.
+    """
+    if len(known) < 3:
+        return Correlation(np.nan, np.nan, np.nan, len(known))
+    apart = _resampled(one, known) - _resampled(other, known)
+    tau = _tau(one, known) - _tau(other, known)
+    return Correlation(tau, *_interval(apart), len(known))
+
+
+def _tau(one: Sequence[float], other: Sequence[float]) -> float:
+    return float(stats.kendalltau(one, other).statistic)
+
+
+def _resampled(one: Sequence[float], other: Sequence[float]) -> np.ndarray:
+    """Taus of architectures drawn with repeats, NaN where undefined."""
     a, b = np.asarray(one, np.float64), np.asarray(other, np.float64)
-    if len(a) < 3:
-        return Correlation(np.nan, np.nan, np.nan, len(a))
     signs_a, signs_b = (np.sign(x[:, None] - x[None, :]) for x in (a, b))
     generator = np.random.default_rng(0)
-    drawn = generator.integers(len(a), size=(_RESAMPLES, len(a)))
-    taus = []
-    for rows in drawn:
+    taus = np.full(_RESAMPLES, np.nan)
+    for number, rows in enumerate(generator.integers(len(a), size=(len(taus), len(a)))):
         counts = np.bincount(rows, minlength=len(a))
         weights = np.outer(counts, counts)
         above = np.sum(weights * signs_a * signs_b)
         below = np.sum(weights * signs_a**2) * np.sum(weights * signs_b**2)
         if below:
-            taus.append(above / np.sqrt(below))
+            taus[number] = above / np.sqrt(below)
+    return taus
+
+
+def _interval(resampled: np.ndarray) -> tuple[float, float]:
+    known = resampled[~np.isnan(resampled)]
+    if not len(known):
+        return np.nan, np.nan
     edge = (1 - _LEVEL) / 2
-    low, high = np.quantile(taus, (edge, 1 - edge)) if taus else (np.nan, np.nan)
-    tau = float(stats.kendalltau(a, b).statistic)
-    return Correlation(tau, float(low), float(high), len(a))
+    low, high = np.quantile(known, (edge, 1 - edge))
+    return float(low), float(high)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,11 +138,13 @@ def ceiling(known: Mapping[Key, Mapping[int, float]]) -> Correlation:
     return correlation([a[1] for a, _ in pairs], [b[1] for _, b in pairs])
 
 
-def lines(
-    rows: Sequence[Mapping[str, Any]], known: Mapping[Key, Mapping[int, float]]
-) -> list[Line]:
-    """Every signal of every proxy training and score, against the mean of the seeds."""
-    values: dict[tuple[str, str], dict[Key, tuple[float, float]]] = {}
+Figures = dict[tuple[str, str], dict[Key, tuple[float, float]]]
+"""By training and signal: of each architecture the figure, and CPU seconds."""
+
+
+def figures(rows: Sequence[Mapping[str, Any]]) -> Figures:
+    """Every signal of every proxy training, and every score without training."""
+    values: Figures = {}
     for row in rows:
         key = tuple(row["architecture"])
         for signal, score in row.get("scores", {}).items():
@@ -120,21 +156,40 @@ def lines(
                 if signal not in ("step", "cpu_seconds"):
                     pair = (value, point["cpu_seconds"])
                     values.setdefault((training, signal), {})[key] = pair
+    return values
+
+
+def lines(values: Figures, known: Mapping[Key, Mapping[int, float]]) -> list[Line]:
+    """Every signal beside the mean of the long training's seeds."""
     found = []
     for (training, signal), by_key in values.items():
         common = [key for key in known if key in by_key]
-        found.append(
-            Line(
-                training,
-                signal,
-                correlation(
-                    [by_key[key][0] for key in common],
-                    [float(np.mean(list(known[key].values()))) for key in common],
-                ),
-                float(np.mean([seconds for _, seconds in by_key.values()])),
-            )
+        compared = correlation(
+            [by_key[key][0] for key in common], [_mean(known[key]) for key in common]
         )
+        seconds = float(np.mean([seconds for _, seconds in by_key.values()]))
+        found.append(Line(training, signal, compared, seconds))
     return found
+
+
+def losses_against_accuracies(
+    values: Figures, known: Mapping[Key, Mapping[int, float]]
+) -> list[str]:
+    """Of each training by how much its validation loss ranks better than accuracy."""
+    found = []
+    for training in dict.fromkeys(training for training, _ in values):
+        pair = [values.get((training, name)) for name in ("valid_loss", "accuracy")]
+        if None in pair:
+            continue
+        common = [key for key in known if all(key in one for one in pair if one)]
+        one, other = ([signal[key][0] for key in common] for signal in pair if signal)
+        apart = difference(one, other, [_mean(known[key]) for key in common])
+        found.append(f"{training}: {apart}")
+    return found
+
+
+def _mean(seeds: Mapping[int, float]) -> float:
+    return float(np.mean(list(seeds.values())))
 
 
 def markdown(found: Sequence[Line]) -> str:

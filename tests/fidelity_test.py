@@ -19,7 +19,16 @@ from benchmarks.fidelity import (
     read_rows,
     truth_plan,
 )
-from benchmarks.fidelity_tables import ceiling, correlation, lines, markdown, truth
+from benchmarks.fidelity_tables import (
+    ceiling,
+    correlation,
+    difference,
+    figures,
+    lines,
+    losses_against_accuracies,
+    markdown,
+    truth,
+)
 from benchmarks.fidelity_training import Plan, record
 from layernas_tf.training.recipe import Recipe
 from layernas_tf.training.segments import SegmentCache
@@ -67,7 +76,7 @@ class RecordTest(absltest.TestCase):
         self.assertEmpty(list(missing(rows, two, plans)))
         known = truth(rows, long.name, "test_accuracy")
         self.assertCountEqual(known, two)
-        named = {(line.training, line.signal) for line in lines(rows, known)}
+        named = {(line.training, line.signal) for line in lines(figures(rows), known)}
         self.assertIn(("no training", "zico"), named)
         self.assertIn(("constant, 2 steps", "average_valid_loss"), named)
         self.assertNotIn((f"{long.name}, 4 steps", "accuracy"), named)
@@ -126,6 +135,33 @@ class TableTest(parameterized.TestCase):
         expected = stats.kendalltau(range(9), [s[1] for s in known.values()]).statistic
         self.assertAlmostEqual(ceiling(known).tau, expected)
 
+    def test_two_signals_are_compared_on_the_same_architectures(self):
+        known = list(range(12))
+        same = difference(known, known, known)
+        self.assertEqual((same.tau, same.low, same.high), (0, 0, 0))
+        noisy = [3, 0, 1, 2, 7, 4, 5, 6, 11, 8, 9, 10]
+        better = difference(known, noisy, known)
+        tau = stats.kendalltau(noisy, known).statistic
+        self.assertAlmostEqual(better.tau, 1 - tau)
+        self.assertBetween(better.tau, better.low, better.high)
+
+    def test_a_loss_that_ranks_better_than_the_accuracy_is_said_to(self):
+        rows = [
+            {
+                "training": "cosine 18",
+                "architecture": [i],
+                "seed": 0,
+                "points": [
+                    {"step": 18, "cpu_seconds": 2, "accuracy": i % 3, "valid_loss": i}
+                ],
+            }
+            for i in range(9)
+        ]
+        known = {(i,): {0: i} for i in range(9)}
+        (line,) = losses_against_accuracies(figures(rows), known)
+        tau = stats.kendalltau([i % 3 for i in range(9)], range(9)).statistic
+        self.assertStartsWith(line, f"cosine 18, 18 steps: {1 - tau:+.2f} (")
+
     def test_the_table_has_a_row_per_training(self):
         rows = [
             {
@@ -137,7 +173,7 @@ class TableTest(parameterized.TestCase):
             }
             for i in range(5)
         ]
-        found = markdown(lines(rows, {(i,): {0: i} for i in range(5)}))
+        found = markdown(lines(figures(rows), {(i,): {0: i} for i in range(5)}))
         self.assertIn("| cosine 18, 18 steps | 2.0 | ", found)
         self.assertEqual({line.count("|") for line in found.splitlines()}, {4})
 
