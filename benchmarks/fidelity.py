@@ -25,6 +25,7 @@ from absl import flags
 
 from benchmarks.fidelity_tables import (
     ceiling,
+    course,
     figures,
     lines,
     losses_against_accuracies,
@@ -220,6 +221,10 @@ def print_tables(rows: Sequence[dict[str, Any]], name: str, signal: str) -> None
     print(markdown(lines(values, known)))
     print("\nBy how much the validation loss ranks better than the accuracy:")
     print("\n".join(losses_against_accuracies(values, known)))
+    early, ends = course(rows, name, signal)
+    if len(ends) > 2:
+        print("\nOne seed of the long training, looked at early, with another's end:")
+        print(markdown(lines(early, ends)))
 
 
 def define_flags() -> None:

@@ -159,6 +159,31 @@ def figures(rows: Sequence[Mapping[str, Any]]) -> Figures:
     return values
 
 
+def course(
+    rows: Sequence[Mapping[str, Any]], name: str, signal: str
+) -> tuple[Figures, dict[Key, dict[int, float]]]:
+    """The first seed of the long training on its way, and the ends of the others.
+
+    So a long training that is broken off is compared with one that it has no part in.
+    """
+    known = truth(rows, name, signal)
+    first = {key: min(seeds) for key, seeds in known.items() if len(seeds) > 1}
+    values: Figures = {}
+    for row in rows:
+        key = tuple(row["architecture"])
+        if row.get("training") != name or first.get(key) != row["seed"]:
+            continue
+        for point in row["points"]:
+            for figure in ("accuracy", "valid_loss", "train_loss_last"):
+                by_key = values.setdefault((f"after {point['step']} steps", figure), {})
+                by_key[key] = point[figure], point["cpu_seconds"]
+    others = {
+        key: {seed: end for seed, end in known[key].items() if seed != first[key]}
+        for key in first
+    }
+    return values, others
+
+
 def lines(values: Figures, known: Mapping[Key, Mapping[int, float]]) -> list[Line]:
     """Every signal beside the mean of the long training's seeds."""
     found = []

@@ -22,6 +22,7 @@ from benchmarks.fidelity import (
 from benchmarks.fidelity_tables import (
     ceiling,
     correlation,
+    course,
     difference,
     figures,
     lines,
@@ -161,6 +162,30 @@ class TableTest(parameterized.TestCase):
         (line,) = losses_against_accuracies(figures(rows), known)
         tau = stats.kendalltau([i % 3 for i in range(9)], range(9)).statistic
         self.assertStartsWith(line, f"cosine 18, 18 steps: {1 - tau:+.2f} (")
+
+    def test_a_training_on_its_way_is_compared_with_another_seed_only(self):
+        generator = np.random.default_rng(0)
+        ends = generator.normal(size=(2, 8))
+        rows = [
+            {
+                "training": "truth 8",
+                "truth": True,
+                "architecture": [i],
+                "seed": seed,
+                "points": [
+                    dict.fromkeys(("accuracy", "valid_loss", "train_loss_last"), value)
+                    | {"step": step, "cpu_seconds": 1.0, "test_accuracy": value}
+                    for step, value in ((4, -ends[1, i]), (8, ends[seed, i]))
+                ],
+            }
+            for seed in (0, 1)
+            for i in range(8)
+        ]
+        early, other = course(rows, "truth 8", "test_accuracy")
+        found = {line.training: line.correlation.tau for line in lines(early, other)}
+        self.assertAlmostEqual(found["after 4 steps"], -1)
+        expected = stats.kendalltau(*ends).statistic
+        self.assertAlmostEqual(found["after 8 steps"], expected)
 
     def test_the_table_has_a_row_per_training(self):
         rows = [
