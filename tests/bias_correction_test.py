@@ -81,6 +81,14 @@ class BiasCorrectionTest(absltest.TestCase):
         for one, other in zip(corrected.get_weights(), model.get_weights()):
             np.testing.assert_allclose(one, other, atol=1e-5)
 
+    def test_behind_a_nonlinear_function_nothing_can_be_taken_off(self):
+        image = keras.Input((16, 16, 3))
+        x = keras.layers.Conv2D(3, 3, use_bias=False, activation="relu")(image)
+        x = keras.layers.BatchNormalization()(x)
+        x = keras.layers.GlobalAveragePooling2D()(x)
+        model = keras.Model(image, keras.layers.Dense(2)(x))
+        self.assertIs(with_corrected_biases(model, _IMAGES), model)
+
     def test_a_convolution_that_is_used_twice_stays_as_it_is(self):
         image = keras.Input((16, 16, 3))
         shared = keras.layers.Conv2D(3, 3, padding="same")

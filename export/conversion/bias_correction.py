@@ -30,7 +30,8 @@ def with_corrected_biases(model: keras.Model, images: np.ndarray) -> keras.Model
 
     The copy itself, computed in floating point, is wrong by as much in the other
     direction: it is for conversion to integers alone. Convolutions that are used more
-    than once, or have neither a bias nor a batch normalization, stay as they are.
+    than once, or have neither a bias nor a batch normalization directly behind them,
+    stay as they are.
 
     Args:
       model: A functional network in float32.
@@ -42,13 +43,7 @@ def with_corrected_biases(model: keras.Model, images: np.ndarray) -> keras.Model
     import keras
 
     normalized = _normalized(model)
-    layers = [
-        layer
-        for layer in model.layers
-        if type(layer) in (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
-        and _is_used_once(layer)
-        and (layer.use_bias or id(layer.output) in normalized)
-    ]
+    layers = [layer for layer in model.layers if _is_correctable(layer, normalized)]
     if not layers:
         return model
     means = _mean_inputs(model, layers, images)
@@ -71,6 +66,19 @@ def rounding_error(layer: keras.layers.Layer) -> np.ndarray:
     scale = np.abs(kernel).max(axis=inner, keepdims=True) / _LEVELS
     scale[scale == 0] = 1.0
     return np.round(kernel / scale) * scale - kernel
+
+
+def _is_correctable(
+    layer: keras.layers.Layer, normalized: dict[int, keras.layers.Layer]
+) -> bool:
+    import keras
+
+    if type(layer) not in (keras.layers.Conv2D, keras.layers.DepthwiseConv2D):
+        return False
+    if not _is_used_once(layer) or layer.data_format != "channels_last":
+        return False
+    is_linear = layer.activation is keras.activations.linear
+    return layer.use_bias or (is_linear and id(layer.output) in normalized)
 
 
 def _is_depthwise(layer: keras.layers.Layer) -> bool:
