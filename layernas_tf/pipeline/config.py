@@ -130,13 +130,12 @@ class SearchConfig:
         "What an image counts in the loss: none (all alike) or balanced (all classes "
         "alike, however many images each has).",
     )
-    reward: str | None = _flag(
-        None,
+    reward: str = _flag(
+        "valid_loss",
         "What candidates are judged by: on the validation images accuracy, "
         "balanced_accuracy (the mean over the classes) or valid_loss (the "
         "cross-entropy); or train_loss_sum (the loss over all steps of the proxy "
-        "training). The losses are made negative: more is better. By default "
-        "valid_loss for pretrained candidates that are not trained, else accuracy.",
+        "training). The losses are made negative: more is better.",
     )
     mixed_precision: bool = _flag(False, "Train in bfloat16 with float32 weights.")
     inherit_weights: bool = _flag(

@@ -65,7 +65,7 @@ def _check_names(config: SearchConfig) -> None:
         ("distill", DISTILLATIONS),
     ):
         value = getattr(config, name)
-        by_default = name in ("reward", "distill") and value is None
+        by_default = name == "distill" and value is None
         if value not in known and not by_default:
             raise UserError(
                 f"`{name}`: expected one of {', '.join(known)}, got {value!r}"

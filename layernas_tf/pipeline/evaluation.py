@@ -85,7 +85,7 @@ def make_evaluator(task: Task, folder: pathlib.Path) -> Evaluator:
         seed=task.config.seed,
         weights=folder / "weights" if task.config.inherit_weights else None,
         start=kept_start(task, folder),
-        reward=task.reward,
+        reward=task.config.reward,
     )
 
 

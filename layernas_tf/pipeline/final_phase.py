@@ -109,7 +109,7 @@ def train_finalists(
         seed=config.seed,
         seeds=seeds,
         say=say,
-        reward=task.reward,
+        reward=task.config.reward,
         target=target,
     )
 

@@ -78,17 +78,6 @@ class Task:
         return 200 if self._untrained else 60
 
     @property
-    def reward(self) -> str:
-        """What candidates are judged by, one of `training.result.REWARDS`.
-
-        Of networks that were cut and not trained, the loss says more than the accuracy
-        about what a training makes of them (docs/pretrained.md).
-        """
-        if self.config.reward is not None:
-            return self.config.reward
-        return "valid_loss" if self._untrained else "accuracy"
-
-    @property
     def distill(self) -> str:
         """What a teacher gives, one of `training.soft_labels.DISTILLATIONS`."""
         if self.config.distill is not None:
@@ -97,18 +86,18 @@ class Task:
 
     def chosen(self) -> dict[str, Any]:
         """The values that were chosen for flags that the user left open, by name."""
-        names = ("trials", "reward", "distill")
+        names = ("trials", "distill")
         return {name: getattr(self, name) for name in names}
 
     @property
     def reward_name(self) -> str:
         """What the rewards measure, for reports and dashboards."""
-        return REWARDS[self.reward].title if self.trains else "reward"
+        return REWARDS[self.config.reward].title if self.trains else "reward"
 
     @property
     def reward_is_share(self) -> bool:
         """Whether the rewards are in 0..1 and shown in percent."""
-        return self.trains and REWARDS[self.reward].is_share
+        return self.trains and REWARDS[self.config.reward].is_share
 
     @functools.cached_property
     def pretrained(self) -> Pretrained | None:
