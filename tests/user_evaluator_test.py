@@ -41,7 +41,7 @@ class UserEvaluatorTest(parameterized.TestCase):
         path.write_text(text)
         return load_evaluator(f"{path}:reward", **offered)
 
-    def test_only_rewards_of_trainings_are_called_accuracies(self):
+    def test_only_rewards_of_trainings_say_what_they_measure(self):
         task = load_task(_CONFIG, _INPUTS)
         self.assertEqual((task.reward_name, task.trains), ("reward", False))
         config = dataclasses.replace(_CONFIG, evaluator="")
@@ -49,7 +49,8 @@ class UserEvaluatorTest(parameterized.TestCase):
         task = load_task(config, given)
         self.assertEqual((task.reward_name, task.trains), ("reward", False))
         task = load_task(config, _INPUTS)
-        self.assertEqual((task.reward_name, task.trains), ("validation accuracy", True))
+        self.assertEqual(task.reward_name, "negative validation loss")
+        self.assertTrue(task.trains)
         balanced = dataclasses.replace(config, reward="balanced_accuracy")
         task = load_task(balanced, _INPUTS)
         self.assertEqual(task.reward_name, "balanced validation accuracy")
@@ -109,8 +110,9 @@ class UserEvaluatorTest(parameterized.TestCase):
         self.assertRegex(evaluate(evaluator, _CANDIDATE).reason, message)
 
     def test_the_search_evaluates_with_the_example_in_a_process_of_its_own(self):
-        task = load_task(_CONFIG, _INPUTS)
-        here = evaluator_of_process(_CONFIG, _INPUTS, self.folder)
+        config = dataclasses.replace(_CONFIG, algorithm="random")
+        task = load_task(config, _INPUTS)
+        here = evaluator_of_process(config, _INPUTS, self.folder)
         executor = make_executor(task, self.folder, self.fail)
         algorithm = task.make_algorithm()
         rewards = []
