@@ -202,13 +202,16 @@ def losses_against_accuracies(
 ) -> list[str]:
     """Of each training by how much its validation loss ranks better than accuracy."""
     found = []
-    for training in dict.fromkeys(training for training, _ in values):
-        pair = [values.get((training, name)) for name in ("valid_loss", "accuracy")]
-        if None in pair:
+    for (training, signal), accuracy in values.items():
+        loss = values.get((training, "valid_loss"))
+        if signal != "accuracy" or loss is None:
             continue
-        common = [key for key in known if all(key in one for one in pair if one)]
-        one, other = ([signal[key][0] for key in common] for signal in pair if signal)
-        apart = difference(one, other, [_mean(known[key]) for key in common])
+        common = [key for key in known if key in loss and key in accuracy]
+        apart = difference(
+            [loss[key][0] for key in common],
+            [accuracy[key][0] for key in common],
+            [_mean(known[key]) for key in common],
+        )
         found.append(f"{training}: {apart}")
     return found
 

@@ -11,6 +11,7 @@ between residual and noise.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -178,17 +179,16 @@ class RewardBelief:
         departure = scaled[joint] - expected
         summed = root.T @ root
         found, evidence = [], []
-        for alike in self._likenesses([self.architectures[n] for n in joint]):
-            for total, share in _SPLITS:
-                variance = total * self._prior.noise**2
-                signal = summed + share * variance * alike
-                rewards = signal.copy()
-                rewards[np.diag_indices_from(rewards)] += (1 - share) * variance
-                factor = scipy.linalg.cholesky(rewards, lower=True, check_finite=False)
-                solved = scipy.linalg.cho_solve((factor, True), departure)
-                found.append(expected + signal @ solved)
-                determinant = np.log(np.diag(factor)).sum()
-                evidence.append(-0.5 * departure @ solved - determinant)
+        likenesses = self._likenesses([self.architectures[n] for n in joint])
+        for alike, (total, share) in itertools.product(likenesses, _SPLITS):
+            variance = total * self._prior.noise**2
+            signal = summed + share * variance * alike
+            rewards = signal.copy()
+            rewards[np.diag_indices_from(rewards)] += (1 - share) * variance
+            factor = scipy.linalg.cholesky(rewards, lower=True, check_finite=False)
+            solved = scipy.linalg.cho_solve((factor, True), departure)
+            found.append(expected + signal @ solved)
+            evidence.append(-0.5 * departure @ solved - np.log(np.diag(factor)).sum())
         weight = np.exp(np.array(evidence) - max(evidence))
         return weight @ np.array(found) / weight.sum()
 

@@ -161,7 +161,8 @@ def squared_differences(layer: Layer) -> np.ndarray:
         squares.append(share**2)
     for name in dict.fromkeys(name for name, _ in _words(layer)):
         words = [option.get(name) or False for option in layer.options]
-        squares.append(np.array([[float(a != b) for b in words] for a in words]))
+        code = np.array([words.index(word) for word in words])
+        squares.append((code[:, None] != code) * 1.0)
     varied = [square for square in squares if np.any(square)]
     size = len(layer.options)
     return np.mean(varied, axis=0) if varied else np.zeros((size, size))
