@@ -6,26 +6,27 @@
 Trains one architecture (by default the space's default, made cheaper alike in all
 layers until it is inside the budget) with the data set's default final recipe for each
 number of epochs and, at `--at` epochs, with one thing changed at a time. All figures
-are of the validation images, because a recipe is chosen by them. The rows go to
-`rows.jsonl` in --out; the same command trains what is missing there and prints the
-table of all.
+are of the validation images, because a recipe is chosen by them, and each is compared
+on the same images with the default recipe of --at epochs. The rows go to `rows.jsonl`
+in --out; the same command trains what is missing there and prints the table of all.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import pathlib
 import statistics
 import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from absl import flags
 
 from layernas_tf.core.app import run_main
 from layernas_tf.core.errors import UserError
+from layernas_tf.training.paired import compare_paired, pack, unpack
 
 if TYPE_CHECKING:
     from layernas_tf.training.recipe import Recipe
@@ -52,14 +53,16 @@ class Row:
       name: `default`, or the name of the change.
       epochs: Rounds through the training images.
       seed: Seed of the weights and the batches.
-      valid_accuracy: Share of the validation images classified correctly.
+      correct: Which validation images are classified correctly (`paired.pack`).
+      train_loss: Mean loss of the last epoch, with what the recipe makes of labels.
       seconds: CPU seconds of the process.
     """
 
     name: str
     epochs: int
     seed: int
-    valid_accuracy: float
+    correct: str
+    train_loss: float
     seconds: float
 
 
@@ -79,22 +82,31 @@ def changed(recipe: Recipe, name: str, epochs: int) -> Recipe:
     return dataclasses.replace(with_epochs(recipe, epochs), **CHANGES.get(name, {}))
 
 
-def table(rows: Sequence[Row], images: int) -> str:
-    """Mean validation accuracy of each recipe, with its uncertainty, as Markdown."""
+def table(rows: Sequence[Row], at: int) -> str:
+    """Validation accuracy of each recipe, and against the default, as Markdown."""
+    alike: dict[tuple[str, int], list[Row]] = {}
+    for row in rows:
+        alike.setdefault((row.name, row.epochs), []).append(row)
+    correct = {
+        key: np.stack([unpack(row.correct) for row in found])
+        for key, found in alike.items()
+    }
     lines = [
-        "| recipe | epochs | validation accuracy by seed | mean, 95 % | CPU seconds |",
-        "|---|---|---|---|---|",
+        "| recipe | epochs | training loss | validation accuracy by seed | "
+        f"less the default of {at} epochs, 95 % | CPU seconds |",
+        "|---|---|---|---|---|---|",
     ]
-    for name, epochs in dict.fromkeys((row.name, row.epochs) for row in rows):
-        alike = [row for row in rows if (row.name, row.epochs) == (name, epochs)]
-        accuracies = [row.valid_accuracy for row in alike]
-        mean = statistics.mean(accuracies)
-        # The images are the same for all seeds, so seeds do not narrow their share.
-        error = 1.96 * math.sqrt(mean * (1 - mean) / images)
-        by_seed = " / ".join(f"{100 * accuracy:.2f}" for accuracy in accuracies)
-        seconds = statistics.mean(row.seconds for row in alike)
+    for key, found in alike.items():
+        against = "–"
+        if key != ("default", at) and ("default", at) in correct:
+            pair = compare_paired(correct[key], correct["default", at])
+            points = (pair.difference, pair.low, pair.high)
+            against = "{:+.1f} ({:+.1f} to {:+.1f})".format(*(100 * x for x in points))
+        by_seed = " / ".join(f"{100 * each.mean():.2f}" for each in correct[key])
+        loss = statistics.mean(row.train_loss for row in found)
+        seconds = statistics.mean(row.seconds for row in found)
         lines.append(
-            f"| {name} | {epochs} | {by_seed} | {100 * mean:.2f} ± {100 * error:.2f} "
+            f"| {key[0]} | {key[1]} | {loss:.3f} | {by_seed} | {against} "
             f"| {seconds:,.0f} |"
         )
     return "\n".join(lines)
@@ -162,11 +174,12 @@ def main(argv: Sequence[str]) -> None:
         model = space.build(architecture)
         result = train_model(model, dataset, changed(default, name, number), seed=seed)
         seconds = time.process_time() - started
-        rows.append(Row(name, number, seed, result.valid_accuracy, seconds))
+        correct = pack(result.valid_correct)
+        rows.append(Row(name, number, seed, correct, result.train_loss, seconds))
         with path.open("a") as file:
             file.write(json.dumps(dataclasses.asdict(rows[-1])) + "\n")
-        print(rows[-1], flush=True)
-    print(table(rows, dataset.valid.size))
+        print(f"{name}, {number} epochs: {result.valid_accuracy:.2%}", flush=True)
+    print(table(rows, given.at))
 
 
 if __name__ == "__main__":

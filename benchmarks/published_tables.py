@@ -124,16 +124,15 @@ def _means_row(label: str, columns: Sequence[Curves | None], figure: str) -> str
         counts = [c for c in (*CHECKPOINTS, 400) if c <= values.shape[1]]
         means = values.mean(axis=0)[[c - 1 for c in counts]]
         text = "/".join("–" if np.isnan(m) else f"{m:.2f}" for m in means)
-        cells.append(f"{text} ± {_half_interval(values):.2f} ({len(values)})")
+        cells.append(f"{text} ± {half_interval(values[:, -1]):.2f} ({len(values)})")
     return f"| {label} | {' | '.join(cells)} |"
 
 
-def _half_interval(values: np.ndarray) -> float:
-    """Half of the 95 % interval of the mean over runs at the last trial, `(R, T)`."""
-    last = values[:, -1]
-    if len(last) < 2:
+def half_interval(values: np.ndarray) -> float:
+    """Half of the 95 % interval of a mean over runs, `(runs,)`; NaN for one run."""
+    if len(values) < 2:
         return math.nan
-    return float(scipy.stats.t.ppf(0.975, len(last) - 1) * scipy.stats.sem(last))
+    return float(scipy.stats.t.ppf(0.975, len(values) - 1) * scipy.stats.sem(values))
 
 
 def effort_table(outcomes: Sequence[Outcome]) -> list[str]:

@@ -5,8 +5,8 @@
 A trial takes as long as the training of its network would have on the authors' GPUs: a
 sum over its stages that is fitted to the table's `train_time_s`. The curves are the
 noiseless accuracy of the best network so far inside the budget, chosen by the noisy
-signal: mean and quartiles. Prints the means after some numbers of trials and of hours.
-Each run is kept in --out.
+signal: mean and quartiles. Prints the means after some numbers of trials and of hours,
+with half of their 95 % intervals. Each run is kept in --out.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 from absl import flags
 
+from benchmarks.published_tables import half_interval
 from layernas_tf.comparison.compare import parse_algorithms
 from layernas_tf.comparison.style import MATPLOTLIB_DASH, style_of
 from layernas_tf.comparison.table_search import run_algorithm
@@ -142,7 +143,10 @@ def _print(runs: dict[str, np.ndarray]) -> None:
             np.array([float(at_hours(run, np.array(float(h)))) for run in each])
             for h in HOURS
         ]
-        texts = ["–" if np.isnan(v).any() else f"{v.mean():.2f}" for v in after]
+        texts = [
+            "–" if np.isnan(v).any() else f"{v.mean():.2f} ± {half_interval(v):.2f}"
+            for v in after
+        ]
         print(f"| {style_of(name).label} ({len(each)}) | {' | '.join(texts)} |")
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from layernas_tf.datasets import Dataset, Split
     from layernas_tf.space.search_space import SearchSpace
     from layernas_tf.space.types import Architecture
+    from layernas_tf.training.paired import Comparison
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +42,7 @@ class TfliteFile:
       file_bytes: Size of the file.
       accuracy: Share of the test images that the file classifies correctly.
       keras_accuracy: Share of them that the Keras model classifies correctly.
+      comparison: The file's accuracy less the Keras model's, with its uncertainty.
       agreement: Share of the test images on which both predict the same class.
       max_abs_error: Largest absolute difference of any output.
       latency_ms: Median time of one image on this machine, one thread, milliseconds.
@@ -58,6 +60,7 @@ class TfliteFile:
     file_bytes: int
     accuracy: float
     keras_accuracy: float
+    comparison: Comparison
     agreement: float
     max_abs_error: float
     latency_ms: float
@@ -159,6 +162,7 @@ def print_table(files: Sequence[TfliteFile]) -> None:
     console.print(table)
     for file in files:
         console.print(file.path, soft_wrap=True, markup=False)
+        console.print(f"  {_against_keras(file.comparison)}", soft_wrap=True)
         for line in file.fallbacks.lines():
             console.print(f"  {line}", soft_wrap=True, markup=False)
         for check in file.runtimes:
@@ -171,6 +175,18 @@ def print_table(files: Sequence[TfliteFile]) -> None:
                     soft_wrap=True,
                     markup=False,
                 )
+
+
+def _against_keras(comparison: Comparison) -> str:
+    """What the format has cost, in points of accuracy, with the interval."""
+    points, low, high = (
+        f"{100 * value:+.2f}"
+        for value in (comparison.difference, comparison.low, comparison.high)
+    )
+    return (
+        f"accuracy less the Keras model's: {points} points (95 % interval {low} to "
+        f"{high}, {comparison.images:,} test images)"
+    )
 
 
 def _checked_qat(
@@ -252,6 +268,7 @@ def _measure(
         file_bytes=checked.file_bytes,
         accuracy=checked.accuracy,
         keras_accuracy=checked.keras_accuracy,
+        comparison=checked.comparison,
         agreement=checked.agreement,
         max_abs_error=checked.max_abs_error,
         latency_ms=latency.p50_ms,

@@ -172,7 +172,14 @@ def _search() -> ReportData:
         ),
         files=(
             ExportedFile(
-                "winner/model_int8.tflite", "TFLite int8", 412_345, 0.931, 0.9912, 1.234
+                "winner/model_int8.tflite",
+                "TFLite int8",
+                412_345,
+                test_accuracy=0.931,
+                agreement=0.9912,
+                difference=-0.0011,
+                difference_interval=(-0.0072, 0.005),
+                latency_ms=1.234,
             ),
         ),
         config={"space": "mobilenet_v3_small", "trials": 120, "seed": 0},
@@ -377,6 +384,7 @@ class ReportTest(absltest.TestCase):
                 "TFLite int8",
                 "412.3 kB",
                 "93.10 %",
+                "−0.11 points (−0.72 to +0.50)",
                 "99.12 %",
                 "1.23 ms",
             ],

@@ -178,6 +178,13 @@ class EndToEndTest(absltest.TestCase):
             size = os.path.getsize(self.workdir / name)
             self.assertEqual(figures["bytes"], size, name)
         self.assertEqual(files["winner/model_float32.tflite"]["agreement"], 1.0)
+        integers = files["winner/model_int8.tflite"]
+        self.assertAlmostEqual(
+            integers["difference"],
+            integers["test_accuracy"] - files["winner/model.keras"]["test_accuracy"],
+        )
+        low, high = integers["difference_interval"]
+        self.assertBetween(integers["difference"], low, high)
         arena = files["winner/model_int8.tflite"]["arena_bytes"]
         self.assertBetween(arena / costs["peak_memory_bytes"], 0.9, 1.3)
         self.assertRegex(" ".join(metrics["notes"]), "take .*B in TFLite's interpreter")

@@ -41,6 +41,7 @@ class VerifyTest(absltest.TestCase):
         right = np.mean(_REFERENCE.argmax(axis=1) == _TEST.labels)
         self.assertAlmostEqual(checked.accuracy, right)
         self.assertAlmostEqual(checked.keras_accuracy, right)
+        self.assertEqual(checked.comparison.difference, 0.0)
         self.assertEqual(checked.file_bytes, os.path.getsize(_PATH))
         self.assertEqual(checked.operators, runtime.operators(_PATH))
 
@@ -63,6 +64,10 @@ class VerifyTest(absltest.TestCase):
         self.assertEqual(checked.agreement, 0.0)
         self.assertGreater(checked.max_abs_error, 0.5)
         self.assertGreater(checked.accuracy, checked.keras_accuracy + 0.5)
+        self.assertAlmostEqual(
+            checked.comparison.difference, checked.accuracy - checked.keras_accuracy
+        )
+        self.assertGreater(checked.comparison.low, 0.3)
 
     def test_order_and_the_smaller_last_batch_are_kept(self):
         odd = _TEST.take(np.arange(515) % _TEST.size)

@@ -13,6 +13,7 @@ import numpy as np
 from export.tflite import runtime as runtimes
 from export.tflite.delegate_support import Fallbacks, fallbacks
 from layernas_tf.core.errors import UserError
+from layernas_tf.training.paired import Comparison, compare_paired
 
 if TYPE_CHECKING:
     import keras
@@ -55,6 +56,7 @@ class Verification:
       images: Number of images that both ran.
       accuracy: Share of the images that the file classifies correctly.
       keras_accuracy: Share of the images that the Keras model classifies correctly.
+      comparison: The file's accuracy less the Keras model's, with its uncertainty.
       agreement: Share of the images on which both predict the same class.
       max_abs_error: Largest absolute difference of any output.
       operators: TFLite operator names with their number, most frequent first.
@@ -68,6 +70,7 @@ class Verification:
     images: int
     accuracy: float
     keras_accuracy: float
+    comparison: Comparison
     agreement: float
     max_abs_error: float
     operators: tuple[tuple[str, int], ...]
@@ -115,13 +118,15 @@ def verify(
         )
     outputs, labels = _run(models, split)
     chosen, reference_chosen = outputs.argmax(axis=1), reference.argmax(axis=1)
+    right, reference_right = chosen == labels, reference_chosen == labels
     few = next(iter(split.batches(_COMPARED_IMAGES)))[0].numpy()
     return Verification(
         path=path,
         file_bytes=os.path.getsize(path),
         images=split.size,
-        accuracy=float(np.mean(chosen == labels)),
-        keras_accuracy=float(np.mean(reference_chosen == labels)),
+        accuracy=float(right.mean()),
+        keras_accuracy=float(reference_right.mean()),
+        comparison=compare_paired(right[None], reference_right[None]),
         agreement=float(np.mean(chosen == reference_chosen)),
         max_abs_error=float(np.max(np.abs(outputs - reference))),
         operators=runtimes.operators(path),

@@ -127,6 +127,8 @@ def _export(
                 format=f"TFLite {file.format}",
                 bytes=file.file_bytes,
                 test_accuracy=file.accuracy,
+                difference=file.comparison.difference,
+                difference_interval=(file.comparison.low, file.comparison.high),
                 agreement=file.agreement,
                 latency_ms=file.latency_ms,
                 arena_bytes=file.arena_bytes,

@@ -56,6 +56,8 @@ def metrics_json(
             file.name: {
                 "bytes": file.bytes,
                 "test_accuracy": file.test_accuracy,
+                "difference": file.difference,
+                "difference_interval": file.difference_interval,
                 "agreement": file.agreement,
                 "latency_ms": file.latency_ms,
                 "arena_bytes": file.arena_bytes,

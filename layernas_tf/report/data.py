@@ -169,6 +169,8 @@ class ExportedFile:
       test_accuracy: Test accuracy of the file itself, in 0..1.
       agreement: Share of the test images on which the file and the Keras model predict
         the same class, in 0..1.
+      difference: Its test accuracy less the Keras model's, in -1..1.
+      difference_interval: Ends of the 95 % interval of that difference.
       latency_ms: Time of one image on this machine, in milliseconds.
       arena_bytes: Memory of TFLite's interpreter for activations.
       note: A remark, such as the runtime, or why a value is missing.
@@ -179,6 +181,8 @@ class ExportedFile:
     bytes: int
     test_accuracy: float | None = None
     agreement: float | None = None
+    difference: float | None = None
+    difference_interval: tuple[float, float] | None = None
     latency_ms: float | None = None
     arena_bytes: int | None = None
     note: str = ""

@@ -6,12 +6,18 @@ import collections
 import html
 from collections.abc import Iterable, Mapping, Sequence
 
-from layernas_tf.report.data import ReportData, ReportTrial, TrainedNetwork
+from layernas_tf.report.data import (
+    ExportedFile,
+    ReportData,
+    ReportTrial,
+    TrainedNetwork,
+)
 from layernas_tf.report.wording import (
     NONE,
     cost_text,
     interval_text,
     metric_title,
+    points_text,
     reward_text,
     seconds_text,
     shape_text,
@@ -107,6 +113,7 @@ def files_table(data: ReportData) -> str:
         ("format", ""),
         ("size", "number"),
         ("test accuracy", "number"),
+        ("less the Keras model, 95 %", "number"),
         ("same class as Keras", "number"),
         ("latency per image", "number"),
     ] + ([("note", "start")] if noted else [])
@@ -119,12 +126,21 @@ def files_table(data: ReportData) -> str:
             + cell(file.format)
             + cell(cost_text(file.bytes, size), "number")
             + cell(share_text(file.test_accuracy), "number")
+            + cell(_from_keras(file), "number")
             + cell(share_text(file.agreement), "number")
             + cell(latency or NONE, "number")
             + (cell(file.note, "wide start") if noted else "")
             + "</tr>"
         )
     return table(head, rows)
+
+
+def _from_keras(file: ExportedFile) -> str:
+    """What the format has cost: `−0.17 points (−0.48 to +0.14)`."""
+    if file.difference is None or file.difference_interval is None:
+        return NONE
+    low, high = (f"{100 * end:+.2f}" for end in file.difference_interval)
+    return f"{points_text(file.difference)} ({low} to {high})".replace("-", "−")
 
 
 def layer_table(data: ReportData, winner: Architecture) -> str:
