@@ -32,6 +32,7 @@ from benchmarks.fidelity_tables import (
     markdown,
     truth,
 )
+from benchmarks.number_flags import define_numbers
 from layernas_tf.algorithms.random_search import RandomSearch
 from layernas_tf.core.app import run_main
 from layernas_tf.core.errors import UserError
@@ -74,7 +75,9 @@ def truth_plan(dataset: Dataset, epochs: int) -> Any:
 
     recipe = with_epochs(default_recipe(dataset, proxy=False), epochs)
     per_epoch = recipe.steps_per_epoch(dataset.train.size)
-    lengths = tuple(per_epoch * e for e in range(4, epochs, 4)) + (per_epoch * epochs,)
+    apart = max(4, epochs // 6)
+    marks = [*range(apart, epochs, apart), epochs]
+    lengths = tuple(per_epoch * epoch for epoch in marks)
     return Plan(f"truth {epochs}", recipe, lengths, test=True, averages=False)
 
 
@@ -243,8 +246,8 @@ def define_flags() -> None:
         "What the long training is judged by; the loss is finer on few test images.",
     )
     flags.DEFINE_integer("seeds", 2, "Long trainings of each.", lower_bound=0)
-    flags.DEFINE_list("cosine", "18,60,120,240", "Steps of trainings to a rate of 0.")
-    flags.DEFINE_list("constant", "18,60,120,240,480", "Steps at a constant rate.")
+    define_numbers("cosine", [18, 60, 120, 240], "Steps of trainings to a rate of 0.")
+    define_numbers("constant", [18, 60, 120, 240, 480], "Steps at a constant rate.")
     flags.DEFINE_float("hours", 1000.0, "After them no training begins.")
     flags.DEFINE_integer("threads", 1, "Of TensorFlow.", lower_bound=1)
     flags.DEFINE_string("rows", "runs/fidelity.jsonl", "File of finished trainings.")
@@ -270,8 +273,7 @@ def main(argv: Sequence[str]) -> None:
     long = truth_plan(dataset, values.truth_epochs)
     plans = [(long, seed) for seed in range(values.seeds)]
     if values.cosine or values.constant:
-        steps = [[int(n) for n in given] for given in (values.cosine, values.constant)]
-        brief = proxy_plans(dataset.train.size, *steps)
+        brief = proxy_plans(dataset.train.size, values.cosine, values.constant)
         brief = [(plan, PROXY_SEED) for plan in brief]
         plans = [*brief, *plans]
     path = pathlib.Path(values.rows)

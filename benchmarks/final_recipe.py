@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from absl import flags
 
+from benchmarks.number_flags import define_numbers
 from layernas_tf.core.app import run_main
 from layernas_tf.core.errors import UserError
 from layernas_tf.training.paired import compare_paired, pack, unpack
@@ -67,12 +68,12 @@ class Row:
 
 
 def trainings(
-    epochs: Sequence[int], at: int, seeds: int
+    epochs: Sequence[int], changes: Sequence[str], at: int, seeds: int
 ) -> Iterable[tuple[str, int, int]]:
     """Name, epochs and seed of every training, in the order in which they are made."""
     for seed in range(seeds):
         yield from (("default", number, seed) for number in epochs)
-        yield from ((name, at, seed) for name in CHANGES)
+        yield from ((name, at, seed) for name in changes)
 
 
 def changed(recipe: Recipe, name: str, epochs: int) -> Recipe:
@@ -120,31 +121,44 @@ def define_flags() -> None:
     flags.DEFINE_string("space", "mobilenet_v3_small", "As for the search.")
     flags.DEFINE_string("budget", "madds<=60%", "As for the search.")
     flags.DEFINE_string("architecture", "", "architecture.json to train instead.")
-    flags.DEFINE_list("epochs", ["8", "16", "32", "64"], "Of the default recipe.")
+    define_numbers("epochs", [8, 16, 32, 64], "Of the default recipe.")
+    flags.DEFINE_list("changes", list(CHANGES), "Which changes of it to measure.")
     flags.DEFINE_integer("at", 32, "Epochs of the changed recipes.")
     flags.DEFINE_integer("seeds", 1, "Trainings of each recipe.")
     flags.DEFINE_string("out", "runs/final_recipe", "Folder of the rows.")
 
 
-def main(argv: Sequence[str]) -> None:
-    """Trains what is missing and prints the table."""
-    if len(argv) > 1:
-        raise UserError(f"unexpected argument {argv[1]!r}")
+def _trained(network: Any, dataset: Any, recipe: Recipe, name: str, seed: int) -> Row:
+    """Trains the network, given as space and architecture, once."""
     import keras
 
+    from layernas_tf.training.train import train_model
+
+    started = time.process_time()
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(seed)
+    space, architecture = network
+    result = train_model(space.build(architecture), dataset, recipe, seed=seed)
+    print(f"{name}, {recipe.epochs} epochs: {result.valid_accuracy:.2%}", flush=True)
+    return Row(
+        name,
+        recipe.epochs,
+        seed,
+        pack(result.valid_correct),
+        result.train_loss,
+        time.process_time() - started,
+    )
+
+
+def _network(dataset: Any) -> Any:
+    """Space and architecture: of the file, or the default made evenly cheaper."""
     from layernas_tf.algorithms.trades import Trades
-    from layernas_tf.datasets import load_dataset
     from layernas_tf.space.budget import parse_budget
     from layernas_tf.space.completions import BudgetedChain
-    from layernas_tf.training.recipe import default_recipe
-    from layernas_tf.training.train import train_model
     from search_spaces.architecture_files import load_architecture
     from search_spaces.registry import get_space
 
     given = flags.FLAGS
-    dataset = load_dataset(
-        given.dataset, limit=given.limit, valid_fraction=given.valid_fraction, seed=0
-    )
     height, width, channels = dataset.shape
     image: dict[str, Any] = {
         "resolution": f"{height}x{width}",
@@ -152,11 +166,30 @@ def main(argv: Sequence[str]) -> None:
         "channels": channels,
     }
     if given.architecture:
-        space, architecture = load_architecture(given.architecture, **image)
-    else:
-        space = get_space(given.space, **image)
-        budgets = (parse_budget(given.budget, space),)
-        architecture = Trades(space, BudgetedChain(space.chain, budgets)).even()
+        return load_architecture(given.architecture, **image)
+    space = get_space(given.space, **image)
+    budgets = (parse_budget(given.budget, space),)
+    return space, Trades(space, BudgetedChain(space.chain, budgets)).even()
+
+
+def main(argv: Sequence[str]) -> None:
+    """Trains what is missing and prints the table."""
+    if len(argv) > 1:
+        raise UserError(f"unexpected argument {argv[1]!r}")
+    from layernas_tf.datasets import load_dataset
+    from layernas_tf.training.recipe import default_recipe
+
+    given = flags.FLAGS
+    changes = [name.strip() for name in given.changes]
+    for name in changes:
+        if name not in CHANGES:
+            raise UserError(
+                f"--changes: expected some of {', '.join(CHANGES)}, got {name!r}"
+            )
+    dataset = load_dataset(
+        given.dataset, limit=given.limit, valid_fraction=given.valid_fraction, seed=0
+    )
+    space, architecture = _network(dataset)
     print(f"{space.costs(architecture)['madds'] / 1e6:.3f}M MAdds", flush=True)
     default = default_recipe(dataset, proxy=False)
     path = pathlib.Path(given.out) / "rows.jsonl"
@@ -164,21 +197,14 @@ def main(argv: Sequence[str]) -> None:
     path.touch()
     rows = [Row(**json.loads(line)) for line in path.read_text().splitlines()]
     known = {(row.name, row.epochs, row.seed) for row in rows}
-    epochs = [int(number) for number in given.epochs]
-    for name, number, seed in trainings(epochs, given.at, given.seeds):
+    plan = trainings(given.epochs, changes, given.at, given.seeds)
+    for name, number, seed in plan:
         if (name, number, seed) in known:
             continue
-        started = time.process_time()
-        keras.backend.clear_session()
-        keras.utils.set_random_seed(seed)
-        model = space.build(architecture)
-        result = train_model(model, dataset, changed(default, name, number), seed=seed)
-        seconds = time.process_time() - started
-        correct = pack(result.valid_correct)
-        rows.append(Row(name, number, seed, correct, result.train_loss, seconds))
+        recipe = changed(default, name, number)
+        rows.append(_trained((space, architecture), dataset, recipe, name, seed))
         with path.open("a") as file:
             file.write(json.dumps(dataclasses.asdict(rows[-1])) + "\n")
-        print(f"{name}, {number} epochs: {result.valid_accuracy:.2%}", flush=True)
     print(table(rows, given.at))
 
 

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
+from benchmarks.number_flags import define_numbers
 from layernas_tf.algorithms.registry import make_algorithm
 from layernas_tf.comparison.style import MATPLOTLIB_DASH, style_of
 from layernas_tf.core.app import run_main
@@ -256,7 +257,7 @@ def write_plot(path: str, by_name: dict[str, list[Cell]], cap: int) -> None:
 def define_flags() -> None:
     """Defines the command line; only the program itself calls it."""
     flags.DEFINE_string("out", "runs/scaling", "Folder for the results.")
-    flags.DEFINE_list("lengths", [str(n) for n in LENGTHS], "Numbers of layers.")
+    define_numbers("lengths", LENGTHS, "Numbers of layers.")
     flags.DEFINE_integer("tables", 5, "Tables (and searches) per number of layers.")
     flags.DEFINE_integer("cap", 5_000, "Evaluations after which a search gives up.")
     flags.DEFINE_list("algorithms", list(ALGORITHMS), "Algorithms to measure.")
@@ -265,8 +266,8 @@ def define_flags() -> None:
 def main(argv: Sequence[str]) -> None:
     """Measures the algorithms, prints the table and writes the files."""
     given = flags.FLAGS
-    if not given.lengths or not all(text.isdecimal() for text in given.lengths):
-        raise UserError(f"--lengths: expected numbers, got {','.join(given.lengths)!r}")
+    if not given.lengths:
+        raise UserError("--lengths: expected at least one number")
     unknown = [name for name in given.algorithms if name not in ALGORITHMS]
     if unknown:
         raise UserError(
@@ -274,7 +275,7 @@ def main(argv: Sequence[str]) -> None:
         )
     if given.tables < 1 or given.cap < 1:
         raise UserError("--tables and --cap: expected at least 1")
-    lengths = sorted({int(text) for text in given.lengths})
+    lengths = sorted(set(given.lengths))
     by_name = {
         name: measure(name, lengths, given.tables, given.cap)
         for name in given.algorithms

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from absl import flags
 
+from benchmarks.number_flags import define_numbers
 from layernas_tf.core.app import run_main
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture
@@ -100,7 +101,7 @@ def main(argv: Sequence[str]) -> None:
         )
 
     for name in values.spaces:
-        for resolution in map(int, values.resolutions):
+        for resolution in values.resolutions:
             space = get_space(name, resolution=resolution, classes=values.classes)
             ratios = peak_memory_ratios(space, values.architectures)
             add(space, "peak_memory_bytes", ratios)
@@ -117,7 +118,7 @@ if __name__ == "__main__":
         ["mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "efficientnet_b0"],
         "Names of spaces.",
     )
-    flags.DEFINE_list("resolutions", ["224", "96", "32"], "Image sizes, in pixels.")
+    define_numbers("resolutions", [224, 96, 32], "Image sizes, in pixels.")
     flags.DEFINE_integer("classes", 10, "Number of classes.")
     flags.DEFINE_integer("architectures", 20, "Networks for the memory.", lower_bound=1)
     flags.DEFINE_integer("converted", 3, "Networks for the sizes; 0: none.")
