@@ -82,17 +82,22 @@ def truth_plan(dataset: Dataset, epochs: int) -> Any:
 
 
 def proxy_plans(
-    images: int, cosine: Sequence[int], constant: Sequence[int]
+    dataset: Dataset,
+    cosine: Sequence[int],
+    constant: Sequence[int],
+    augmented: Sequence[int] = (),
 ) -> list[Any]:
     """The brief trainings, the cheapest first.
 
     Args:
-      images: Training images that there are.
+      dataset: The images.
       cosine: Steps of the trainings whose rate falls to zero.
       constant: Steps after which the training with a constant rate is looked at.
+      augmented: Steps of more trainings whose rate falls to zero, on images that are
+        augmented as in the final recipe.
     """
     from benchmarks.fidelity_training import Plan
-    from layernas_tf.training.recipe import Recipe
+    from layernas_tf.training.recipe import Recipe, default_recipe
 
     def recipe(steps: int, schedule: str, warmup: float) -> Recipe:
         # An "epoch" of one step lets a training have any number of them.
@@ -103,8 +108,13 @@ def proxy_plans(
         for n in sorted(cosine)
     ]
     if len(cosine) > 1:
-        few = dataclasses.replace(plans[-1], images=images // 5)
+        few = dataclasses.replace(plans[-1], images=dataset.train.size // 5)
         plans.append(dataclasses.replace(few, name=f"{few.name}, a fifth of images"))
+    augment = default_recipe(dataset, proxy=False).augment
+    for n in sorted(augmented):
+        plain = recipe(n, "cosine", 0.3 * n)
+        moved = dataclasses.replace(plain, augment=augment)
+        plans.append(Plan(f"cosine {n}, augmented", moved, (n,), averages=False))
     if constant:
         lengths = tuple(sorted(constant))
         plans.append(
@@ -248,6 +258,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("seeds", 2, "Long trainings of each.", lower_bound=0)
     define_numbers("cosine", [18, 60, 120, 240], "Steps of trainings to a rate of 0.")
     define_numbers("constant", [18, 60, 120, 240, 480], "Steps at a constant rate.")
+    define_numbers("augmented", [], "As --cosine, on augmented images.")
     flags.DEFINE_float("hours", 1000.0, "After them no training begins.")
     flags.DEFINE_integer("threads", 1, "Of TensorFlow.", lower_bound=1)
     flags.DEFINE_string("rows", "runs/fidelity.jsonl", "File of finished trainings.")
@@ -272,10 +283,8 @@ def main(argv: Sequence[str]) -> None:
     architectures = [found[index] for index in order(len(found))]
     long = truth_plan(dataset, values.truth_epochs)
     plans = [(long, seed) for seed in range(values.seeds)]
-    if values.cosine or values.constant:
-        brief = proxy_plans(dataset.train.size, values.cosine, values.constant)
-        brief = [(plan, PROXY_SEED) for plan in brief]
-        plans = [*brief, *plans]
+    brief = proxy_plans(dataset, values.cosine, values.constant, values.augmented)
+    plans = [*((plan, PROXY_SEED) for plan in brief), *plans]
     path = pathlib.Path(values.rows)
     until = time.time() + 3600 * values.hours
     extend(path, space, dataset, architectures, plans, until)

@@ -65,21 +65,22 @@ class RecordTest(absltest.TestCase):
         path = pathlib.Path(tempfile.mkdtemp()) / "rows.jsonl"
         two = [ARCHITECTURE, (1, 1, 1)]
         long = truth_plan(dataset, 4)
-        brief = proxy_plans(dataset.train.size, (3,), (2, 4))
+        brief = proxy_plans(dataset, (3,), (2, 4), (3,))
         plans = [*((p, 100) for p in brief), (long, 0)]
         extend(path, space, dataset, two[:1], plans, np.inf)
         before = path.read_text("utf-8")
-        self.assertLen(read_rows(path), 4)
+        self.assertLen(read_rows(path), 5)
         extend(path, space, dataset, two, plans, np.inf)
         self.assertStartsWith(path.read_text("utf-8"), before)
         rows = read_rows(path)
-        self.assertLen(rows, 8)
+        self.assertLen(rows, 10)
         self.assertEmpty(list(missing(rows, two, plans)))
         known = truth(rows, long.name, "test_accuracy")
         self.assertCountEqual(known, two)
         named = {(line.training, line.signal) for line in lines(figures(rows), known)}
         self.assertIn(("no training", "zico"), named)
         self.assertIn(("constant, 2 steps", "average_valid_loss"), named)
+        self.assertIn(("cosine 3, augmented, 3 steps", "valid_loss"), named)
         self.assertNotIn((f"{long.name}, 4 steps", "accuracy"), named)
 
     def test_a_line_that_was_cut_off_is_repeated(self):

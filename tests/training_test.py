@@ -70,9 +70,20 @@ class RecipeTest(parameterized.TestCase):
         proxy = default_recipe(dataset, proxy=True)
         full = default_recipe(dataset, proxy=False)
         self.assertGreater(full.epochs, 2 * proxy.epochs)
-        self.assertEqual(full.augment, "shift_flip")
+        self.assertEqual((proxy.augment, full.augment), ("shift_flip", "shift_flip"))
         glyphs = dataclasses.replace(dataset, mirrors=False)
         self.assertEqual(default_recipe(glyphs, proxy=False).augment, "shift")
+
+    def test_proxies_take_enough_steps_and_move_images_that_are_seen_again(self):
+        for images, epochs, augment in (
+            (30, 240, "shift_flip"),
+            (1_000, 16, "shift_flip"),
+            (6_000, 2, "shift_flip"),
+            (10_000, 1, "none"),
+            (45_000, 1, "none"),
+        ):
+            proxy = default_recipe(small_networks.stripes(images), proxy=True)
+            self.assertEqual((proxy.epochs, proxy.augment), (epochs, augment), images)
 
     def test_photos_in_great_number_are_trained_on_as_imagenet_is(self):
         images = np.broadcast_to(np.uint8(0), (300_000, 224, 224, 3))
