@@ -192,7 +192,7 @@ _PATIENCE = 0.4
 _FINAL_EPOCHS = ((2_000, 60), (100_000, 30), (math.inf, 8))
 """Up to so many training images, so many epochs of a final training.
 
-The first two are measured (docs/results.md): twice as many add little.
+Measured for 1,000 images (docs/results.md): 8 or 30 are too few, 120 little better.
 """
 
 
