@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from absl import flags
 
+from benchmarks.fidelity import read_rows
 from benchmarks.number_flags import define_numbers
 from layernas_tf.core.app import run_main
 from layernas_tf.core.errors import UserError
@@ -194,8 +195,7 @@ def main(argv: Sequence[str]) -> None:
     default = default_recipe(dataset, proxy=False)
     path = pathlib.Path(given.out) / "rows.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
-    rows = [Row(**json.loads(line)) for line in path.read_text().splitlines()]
+    rows = [Row(**row) for row in read_rows(path)]
     known = {(row.name, row.epochs, row.seed) for row in rows}
     plan = trainings(given.epochs, changes, given.at, given.seeds)
     for name, number, seed in plan:

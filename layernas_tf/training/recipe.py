@@ -155,7 +155,7 @@ def default_recipe(
     if size >= _MANY_IMAGES and dataset.mirrors and dataset.shape[0] >= _PHOTO_SIDE:
         return _imagenet_recipe(proxy)
     batch_size = 16 if size < 500 else 64 if size < 20_000 else 128
-    augment = "shift_flip" if dataset.mirrors else "shift"
+    augment = _moved(dataset)
     per_epoch = max(1, size // batch_size)
     if proxy:
         # Small data sets need many epochs for enough steps, large ones only one.
@@ -176,6 +176,11 @@ def default_recipe(
         augment=augment,
         patience=_PATIENCE,
     )
+
+
+def _moved(dataset: Dataset) -> str:
+    """The augmentation that moves images by a few pixels, and mirrors what it may."""
+    return "shift_flip" if dataset.mirrors else "shift"
 
 
 _PROXY_STEPS = 240
@@ -219,7 +224,7 @@ def _fine_tuning(dataset: Dataset, proxy: bool) -> Recipe:
         learning_rate=1e-3,
         warmup_epochs=_WARMUP * epochs,
         label_smoothing=0.1,
-        augment="shift_flip" if dataset.mirrors else "shift",
+        augment=_moved(dataset),
         patience=_PATIENCE,
     )
 
