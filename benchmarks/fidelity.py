@@ -15,7 +15,6 @@ adds what is missing: more seeds, steps or architectures. Give the same --datase
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 import time
 from collections.abc import Iterator, Sequence
@@ -32,6 +31,7 @@ from benchmarks.fidelity_tables import (
     markdown,
     truth,
 )
+from benchmarks.json_rows import append_row, read_rows
 from benchmarks.number_flags import define_numbers
 from layernas_tf.algorithms.random_search import RandomSearch
 from layernas_tf.core.app import run_main
@@ -127,17 +127,6 @@ def proxy_plans(
     return plans
 
 
-def read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
-    """The lines so far; the last one may be cut off."""
-    rows = []
-    for line in path.read_text("utf-8").splitlines() if path.exists() else ():
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            continue
-    return rows
-
-
 def _row(plan: Any, architecture: Architecture, seed: int, points: Any) -> dict:
     return {
         "training": plan.name,
@@ -192,19 +181,14 @@ def extend(
     from benchmarks.fidelity_training import record
     from layernas_tf.training.segments import SegmentCache
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     cache = SegmentCache(16)
     rows = read_rows(path)
     scored = {tuple(row["architecture"]) for row in rows if "scores" in row}
 
-    def write(row: dict[str, Any]) -> None:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-
     for architecture in architectures:
         if architecture not in scored and time.time() < until:
             found = scores(space, architecture, dataset, PROXY_SEED, cache)
-            write({"architecture": list(architecture), "scores": found})
+            append_row(path, {"architecture": list(architecture), "scores": found})
             cache = SegmentCache(16)
     for plan, architecture, seed in missing(rows, architectures, plans):
         if time.time() > until:
@@ -214,7 +198,7 @@ def extend(
             data = _fewer(dataset, plan.images)
         # As a search does: what earlier candidates compiled is there for later ones.
         points = record(space, architecture, data, plan, seed, cache)
-        write(_row(plan, architecture, seed, points))
+        append_row(path, _row(plan, architecture, seed, points))
         print(f"{plan.name}, seed {seed}: {points[-1]}", flush=True)
         gc.collect()
 

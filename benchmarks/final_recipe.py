@@ -14,7 +14,6 @@ in --out; the same command trains what is missing there and prints the table of 
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 import statistics
 import time
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from absl import flags
 
-from benchmarks.fidelity import read_rows
+from benchmarks.json_rows import append_row, read_rows
 from benchmarks.number_flags import define_numbers
 from layernas_tf.core.app import run_main
 from layernas_tf.core.errors import UserError
@@ -194,7 +193,6 @@ def main(argv: Sequence[str]) -> None:
     print(f"{space.costs(architecture)['madds'] / 1e6:.3f}M MAdds", flush=True)
     default = default_recipe(dataset, proxy=False)
     path = pathlib.Path(given.out) / "rows.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
     rows = [Row(**row) for row in read_rows(path)]
     known = {(row.name, row.epochs, row.seed) for row in rows}
     plan = trainings(given.epochs, changes, given.at, given.seeds)
@@ -203,8 +201,7 @@ def main(argv: Sequence[str]) -> None:
             continue
         recipe = changed(default, name, number)
         rows.append(_trained((space, architecture), dataset, recipe, name, seed))
-        with path.open("a") as file:
-            file.write(json.dumps(dataclasses.asdict(rows[-1])) + "\n")
+        append_row(path, dataclasses.asdict(rows[-1]))
     print(table(rows, given.at))
 
 

@@ -16,7 +16,6 @@ from benchmarks.fidelity import (
     missing,
     order,
     proxy_plans,
-    read_rows,
     truth_plan,
 )
 from benchmarks.fidelity_tables import (
@@ -31,6 +30,7 @@ from benchmarks.fidelity_tables import (
     truth,
 )
 from benchmarks.fidelity_training import Plan, record
+from benchmarks.json_rows import append_row, read_rows
 from layernas_tf.training.recipe import Recipe
 from layernas_tf.training.segments import SegmentCache
 from search_spaces.registry import get_space
@@ -83,11 +83,17 @@ class RecordTest(absltest.TestCase):
         self.assertIn(("cosine 3, augmented, 3 steps", "valid_loss"), named)
         self.assertNotIn((f"{long.name}, 4 steps", "accuracy"), named)
 
-    def test_a_line_that_was_cut_off_is_repeated(self):
-        path = pathlib.Path(tempfile.mkdtemp()) / "rows.jsonl"
-        whole = json.dumps({"architecture": [0], "scores": {}})
-        path.write_text(f"{whole}\n{whole[:12]}", "utf-8")
-        self.assertLen(read_rows(path), 1)
+    def test_a_line_that_was_cut_off_costs_no_other(self):
+        path = pathlib.Path(tempfile.mkdtemp()) / "new" / "rows.jsonl"
+        self.assertEmpty(read_rows(path))
+        rows = [{"architecture": [number], "scores": {}} for number in range(3)]
+        append_row(path, rows[0])
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(rows[1])[:12])
+        self.assertEqual(read_rows(path), rows[:1])
+        append_row(path, rows[1])
+        append_row(path, rows[2])
+        self.assertEqual(read_rows(path), rows)
 
 
 class DrawTest(parameterized.TestCase):
