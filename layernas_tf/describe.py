@@ -24,7 +24,6 @@ from layernas_tf.report.wording import (
     metric_title,
     shape_text,
 )
-from layernas_tf.space.budget import format_exactly
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture, Layer, Option
 
@@ -65,7 +64,7 @@ def cost_table(space: SearchSpace) -> Table:
 
 def _exact(value: float) -> str:
     # The last digits of a fraction depend on the order in which layers are added up.
-    return format_exactly(value) if float(value).is_integer() else f"{value:.4f}"
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.4f}"
 
 
 def layer_table(space: SearchSpace, architecture: Architecture) -> Table:

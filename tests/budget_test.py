@@ -52,8 +52,8 @@ class BudgetTest(parameterized.TestCase):
         ("madds=3M", "expected a band.*written 'madds<=3M'"),
         ("madds=4M..3M", "lower end is above"),
         ("speed<=3", "no cost 'speed': expected one of madds, model_bytes"),
-        ("madds<=1.9M", "cheapest architecture of 'toy' costs madds=2,000,000"),
-        ("madds=9M..10M", "most expensive architecture of 'toy' costs madds=8,0"),
+        ("madds<=1.9M", "cheapest architecture of 'toy' costs madds=2000000"),
+        ("madds=9M..10M", "most expensive architecture of 'toy' costs madds=8000000"),
     )
     def test_what_is_wrong_is_said(self, text, message):
         with self.assertRaisesRegex(UserError, message):

@@ -8,6 +8,7 @@ import numpy as np
 
 from layernas_tf.algorithms.base import Algorithm
 from layernas_tf.algorithms.local_search import neighbours_inside
+from layernas_tf.algorithms.option_checks import check_whole
 from layernas_tf.space.budget import Budget
 from layernas_tf.space.candidate import Candidate
 from layernas_tf.space.search_space import SearchSpace
@@ -59,8 +60,15 @@ class Bananas(Algorithm):
           candidates: How many changed architectures are valued after a fit.
 
         Raises:
-          UserError: Nothing is inside the budgets.
+          UserError: An option is out of range, or nothing is inside the budgets.
         """
+        for name, number, least in (
+            ("start", start, 2),
+            ("batch", batch, 1),
+            ("parents", parents, 1),
+            ("candidates", candidates, 1),
+        ):
+            check_whole(name, number, least)
         super().__init__(space, budgets, seed=seed)
         self._start = start
         self._batch = batch

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from layernas_tf.algorithms.base import Algorithm
+from layernas_tf.algorithms.option_checks import check_whole
 from layernas_tf.algorithms.reward_shaping import RewardShape
 from layernas_tf.space.budget import Budget
 from layernas_tf.space.candidate import Candidate
@@ -60,10 +61,13 @@ class RegularizedEvolution(Algorithm):
           shape: How the cost enters the reward.
 
         Raises:
-          UserError: Nothing is inside the budgets.
+          UserError: An option is out of range, or nothing is inside the budgets.
         """
         import pyglove as pg
 
+        check_whole("tournament", tournament)
+        # PyGlove's tournament has no more members than its population.
+        check_whole("population", population, least=tournament)
         # It reports the end of its first population at INFO, where absl prints it.
         pg.logging.set_logger(logging.getLogger("pyglove"))
         pg.logging.get_logger().setLevel(logging.WARNING)

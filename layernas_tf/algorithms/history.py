@@ -13,6 +13,14 @@ from layernas_tf.space.candidate import Candidate
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture
 
+_MOST = 1e100
+"""Rewards are squared, and squares are added up."""
+
+
+def credible(reward: float) -> bool:
+    """Whether a reward can be learned from: a number, and not absurdly large."""
+    return abs(reward) <= _MOST
+
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
@@ -82,7 +90,7 @@ class History:
             return False
         if reward is not None:
             reward = float(reward)
-            if not np.isfinite(reward):
+            if not credible(reward):
                 reward = None
         self.rewards[architecture] = reward
         if reward is not None and reward > self._highest:

@@ -28,6 +28,7 @@ from layernas_tf.algorithms.base import Algorithm
 from layernas_tf.algorithms.base_network import BaseNetwork, DefaultBase, MovingBase
 from layernas_tf.algorithms.history import Answer
 from layernas_tf.algorithms.memorial_table import MemorialTable
+from layernas_tf.algorithms.option_checks import check_whole
 from layernas_tf.core.errors import UserError
 from layernas_tf.space.budget import Budget
 from layernas_tf.space.candidate import Candidate
@@ -105,8 +106,7 @@ class LayerNAS(Algorithm):
             ("searches", searches),
             ("children", 1 if children is None else children),
         ):
-            if number < 1:
-                raise UserError(f"{name}: expected at least 1, got {number}")
+            check_whole(name, number)
         if not space.searched_layers:
             raise UserError(f"space {space.name!r}: no layer offers a choice")
         super().__init__(space, budgets, seed=seed)

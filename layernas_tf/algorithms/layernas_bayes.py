@@ -22,6 +22,7 @@ import numpy as np
 from layernas_tf.algorithms.base import Algorithm
 from layernas_tf.algorithms.history import Answer
 from layernas_tf.algorithms.memorial_solver import UNITS, MemorialSolver
+from layernas_tf.algorithms.option_checks import check_number
 from layernas_tf.algorithms.reward_belief import RewardBelief
 from layernas_tf.space.budget import Budget, inside
 from layernas_tf.space.candidate import Candidate
@@ -102,6 +103,8 @@ class LayerNASBayes(Algorithm):
           limits: Several budgets inside `budgets`, each with an answer of its own: asks
             take them in turn, and what is learned serves all.
         """
+        check_number("capacity", capacity)
+        check_number("exploration", exploration)
         super().__init__(space, budgets, seed=seed)
         absent = ("slope", "bend") * (not shared) + ("neighbours",) * (not neighbours)
         self.belief = RewardBelief(
@@ -122,7 +125,12 @@ class LayerNASBayes(Algorithm):
             candidate = self._solve(number, rng, self._limited[turn])
             if candidate is not None:
                 return candidate
-        return self._solve(number, rng, self.solvers)
+        candidate = self._solve(number, rng, self.solvers)
+        if candidate is not None:
+            return candidate
+        # Costs that are rounded hide the last architectures of a narrow band.
+        sampled = self.untried.sample(rng)
+        return None if sampled is None else Candidate(sampled, number)
 
     def _solvers_of(
         self, budgeted: BudgetedChain

@@ -139,12 +139,8 @@ class OptunaSearch(Algorithm):
         self, trial: optuna.Trial, architecture: Architecture, reward: float
     ) -> None:
         _, costs = self.space.chain.walk(architecture)
-        for budget in self.history.budgets:
-            cost = costs[budget.metric]
-            if not budget.holds(costs):
-                over = max(cost - budget.high, budget.low - cost)
-            else:
-                over = min(max(cost - budget.high, budget.low - cost), 0.0)
+        for budget in self.budgeted.budgets:  # one for each metric
+            over = budget.excess(costs[budget.metric])
             trial.set_constraint(budget.metric, over / (budget.high or 1))
         self._study.tell(trial, reward)
 

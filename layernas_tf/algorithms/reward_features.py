@@ -169,12 +169,13 @@ def squared_differences(layer: Layer) -> np.ndarray:
 
 
 def _numeric(layer: Layer) -> list[str]:
-    names: dict[str, None] = {}
+    """Attributes that are numbers wherever an option has them."""
+    numbers: dict[str, bool] = {}
     for option in layer.options:
         for name, value in option.attributes:
-            if not isinstance(value, (bool, str)):
-                names[name] = None
-    return list(names)
+            number = not isinstance(value, (bool, str))
+            numbers[name] = numbers.get(name, True) and number
+    return [name for name, number in numbers.items() if number]
 
 
 def _own_features(i: int, layer: Layer) -> dict[Feature, np.ndarray]:
@@ -211,15 +212,16 @@ def _dropped(layer: Layer) -> np.ndarray:
     )
 
 
-def _words(layer: Layer) -> dict[tuple[str, bool | str], np.ndarray]:
-    """For each boolean and name whether an option has it, `(O,)`."""
+def _words(layer: Layer) -> dict[tuple[str, bool | str | float], np.ndarray]:
+    """For each value that is no mere number whether an option has it, arrays `(O,)`."""
+    numeric = _numeric(layer)
     return {
         (name, value): np.array(
             [float(other.get(name) == value) for other in layer.options]
         )
         for option in layer.options
         for name, value in option.attributes
-        if isinstance(value, (bool, str)) and value is not False
+        if name not in numeric and value is not False
     }
 
 

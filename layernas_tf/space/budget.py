@@ -171,4 +171,4 @@ def parse_budget(text: str, space: SearchSpace) -> Budget:
 
 def format_exactly(value: float) -> str:
     """A cost with all its digits, since a rounded one might not fit the budget."""
-    return f"{value:,.0f}" if float(value).is_integer() else repr(float(value))
+    return f"{value:.0f}" if float(value).is_integer() else repr(float(value))

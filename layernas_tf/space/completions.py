@@ -71,7 +71,8 @@ class BudgetedChain:
           exact_entries: How many distinct (state, cost) pairs are kept exactly.
 
         Raises:
-          UserError: No architecture is inside the budgets.
+          UserError: No architecture is inside the budgets, or none is found there
+            because costs have to be rounded.
         """
         self.chain = chain
         self.budgets = _merged(chain, budgets)
@@ -102,9 +103,9 @@ class BudgetedChain:
         self._exact_entries = exact_entries
         # With a single upper limit, it is enough that the cheapest architecture fits:
         # the table is then made only when it is first needed.
-        plain = len(self.budgets) < 2 and np.all(self._low <= 0)
+        plain = len(self.budgets) == len(sums) < 2 and np.all(self._low <= 0)
         if not plain and self.count() == 0:
-            raise self._nothing_inside()
+            raise self._nothing_inside() if self.exact else self._too_narrow()
 
     @property
     def exact(self) -> bool:
@@ -145,6 +146,14 @@ class BudgetedChain:
         return UserError(
             f"no architecture is inside {wanted}: the cheapest possible is {cheapest}"
             + (" (each on its own)" if len(self.budgets) > 1 else "")
+        )
+
+    def _too_narrow(self) -> UserError:
+        wanted = " and ".join(str(b) for b in self.budgets)
+        return UserError(
+            f"no architecture was found inside {wanted}, where costs are rounded to "
+            f"{RESOLUTION[len(self._slack)]} units: expected a wider band, or fewer "
+            "budgets at the same time"
         )
 
     def _surplus_of(self, metric: str, i: int) -> np.ndarray:

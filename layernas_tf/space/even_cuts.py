@@ -76,12 +76,15 @@ def _values(layer: Layer, name: str) -> dict[int, float]:
         index: float(option[name])
         for index, option in enumerate(layer.options)
         if {**dict(option.attributes), name: default[name]} == default
+        and not isinstance(option[name], (bool, str))
     }
 
 
 def _shares(space: SearchSpace, name: str) -> Iterator[float]:
     for layer in space.layers:
         values = _values(layer, name)
+        if values.get(layer.default, 0) <= 0:
+            continue  # no share of it is smaller
         for value in values.values():
             if value <= values[layer.default]:
                 yield round(value / values[layer.default], 6)

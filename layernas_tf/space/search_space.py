@@ -86,6 +86,10 @@ class SearchSpace:
             raise UserError(
                 f"space {self.name!r}: expected at least one layer, got none"
             )
+        if not self.metrics:
+            raise UserError(
+                f"space {self.name!r}: expected at least one metric, got none"
+            )
         twice = {name for name in names if names.count(name) > 1}
         if twice:
             raise UserError(

@@ -8,11 +8,11 @@ when the process ended become pending again.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from layernas_tf.algorithms.base import Algorithm
+from layernas_tf.algorithms.history import credible
 from layernas_tf.core.errors import UserError
 from layernas_tf.space.budget import Budget
 from layernas_tf.space.candidate import Candidate
@@ -143,7 +143,7 @@ class Study:
     def tell(self, outcome: Outcome) -> Trial | None:
         """Records the outcome of a candidate and tells the algorithm.
 
-        If the reward is not a finite number, the trial fails.
+        If the reward is not a finite number of at most 1e100, the trial fails.
 
         Returns:
           The trial; None if another driver has taken it over and finished it already,
@@ -153,7 +153,7 @@ class Study:
         reward, reason = None, outcome.reason or "unknown"
         if evaluation is not None:
             reward, reason = float(evaluation.reward), ""
-            if not math.isfinite(reward):
+            if not credible(reward):
                 reward, reason = None, f"the reward is {reward}"
         metrics = dict(evaluation.metrics) if evaluation is not None else {}
         with self._storage.transaction() as connection:
@@ -225,7 +225,7 @@ class Study:
             return
         if self._decoder is None:
             choices = storage.stored.choices(connection)
-            if not choices:
+            if not choices and self.space.searched_layers:
                 return  # no trial yet
             self._decoder = Decoder(self.space, choices)
         running = [self._ids[number] for number in self._others | self._mine]
