@@ -95,8 +95,8 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "dataset",
         "digits",
-        "The data set that the model was trained on: digits, npz:FILE, folder:DIR or "
-        "tfds:NAME. Its training images set the ranges of int8, its test images check "
+        "The data set that the model was trained on: digits, moved_digits, npz:FILE, "
+        "folder:DIR or tfds:NAME. Its training images set the ranges of int8, its test images check "
         "the files.",
     )
     flags.DEFINE_enum(

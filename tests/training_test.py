@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import tempfile
+from unittest import mock
 
 import keras
 import numpy as np
@@ -13,8 +14,9 @@ from absl.testing import absltest, parameterized
 from layernas_tf.core.errors import UserError
 from layernas_tf.datasets.split import ArraySplit
 from layernas_tf.training.checkpoint import Checkpoint
+from layernas_tf.training.full_training import train_fully
 from layernas_tf.training.optimizer import make_optimizer
-from layernas_tf.training.progress import stale
+from layernas_tf.training.progress import Laps, stale
 from layernas_tf.training.scoring import score
 from layernas_tf.training.segment_training import predict_segments
 from layernas_tf.training.segments import SegmentCache, cut
@@ -85,6 +87,11 @@ class RecipeTest(parameterized.TestCase):
             proxy = default_recipe(small_networks.stripes(images), proxy=True)
             self.assertEqual((proxy.epochs, proxy.augment), (epochs, augment), images)
 
+    def test_final_trainings_take_about_ten_thousand_steps_where_there_are_images(self):
+        for images, epochs in ((1_000, 60), (10_000, 60), (45_000, 30), (150_000, 8)):
+            full = default_recipe(small_networks.stripes(images), proxy=False)
+            self.assertEqual(full.epochs, epochs, images)
+
     def test_photos_in_great_number_are_trained_on_as_imagenet_is(self):
         images = np.broadcast_to(np.uint8(0), (300_000, 224, 224, 3))
         many = ArraySplit(images, np.broadcast_to(np.int32(0), 300_000))
@@ -142,6 +149,13 @@ class CutTest(absltest.TestCase):
         self.assertIsNone(cut(keras.Model(x, y)))
         self.assertIsNone(cut(keras.Model(x, [y, shared(y)])))
 
+    def test_a_network_with_frozen_statistics_is_left_whole(self):
+        model = small_networks.network()
+        self.assertIsNotNone(cut(model))
+        frozen = [layer for layer in model.layers if "normalization" in layer.name]
+        frozen[0].trainable = False
+        self.assertIsNone(cut(model))
+
 
 class TrainTest(parameterized.TestCase):
     @parameterized.parameters(("sgd", 0.0), ("rmsprop", 0.1), ("adamw", 0.1))
@@ -168,6 +182,21 @@ class TrainTest(parameterized.TestCase):
             np.testing.assert_allclose(one, two, atol=2e-3)
         self.assertAlmostEqual(results[0].train_loss, results[1].train_loss, places=3)
         self.assertAlmostEqual(results[0].valid_loss, results[1].valid_loss, places=2)
+
+    def test_features_may_be_normalized(self):
+        dataset = small_networks.stripes(96)
+        losses = []
+        for segments in (SegmentCache(), None):
+            keras.utils.set_random_seed(0)
+            image = keras.Input(dataset.shape)
+            x = keras.layers.Conv2D(8, 3, strides=2)(image)
+            x = keras.layers.GlobalAveragePooling2D()(x)
+            x = keras.layers.BatchNormalization()(x)
+            x = keras.layers.Dense(dataset.classes, activation="softmax")(x)
+            model = keras.Model(image, x)
+            result = train_model(model, dataset, QUICK, seed=0, segments=segments)
+            losses.append(result.valid_loss)
+        self.assertAlmostEqual(*losses, places=3)
 
     @parameterized.parameters(True, False)
     def test_a_dozen_steps_make_a_network_that_can_be_evaluated(self, shared):
@@ -297,6 +326,18 @@ class TrainTest(parameterized.TestCase):
         lenient = dataclasses.replace(strict, replace=True)
         result = train_model(fresh((8,)), dataset, QUICK, checkpoint=lenient, **options)
         self.assertLen(result.history, 2)
+
+    def test_the_seconds_before_a_resume_count(self):
+        folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))
+        space, dataset = small_networks.space(), small_networks.stripes(96)
+
+        def train():
+            return train_fully(space, (0, 0, 0), dataset, QUICK, folder)
+
+        with mock.patch.object(Laps, "lap", side_effect=[100.0, 20.0, SystemExit]):
+            self.assertRaises(SystemExit, train)
+        with mock.patch.object(Laps, "lap", return_value=3.0):
+            self.assertEqual(train().metrics["train_seconds"], 126.0)
 
     def test_a_training_that_no_longer_improves_ends(self):
         rows = [

@@ -185,19 +185,22 @@ def _moved(dataset: Dataset) -> str:
 
 _PROXY_STEPS = 240
 _FINAL_STEPS = 480
-"""Steps that a training takes at least, in whole epochs.
+"""As many epochs as fit into these steps, at least one; a final training takes no fewer
+epochs than `_FINAL_EPOCHS` says.
 
-Fewer steps of a proxy than 150 rank next to nothing on photos (docs/fidelity.md).
+Fewer than 79 steps of a proxy rank next to nothing on photos, and 79 do not on every band
+(docs/fidelity.md).
 """
 
 
 _PATIENCE = 0.4
 """Share of the epochs after which a final training that does not improve ends."""
 
-_FINAL_EPOCHS = ((2_000, 60), (100_000, 30), (math.inf, 8))
+_FINAL_EPOCHS = ((20_000, 60), (100_000, 30), (math.inf, 8))
 """Up to so many training images, so many epochs of a final training.
 
-Measured for 1,000 images (docs/results.md): 8 or 30 are too few, 120 little better.
+Measured (docs/results.md): 30 are too few for 1,000 images and for 10,000; 120 are little
+better for 1,000. With 45,000, 30 epochs are as many steps as 60 with 10,000.
 """
 
 
