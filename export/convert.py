@@ -96,8 +96,8 @@ def define_flags() -> None:
         "dataset",
         "digits",
         "The data set that the model was trained on: digits, moved_digits, npz:FILE, "
-        "folder:DIR or tfds:NAME. Its training images set the ranges of int8, its test images check "
-        "the files.",
+        "folder:DIR or tfds:NAME. Its training images set the ranges of int8, its test "
+        "images check the files.",
     )
     flags.DEFINE_enum(
         "fit", DEFAULT_FIT, FITS, "How images are fitted to the size, as in the search."

@@ -212,6 +212,11 @@ class DataTest(absltest.TestCase):
         endless = tf.data.Dataset.from_tensor_slices(train).repeat()
         with self.assertRaisesRegex(UserError, "never ends"):
             given_dataset(endless, test, options=options)
+        x, y = train
+        for odd in (({"image": x}, y), (x, {"label": y})):
+            given = tf.data.Dataset.from_tensor_slices(odd).batch(7)
+            with self.assertRaisesRegex(UserError, r"of \(image, label\), got"):
+                given_dataset(given, test, options=options)
 
 
 class OtherFunctionsTest(absltest.TestCase):

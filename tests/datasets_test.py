@@ -301,6 +301,13 @@ class NpzFormsTest(DatasetTest):
             )
             self.assert_refused(self.save(arrays(class_names=odd)), "class_names")
 
+    def test_classes_beside_labels_are_names_wherever_they_are(self):
+        content = arrays(classes=np.array(["ape", "bee", "cat"]))
+        for keys in (list(content), sorted(content)):
+            ordered = {key: content[key] for key in keys}
+            dataset = load_dataset(self.save(ordered), resolution=8)
+            self.assertEqual(dataset.class_names, ("ape", "bee", "cat"))
+
     def test_rows_that_are_not_one_hot_are_named(self):
         rows = np.eye(3)[np.arange(30) % 3]
         rows[7] = [1, 0, 1]

@@ -216,6 +216,22 @@ class HintsTest(parameterized.TestCase):
         self.assertEqual(trained[-1].epochs, 3)
 
 
+class ResumeTest(absltest.TestCase):
+    def test_a_resumed_search_has_the_features_on_the_same_scale(self):
+        folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))
+        # More images than the scale is measured on: which ones depends on the seed.
+        space, dataset = small_networks.space(), small_networks.stripes(1_500)
+        recipe = Recipe(1, batch_size=250, learning_rate=3e-3)
+        deviations = []
+        for seed in (4, 5):  # of the process; the second finds the teacher there
+            keras.utils.set_random_seed(seed)
+            lesson = lesson_for(
+                "features", folder, space, dataset, recipe, seed=0, say=len
+            )
+            deviations.append(lesson.dataset.train.deviations)
+        self.assertEqual(*deviations)
+
+
 class BackendTest(absltest.TestCase):
     def test_other_backends_have_no_teacher_for_every_batch(self):
         self.assertEqual(default_distillation(pretrained=True), "features")

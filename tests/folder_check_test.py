@@ -374,6 +374,26 @@ class ArraysTest(absltest.TestCase):
         self.assertEqual(sum(size.total for size in check.classes), 1797)
         self.assertTrue(dataclasses.is_dataclass(check))
 
+    def test_the_users_own_validation_set_is_counted_apart(self):
+        numbers = {"train": 30, "valid": 6, "test": 9}
+        arrays = {
+            f"x_{part}": np.full((number, 8, 8), 9, np.uint8)
+            for part, number in numbers.items()
+        }
+        arrays |= {f"y_{part}": np.arange(n) % 3 for part, n in numbers.items()}
+        folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))
+        np.savez(folder / "own.npz", **arrays)
+        for size in load_dataset(f"npz:{folder}/own.npz").check.classes:
+            self.assertEqual((size.train, size.valid, size.test), (10, 2, 3))
+        del arrays["x_valid"], arrays["y_valid"]
+        np.savez(folder / "held.npz", **arrays)
+        for size in load_dataset(f"npz:{folder}/held.npz").check.classes:
+            self.assertEqual((size.train, size.valid, size.test), (10, 0, 3))
+
+    def test_a_validation_set_made_of_held_out_images_counts_as_training(self):
+        sizes = load_dataset("moved_digits").check.classes
+        self.assertEqual({size.valid for size in sizes}, {0})
+
 
 if __name__ == "__main__":
     absltest.main()

@@ -270,6 +270,18 @@ class EvaluatorTest(absltest.TestCase):
                 fresh.metrics["valid_loss"], evaluations[-1].metrics["valid_loss"]
             )
 
+    def test_weights_are_kept_with_the_reward(self):
+        evaluate = KerasEvaluator(
+            SPACE,
+            small_networks.stripes(96),
+            RECIPE,
+            weights=self.folder,
+            reward="valid_loss",
+        )
+        evaluation = evaluate(Candidate(PARENT, 0))
+        (kept,) = weight_store.kept_before(self.folder, SPACE, 1)
+        self.assertEqual(kept.reward, evaluation.reward)
+
     def test_a_space_without_names_fails_with_the_reason(self):
         def build(architecture):
             return small_networks.network()

@@ -12,6 +12,7 @@ import tempfile
 
 import keras
 import numpy as np
+import tensorflow as tf
 from absl.testing import absltest, parameterized
 from rich.console import Console
 
@@ -98,6 +99,17 @@ class StartTest(PretrainedTestCase):
             outputs.append(np.asarray(model(self.dataset.valid.images)))
         np.testing.assert_allclose(*outputs, atol=1e-5)
         self.assertEqual(kept.about, start.about)
+
+    def test_the_images_do_not_depend_on_the_seed_of_the_process(self):
+        path = self.folder / "pretrained.npz"
+        keras.utils.set_random_seed(1)
+        start = self.start()
+        save_start(start, path)
+        keras.utils.set_random_seed(2)
+        kept = load_start(path, SPACE, self.dataset)
+        np.testing.assert_array_equal(kept.images, start.images)
+        np.testing.assert_array_equal(kept.labels, start.labels)
+        self.assertEqual(tf.compat.v1.random.get_seed(0)[0], 2)
 
     def test_a_damaged_file_is_one_line(self):
         path = self.folder / "pretrained.npz"

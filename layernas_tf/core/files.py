@@ -6,11 +6,15 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import secrets
 from collections.abc import Iterator
 from typing import Any
 
 from layernas_tf.core.errors import UserError, reason_of
+
+TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp(\..*)?")
+"""The names of the temporary files that `writing` makes."""
 
 
 @contextlib.contextmanager

@@ -11,6 +11,9 @@ import tempfile
 from collections.abc import Iterator
 
 from layernas_tf.core.errors import UserError, reason_of
+from layernas_tf.core.files import TEMPORARY
+
+_LOCK = ".lock"
 
 
 def check_workdir(folder: pathlib.Path) -> None:
@@ -63,7 +66,7 @@ def lock_workdir(folder: pathlib.Path) -> Iterator[None]:
       UserError: Another process holds it.
     """
     try:
-        lock = open(folder / ".lock", "w")
+        lock = open(folder / _LOCK, "w")
     except OSError as error:
         raise _unwritable(folder, reason_of(error)) from None
     with lock:
@@ -80,6 +83,17 @@ def lock_workdir(folder: pathlib.Path) -> Iterator[None]:
                 f"workdir {str(folder)!r} is in use by another search or training; "
                 "expected one at a time, or another `workdir`"
             ) from None
-        for left in folder.rglob(".*.tmp*"):  # left by a process that was killed
-            left.unlink(missing_ok=True)
+        _remove_left(folder)
         yield
+
+
+def _remove_left(folder: pathlib.Path) -> None:
+    """Removes the temporary files of a process that was killed."""
+    for place, folders, files in os.walk(folder):
+        # A folder with a lock of its own is another's, who may be writing there now.
+        folders[:] = [
+            each for each in folders if not os.path.exists(f"{place}/{each}/{_LOCK}")
+        ]
+        for name in filter(TEMPORARY.fullmatch, files):
+            with contextlib.suppress(OSError):
+                os.unlink(f"{place}/{name}")

@@ -38,6 +38,7 @@ def make_dataset(
 
     Without `valid`, a share of the training images is held out.
     """
+    own_valid = valid is not None
     least = 2 if valid is None else 1
     if options.limit is not None:
         check_limit(name, options.limit, len(class_names), least)
@@ -70,6 +71,7 @@ def make_dataset(
         mirrors=mirrors,
         frame=frame,
         notes=notes,
+        own_valid=own_valid,
     )
 
 
@@ -115,7 +117,7 @@ def load_digits(name: str, options: Options) -> Dataset:
     digits = sklearn_digits()
     images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., None]
     everything = ArraySplit(images, digits.target.astype(np.int32))
-    stay, held = hold_out(everything.labels, 0.2, seed=0)
+    stay, held = hold_out(everything.labels, TEST_FRACTION, seed=0)
     return make_dataset(
         name,
         everything.take(stay),

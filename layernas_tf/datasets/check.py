@@ -3,8 +3,9 @@
     python -m layernas_tf.datasets.check --dataset=folder:DIR
 
 decodes every picture, lists every file that cannot be read, and reports the classes,
-what was left out and whatever else matters for training. Its exit code is 1 if a search
-would refuse the data.
+what was left out and whatever else matters for training. Its exit code is 1 if pictures
+of a folder cannot be read or a search would refuse the folder for another reason, and 2
+if there is no data set or its arrays would be refused.
 """
 
 from __future__ import annotations

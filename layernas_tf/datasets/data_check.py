@@ -184,6 +184,8 @@ def check_arrays(
     class_names: Sequence[str],
     images: Mapping[str, np.ndarray],
     labels: Mapping[str, np.ndarray],
+    *,
+    own_valid: bool = False,
 ) -> DataCheck:
     """The check of images in memory.
 
@@ -191,7 +193,9 @@ def check_arrays(
       name: The text that named the data set.
       class_names: Names of the classes, in the order of the labels.
       images: Images of `train`, `valid` and `test`: (N, H, W, C), pixels from 0 to 255.
-      labels: Their labels, (N,) integers; `valid` was held out of the training images.
+      labels: Their labels, (N,) integers.
+      own_valid: Whether `valid` is the user's own set; otherwise it was held out of the
+        training images and counts as such.
     """
     numbers = {
         split: np.bincount(labels[split], minlength=len(class_names))
@@ -204,13 +208,15 @@ def check_arrays(
             f"no pixel is above {highest:g} of 255: the images are black; expected "
             "pixels from 0 to 255, or floats from 0 to 1"
         )
-    train = numbers["train"] + numbers["valid"]
+    if not own_valid:
+        numbers["train"] += numbers["valid"]
+        numbers["valid"] = np.zeros_like(numbers["valid"])
     return DataCheck(
         name=name,
         stamp="",
         classes=tuple(
-            ClassSize(str(label), int(of_train), test=int(of_test))
-            for label, of_train, of_test in zip(class_names, train, numbers["test"])
+            ClassSize(str(label), *map(int, sizes))
+            for label, *sizes in zip(class_names, *numbers.values(), strict=True)
         ),
         problem=problem,
     )

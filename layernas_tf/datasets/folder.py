@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from layernas_tf.core.errors import UserError
+from layernas_tf.datasets.arrays import TEST_FRACTION
 from layernas_tf.datasets.data_check import DataCheck, check_from_json
 from layernas_tf.datasets.decoding import ImageError
 from layernas_tf.datasets.folder_check import (
@@ -39,9 +40,6 @@ from layernas_tf.datasets.stream import HELD_BYTES, StreamSplit
 
 if TYPE_CHECKING:
     import tensorflow as tf
-
-TEST_FRACTION = 0.2
-"""Share of each class that is held out as the test set where the folder has none."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

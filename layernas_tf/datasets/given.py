@@ -80,7 +80,8 @@ def _array(part: str, value: Any) -> np.ndarray:
 
 def _of_tf_data(part: str, given: Any) -> tuple[np.ndarray, np.ndarray]:
     spec = given.element_spec
-    if not isinstance(spec, tuple) or len(spec) != 2:
+    pair = isinstance(spec, tuple) and len(spec) == 2
+    if not pair or not all(hasattr(each, "shape") for each in spec):
         raise UserError(
             f"`{part}`: expected a tf.data.Dataset of (image, label), got elements "
             f"{spec}"

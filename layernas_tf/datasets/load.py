@@ -44,8 +44,9 @@ def load_dataset(
       valid_fraction: Share of the training images of each class that is held out. The
         test set is never touched.
       seed: Seed of the choice of held-out images.
-      limit: At most about this many training images (validation included) and test
-        images, each class in proportion; None takes all.
+      limit: At most about this many training images (with those that are held out for
+        validation), test images, and images of a validation set of its own, each class
+        in proportion; None takes all.
       fit: How an image of other proportions is brought into the frame: `squash`, `pad`
         or `crop` (`datasets.frame.FITS`).
       channels: 1 for grey, 3 for RGB; None keeps the channels of the images, or takes 3
@@ -106,6 +107,7 @@ def _checked(dataset: Dataset) -> Dataset:
         dataset.class_names,
         {name: split.images for name, split in held.items()},
         {name: split.labels for name, split in held.items()},
+        own_valid=dataset.own_valid,
     )
     check.raise_problems(skip_unreadable=True)
     check = dataclasses.replace(check, notes=dataset.notes)

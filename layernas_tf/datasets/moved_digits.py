@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from layernas_tf.datasets.arrays import TEST_FRACTION, make_dataset
@@ -46,7 +48,7 @@ def load_moved_digits(name: str, options: Options) -> Dataset:
         split: _made(images[indices], labels[indices], COPIES[split], seed)
         for seed, (split, indices) in enumerate(_originals(labels, options).items())
     }
-    return make_dataset(
+    dataset = make_dataset(
         name,
         made["train"],
         made["test"],
@@ -55,6 +57,8 @@ def load_moved_digits(name: str, options: Options) -> Dataset:
         mirrors=False,
         valid=made["valid"],
     )
+    # Made of originals that were held out, it is nobody's own.
+    return dataclasses.replace(dataset, own_valid=False)
 
 
 def _originals(labels: np.ndarray, options: Options) -> dict[str, np.ndarray]:

@@ -107,12 +107,14 @@ def places_of(
     """
     places: dict[tuple[str, str], str] = {}
     names, left_out = "", []
+    # `classes` beside `labels` are the names, unless there are others; that is known
+    # once everything else has its place.
+    keys = sorted(keys, key=lambda key: _may_be_names(key) and bool(_place(key)))
     parsed = {key: _place(key) for key in keys}
     splits = {place[1] for place in parsed.values() if place}
     for key, place in parsed.items():
-        if place is None:
-            joined = "".join(_words(key))
-            if joined in _NAMES and not names:
+        if place is None or (_may_be_names(key) and place in places):
+            if _may_be_names(key) and not names:
                 names = key
             else:
                 left_out.append(key)
@@ -121,10 +123,6 @@ def places_of(
         if split == "eval":
             split = "valid" if "test" in splits else "test"
         if (kind, split) in places:
-            # `classes` beside `labels` are the names.
-            if "".join(_words(key)) in _NAMES and not names:
-                names = key
-                continue
             earlier = places[kind, split]
             raise UserError(
                 f"the arrays {earlier} and {key} are both {kind} of the {split} split: "
@@ -157,6 +155,10 @@ def _place(key: str) -> tuple[str, str] | None:
         return kind, "train"
     split = split_of(" ".join(rest))
     return (kind, split) if split else None
+
+
+def _may_be_names(key: str) -> bool:
+    return "".join(_words(key)) in _NAMES
 
 
 def _words(key: str) -> list[str]:

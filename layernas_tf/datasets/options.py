@@ -18,7 +18,8 @@ class Options:
       resolution: Height and width of the images; for None, `frame.frame_for` chooses.
       valid_fraction: Share of the training images held out for validation.
       seed: Seed of the choice of held-out images and of the subset of `limit`.
-      limit: At most about this many training (with validation) and test images.
+      limit: At most about this many training images (with those held out), test images
+        and images of a validation set of its own.
       fit: How images are brought into the frame, one of `frame.FITS`.
       channels: 1 or 3; None keeps the channels of the images, or takes 3 for a folder.
       skip_unreadable: Whether damaged files of a folder are left out.

@@ -155,6 +155,8 @@ class Dataset:
       frame: The frame that every image was brought into; None if that is not known.
       check: What a check of the data found, or None.
       notes: Sentences about data that were interpreted, converted or held out.
+      own_valid: Whether `valid` is the user's own set of images in memory, not held out
+        from the training images.
     """
 
     name: str
@@ -168,6 +170,7 @@ class Dataset:
     frame: Frame | None = None
     check: DataCheck | None = None
     notes: tuple[str, ...] = ()
+    own_valid: bool = False
 
 
 def hold_out(

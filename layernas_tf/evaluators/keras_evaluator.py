@@ -162,12 +162,13 @@ class KerasEvaluator:
                 model, self._dataset.valid
             )
             result = _untrained(scores, time.perf_counter() - built)
+        reward = result.reward(self._reward)
         if self._weights:
             descent["weights_kept"] = keep(
                 self._weights,
                 candidate.number,
                 candidate.architecture,
-                result.valid_accuracy,
+                reward,
                 int(descent["lineage"]),
                 weights_of(model),
             )
@@ -175,7 +176,7 @@ class KerasEvaluator:
         if self._reward != "accuracy":
             further["valid_accuracy"] = result.valid_accuracy
         return Evaluation(
-            reward=result.reward(self._reward),
+            reward=reward,
             metrics={
                 **descent,
                 **further,

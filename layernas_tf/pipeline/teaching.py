@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from layernas_tf.core.errors import UserError
 from layernas_tf.core.files import writing
 from layernas_tf.datasets.split import ArraySplit, Dataset
 from layernas_tf.pipeline.final_trainer import FinalTrainer
+from layernas_tf.pipeline.fingerprint import data_digest
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.training.recipe import Recipe
 
@@ -55,6 +56,7 @@ def lesson_for(
     say: Callable[[str], None],
     start: Start | None = None,
     segments: SegmentCache | None = None,
+    about: Callable[[], Mapping[str, Any]] | None = None,
 ) -> Lesson:
     """What networks are trained on: the images, with what a teacher gives if wanted.
 
@@ -73,6 +75,8 @@ def lesson_for(
       start: Gives the teacher pretrained weights; then the network that they are of is
         the teacher.
       segments: As for `FinalTrainer`.
+      about: Gives what the teacher is of, as `taught_about` does, so that a folder that
+        is used again for other images trains another; a search's workdir needs none.
 
     Raises:
       UserError: The teacher could not be trained, or cannot teach with this backend.
@@ -80,7 +84,10 @@ def lesson_for(
     if distill == "none":
         return Lesson(dataset)
     _check_backend(distill, dataset)
-    trainer = FinalTrainer(folder, space, dataset, recipe, segments, start=start)
+    known = about() if about else None
+    trainer = FinalTrainer(
+        folder, space, dataset, recipe, segments, start=start, about=known
+    )
     architecture = space.default if start is None else start.architecture
     training = trainer.train(architecture, seed)
     if training.valid_accuracy is None:
@@ -94,8 +101,31 @@ def lesson_for(
     )
     weights = trainer.weights(architecture, seed)
     if distill == "features":
-        return Lesson(_hinted(dataset, weights), f"{weights.stem}, features")
+        return Lesson(_hinted(dataset, weights, seed), f"{weights.stem}, features")
     return Lesson(_taught(dataset, weights, segments), weights.stem)
+
+
+def taught_about(
+    dataset: Dataset, named: str, space: SearchSpace, **data: Any
+) -> dict[str, Any]:
+    """What a teacher outside a search is of, for `lesson_for`.
+
+    Example: `taught_about(load_dataset("digits"), "digits", space, fit="squash")`.
+
+    Args:
+      dataset: The images that it is trained on.
+      named: What they were loaded from; empty for images that were given.
+      space: The search space.
+      **data: How the images were chosen and brought into the frame, by name: pixels
+        that are read only in training are in no digest.
+    """
+    return {
+        "dataset": dataset.name,
+        "images": data_digest(dataset, named),
+        "space": space.name,
+        "arguments": dict(space.arguments),
+        **data,
+    }
 
 
 def _check_backend(distill: str, dataset: Dataset) -> None:
@@ -111,12 +141,14 @@ def _check_backend(distill: str, dataset: Dataset) -> None:
         )
 
 
-def _hinted(dataset: Dataset, weights: pathlib.Path) -> Dataset:
+def _hinted(dataset: Dataset, weights: pathlib.Path, seed: int) -> Dataset:
     import keras
 
     from layernas_tf.training.distill import hinted
 
     model = keras.models.load_model(weights, compile=False, safe_mode=True)
+    # As after the teacher's training, which a resumed run does not repeat.
+    keras.utils.set_random_seed(seed)
     return hinted(dataset, model)
 
 

@@ -19,8 +19,9 @@ from layernas_tf.training.graph_walk import classifier_of, features
 
 _BATCH = 128
 _PARTS = 4
-_PENALTY = 0.1
-"""Strength of the L2 penalty on standardized features, for each class and image."""
+_INVERSE_PENALTY = 0.1
+"""Scikit-learn's `C`, the inverse of the strength of the L2 penalty on standardized
+features, times the square root of the number of images."""
 
 
 def image_features(model: keras.Model, images: np.ndarray) -> np.ndarray:
@@ -74,9 +75,9 @@ def fitted(known: np.ndarray, labels: np.ndarray, classes: int) -> Classifier | 
     mean, deviation = known.mean(axis=0), known.std(axis=0) + 1e-3
     with one_thread(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it may stop before it has fully converged
-        fit = LogisticRegression(C=_PENALTY / np.sqrt(len(labels)), max_iter=60).fit(
-            (known - mean) / deviation, labels
-        )
+        fit = LogisticRegression(
+            C=_INVERSE_PENALTY / np.sqrt(len(labels)), max_iter=60
+        ).fit((known - mean) / deviation, labels)
     slopes, offsets = fit.coef_, fit.intercept_
     if len(present) == 2:
         slopes, offsets = np.stack([-slopes[0], slopes[0]]) / 2, np.array([-0.5, 0.5])

@@ -59,7 +59,9 @@ def taught(
 def hinted(dataset: Dataset, teacher: keras.Model) -> Dataset:
     """The data set with a teacher's features beside the labels of its training images.
 
-    The teacher sees every batch, augmented, as the network does.
+    The teacher sees every batch, augmented, as the network does. The scale of a feature
+    is measured on images that Keras' global seed chooses: the same seed must be set
+    whenever a training is resumed.
 
     Args:
       dataset: What the teacher was trained on.

@@ -118,7 +118,8 @@ def train_fully(
         "test_accuracy": test.accuracy,
         "test_loss": test.loss,
         "train_loss": result.train_loss,
-        "train_seconds": result.train_seconds,
+        # Those of the processes before a resume count, too.
+        "train_seconds": sum(epoch["seconds"] for epoch in result.history),
         "costs": space.costs(architecture),
         **(facts or {}),
         **about,

@@ -185,11 +185,11 @@ def _moved(dataset: Dataset) -> str:
 
 _PROXY_STEPS = 240
 _FINAL_STEPS = 480
-"""As many epochs as fit into these steps, at least one; a final training takes no fewer
-epochs than `_FINAL_EPOCHS` says.
+"""As many epochs as fit into these steps, at least one; a final training takes no
+fewer epochs than `_FINAL_EPOCHS` says.
 
-Fewer than 79 steps of a proxy rank next to nothing on photos, and 79 do not on every band
-(docs/fidelity.md).
+Fewer than 79 steps of a proxy rank next to nothing on photos, and 79 rank well in one of
+two bands (docs/fidelity.md).
 """
 
 
@@ -199,8 +199,8 @@ _PATIENCE = 0.4
 _FINAL_EPOCHS = ((20_000, 60), (100_000, 30), (math.inf, 8))
 """Up to so many training images, so many epochs of a final training.
 
-Measured (docs/results.md): 30 are too few for 1,000 images and for 10,000; 120 are little
-better for 1,000. With 45,000, 30 epochs are as many steps as 60 with 10,000.
+Measured (docs/results.md): 30 are too few for 1,000 images and for 10,000; 120 are
+little better for 1,000. With 45,000, 30 epochs are as many steps as 60 with 10,000.
 """
 
 

@@ -82,6 +82,7 @@ def cut(model: keras.Model) -> tuple[Piece, ...] | None:
 
     The network is cut where a single tensor is alive, between a batch normalization or
     a residual sum and a convolution after it. In a MobileNet, this is between blocks.
+    A network with a frozen batch normalization is not cut.
     """
     if len(model.inputs) != 1 or len(model.outputs) != 1 or model.losses:
         return None
@@ -90,6 +91,9 @@ def cut(model: keras.Model) -> tuple[Piece, ...] | None:
         if isinstance(layer, keras.layers.InputLayer):
             continue
         if isinstance(layer, keras.Model) or len(layer._inbound_nodes) != 1:
+            return None
+        # In training, a piece has the statistics of the batch and no others.
+        if isinstance(layer, keras.layers.BatchNormalization) and not layer.trainable:
             return None
         inputs, output = layer.input, layer.output
         if isinstance(output, (list, tuple, dict)) or isinstance(inputs, dict):
@@ -210,7 +214,9 @@ class _FusedBatchNormalization(keras.layers.BatchNormalization):
 def _copy(layer: keras.layers.Layer) -> keras.layers.Layer:
     config = layer.get_config()
     if type(layer) is keras.layers.BatchNormalization:
-        if layer.axis in (-1, 3) and not (layer.renorm or layer.synchronized):
+        images = len(layer.input.shape) == 4  # the kernel takes nothing else
+        last = layer.axis in (-1, 3)
+        if images and last and not (layer.renorm or layer.synchronized):
             return _FusedBatchNormalization.from_config(config)
     copied = type(layer).from_config(config)
     quicken(copied)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from layernas_tf.core.errors import UserError
 from layernas_tf.core.files import writing
@@ -37,6 +38,9 @@ CRITERION = "taylor"
 
 _FEWEST_IMAGES, _MOST_IMAGES = 1_000, 5_000
 _PER_CLASS = 20
+
+_NO_SEED = 87654321
+"""What TensorFlow takes for its global seed where nobody has set one."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -236,6 +240,18 @@ def _start(
 
 
 def _sample(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Some of the training images and their labels, always the same."""
+    # The order of the images depends on the global seed, too. After a resume it may be
+    # another one than when the images were observed.
+    before, _ = tf.compat.v1.random.get_seed(0)
+    tf.random.set_seed(_NO_SEED)
+    try:
+        return _first_images(dataset)
+    finally:
+        tf.random.set_seed(before)
+
+
+def _first_images(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
     most = min(max(_FEWEST_IMAGES, _PER_CLASS * dataset.classes), _MOST_IMAGES)
     images, labels = [], []
     for batch in dataset.train.batches(256, seed=0).as_numpy_iterator():
