@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from absl import flags
 
@@ -22,6 +23,10 @@ from layernas_tf.datasets.augment import AUGMENTATIONS
 from layernas_tf.datasets.frame import DEFAULT_FIT, FITS
 from layernas_tf.training.recipe import OPTIMIZERS, SCHEDULES, Recipe, with_epochs
 from layernas_tf.training.soft_labels import DISTILLATIONS, default_distillation
+
+if TYPE_CHECKING:
+    from layernas_tf.datasets import Dataset
+    from layernas_tf.space.search_space import SearchSpace
 
 _RECIPE_FLAGS = (
     "epochs",
@@ -41,6 +46,7 @@ _RECIPE_FLAGS = (
 
 def main(argv: Sequence[str]) -> None:
     """Checks the flags, trains, prints the accuracies."""
+    from layernas_tf.pipeline.config_check import check_seed
     from search_spaces.architecture_files import load_architecture
 
     del argv
@@ -48,11 +54,11 @@ def main(argv: Sequence[str]) -> None:
     for name in ("architecture", "workdir"):
         if not values[name].value:
             raise UserError(f"`{name}` is needed (--help lists the flags)")
+    check_seed(values.seed)
     space, architecture = load_architecture(
         values.architecture, values.space or "", dropout=values.dropout
     )
-    from layernas_tf.datasets import load_dataset
-    from layernas_tf.pipeline.teaching import lesson_for
+    from layernas_tf.pipeline.teaching import lesson_for, taught_about
     from layernas_tf.training.devices import all_devices
     from layernas_tf.training.full_training import train_fully
     from layernas_tf.training.recipe import default_recipe
@@ -63,15 +69,7 @@ def main(argv: Sequence[str]) -> None:
         check_source(values.pretrained)
     workdir = open_workdir(values.workdir)
     with lock_workdir(workdir), all_devices(values.tpu) as devices:
-        dataset = load_dataset(
-            values.dataset,
-            resolution=(space.start.height, space.start.width),
-            channels=space.start.channels,
-            fit=values.fit,
-            skip_unreadable=values.skip_unreadable,
-            valid_fraction=values.valid_fraction,
-            seed=values.seed,
-        )
+        dataset = _images(values, space)
         start = None
         if values.pretrained:
             from layernas_tf.training.start import start_from
@@ -91,6 +89,13 @@ def main(argv: Sequence[str]) -> None:
             seed=values.seed,
             say=print,
             start=start,
+            about=lambda: taught_about(
+                dataset,
+                values.dataset,
+                space,
+                fit=values.fit,
+                valid_fraction=values.valid_fraction,
+            ),
         )
         trained = train_fully(
             space,
@@ -110,6 +115,21 @@ def main(argv: Sequence[str]) -> None:
     print(
         f"valid accuracy {trained.valid_accuracy:.4f}, test accuracy "
         f"{trained.test_accuracy:.4f}; {trained.path}"
+    )
+
+
+def _images(values: flags.FlagValues, space: SearchSpace) -> Dataset:
+    """The images that the flags name, in the size that the space takes."""
+    from layernas_tf.datasets import load_dataset
+
+    return load_dataset(
+        values.dataset,
+        resolution=(space.start.height, space.start.width),
+        channels=space.start.channels,
+        fit=values.fit,
+        skip_unreadable=values.skip_unreadable,
+        valid_fraction=values.valid_fraction,
+        seed=values.seed,
     )
 
 

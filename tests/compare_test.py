@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import importlib.util
 import json
+import logging
 import os
 import pathlib
 import re
@@ -21,7 +22,7 @@ from absl.testing import absltest, parameterized
 
 from layernas_tf import compare
 from layernas_tf.algorithms.reward_shaping import RewardShape
-from layernas_tf.comparison.compare import Plan
+from layernas_tf.comparison.compare import Plan, budget_of
 from layernas_tf.comparison.curves import (
     Curves,
     checkpoints,
@@ -31,7 +32,7 @@ from layernas_tf.comparison.curves import (
     summary_csv,
 )
 from layernas_tf.comparison.page import comparison_page
-from layernas_tf.comparison.runs import Job, Setting, read_run
+from layernas_tf.comparison.runs import Job, Setting, read_run, run_all
 from layernas_tf.comparison.style import style_of
 from layernas_tf.comparison.table_search import run_algorithm
 from layernas_tf.core.errors import UserError
@@ -231,6 +232,46 @@ class RunsTest(parameterized.TestCase):
             compare.compare(_setting(), plans, out, processes, load=compare.load)
             texts.append(pathlib.Path(out, "curves.csv").read_bytes())
         self.assertEqual(texts[0], texts[1])
+
+    def test_a_script_without_a_main_guard_makes_one_run_at_a_time(self):
+        script = pathlib.Path(_folder(self), "script.py")
+        script.write_text(
+            "import os\n"
+            "import layernas_tf\n"
+            "before = dict(os.environ)\n"
+            "print(*layernas_tf.compare_algorithms(\n"
+            "    'burger', ['random'], runs=2, trials=5, verbose=0))\n"
+            "assert os.environ == before\n"
+        )
+        finished = subprocess.run(
+            [sys.executable, str(script)],
+            env=_environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.assertEqual(finished.returncode, 0, finished.stderr)
+        self.assertEqual(finished.stdout.count("Standing("), 1)
+
+    def test_what_was_finished_before_an_interruption_is_kept(self):
+        out = _folder(self)
+        setting, jobs = _setting(), [Job("random", run, 20) for run in range(3)]
+        loaded = []
+
+        def load(given):
+            loaded.append(given)
+            return compare.load(given)
+
+        def stop(job):
+            if job.run == 1:
+                raise KeyboardInterrupt
+
+        with self.assertRaises(KeyboardInterrupt):
+            run_all(setting, load, budget_of, jobs, out, 1, stop)
+        kept = [read_run(out, job) is not None for job in jobs]
+        self.assertEqual(kept, [True, True, False])
+        self.assertLen(loaded, 1)
+        self.assertEqual(logging.root.manager.disable, logging.NOTSET)
 
     def test_more_runs_and_algorithms_are_added_to_what_is_there(self):
         out = _folder(self)

@@ -17,7 +17,13 @@ from layernas_tf.evaluators.base import Evaluation
 from layernas_tf.pipeline.baseline import Baseline
 from layernas_tf.pipeline.final_trainer import FinalTrainer, Training
 from layernas_tf.pipeline.finalists import Finalist, choose_finalists
-from layernas_tf.pipeline.finals import choose_winner, run_finals
+from layernas_tf.pipeline.finals import (
+    Finals,
+    choose_winner,
+    run_finals,
+    seconds_of,
+    seeds_from,
+)
 from layernas_tf.pipeline.halving import planned_epochs, rungs
 from layernas_tf.space.budget import Budget, inside, parse_budget
 from layernas_tf.study.open_storage import sqlite_url
@@ -161,6 +167,27 @@ class FinalTrainerTest(absltest.TestCase):
         self.assertAlmostEqual(finals.comparison.difference, means[0] - means[1])
         whole = {(t.architecture, t.seed): t.seconds for t in finals.winner_trainings}
         self.assertGreaterEqual(finals.seconds, sum(whole.values()))
+
+    def test_a_training_that_targets_share_is_counted_once(self):
+        def finals(*seconds: float) -> Finals:
+            trained = [Training((n,), 0, 0.5, 1.0, s) for n, s in enumerate(seconds)]
+            return Finals(
+                finalists=tuple((Finalist(t.architecture, 0, 0.5), t) for t in trained),
+                winner=Finalist((0,), 0, 0.5),
+                reason="",
+                winner_trainings=(trained[0],),
+                baseline=Baseline("default network", tiny_space(), (0,)),
+                baseline_trainings=(trained[0],),
+                comparison=None,
+                weights=self.folder / "x.keras",
+            )
+
+        large, small = finals(5.0, 3.0), finals(5.0, 2.0, 4.0)
+        self.assertEqual(large.seconds, 8.0)
+        self.assertEqual(seconds_of([large, small]), 5.0 + 3.0 + 4.0)
+
+    def test_after_the_largest_seed_comes_0(self):
+        self.assertEqual(seeds_from(2**32 - 2, 3), [2**32 - 2, 2**32 - 1, 0])
 
     def test_no_finalist_that_can_be_trained_is_an_error(self):
         with self.assertRaisesRegex(UserError, "none of the 1 .* does not fit"):

@@ -201,7 +201,8 @@ class InProcessTest(parameterized.TestCase):
 
     @parameterized.parameters(
         ({"trials": 0}, "`trials`: expected at least 1, got 0"),
-        ({"seed": -1}, "`seed`: expected at least 0"),
+        ({"seed": -1}, "`seed`: expected 0 to 4294967295, got -1"),
+        ({"seed": 2**32}, "`seed`: expected 0 to 4294967295, got 4294967296"),
         ({"finalists": 0}, "`finalists`"),
         ({"epochs": 0}, "`epochs`"),
         ({"valid_fraction": 1.0}, "`valid_fraction`: expected a share"),

@@ -39,22 +39,13 @@ class TensorBoardTest(absltest.TestCase):
         super().setUp()
         self.folder = self.enterContext(tempfile.TemporaryDirectory())
 
-    def test_scalars_and_curves_of_a_trial_are_read_back(self):
-        log_trial(
-            self.folder,
-            7,
-            {"patty": "beef"},
-            0.5,
-            {"madds": 3_000_000.0, "params": 12.0},
-            {"train/loss": [2.0, 1.5, 1.25], "valid/accuracy": [0.25, 0.5, 0.75]},
-        )
+    def test_scalars_of_a_trial_are_read_back(self):
+        costs = {"madds": 3_000_000.0, "params": 12.0}
+        log_trial(self.folder, 7, {"patty": "beef"}, 0.5, costs)
         logs = _read(self.folder)
 
         self.assertEqual(_scalars(logs, "trial_00007", "reward"), [(0, 0.5)])
         self.assertEqual(_scalars(logs, "trial_00007", "cost/madds"), [(0, 3e6)])
-        self.assertEqual(
-            _scalars(logs, "trial_00007", "train/loss"), [(1, 2.0), (2, 1.5), (3, 1.25)]
-        )
 
     def test_options_are_the_hyperparameters(self):
         options = {"patty": "beef", "kernel": 5, "se": True}
@@ -109,12 +100,12 @@ class TensorBoardTest(absltest.TestCase):
 
     def test_a_trial_costs_little_and_leaves_nothing_open(self):
         opened = len(os.listdir("/proc/self/fd"))
-        curves = {"train/loss": [1.0] * 50, "valid/accuracy": [0.5] * 50}
+        costs = {f"metric{i}": 1.0 for i in range(20)}
         options = {f"layer{i}": "k3 e6 se" for i in range(20)}
-        log_trial(self.folder, 0, options, 0.5, {"madds": 1.0}, curves)
+        log_trial(self.folder, 0, options, 0.5, costs)
         start = time.process_time()
         for number in range(1, 51):
-            log_trial(self.folder, number, options, 0.5, {"madds": 1.0}, curves)
+            log_trial(self.folder, number, options, 0.5, costs)
         spent = (time.process_time() - start) / 50
 
         self.assertLess(spent, 0.02)

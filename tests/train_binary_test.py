@@ -144,6 +144,12 @@ class TrainBinaryTest(absltest.TestCase):
         broken = self.folder / "architecture.json"
         out = f"--workdir={self.folder}/out"
         self.assert_refused(out, words=("--architecture",))
+        self.assert_refused(
+            f"--architecture={broken}",
+            out,
+            "--seed=-1",
+            words=("--seed: expected 0 to",),
+        )
         self.assert_refused(f"--architecture={broken}", out, words=("cannot be read",))
         broken.write_text("{")
         self.assert_refused(f"--architecture={broken}", out, words=("not JSON",))

@@ -9,6 +9,7 @@ import unittest
 import numpy as np
 from absl.testing import absltest
 
+import layernas_tf
 from export.conversion.convert import convert
 from export.tflite import runtime
 from export.tflite.verify import keras_outputs, verify
@@ -86,6 +87,14 @@ class VerifyTest(absltest.TestCase):
     def test_another_number_of_classes(self):
         with self.assertRaisesRegex(UserError, "expected 9 outputs, got 10"):
             verify(_PATH, _REFERENCE[:, :9], _TEST)
+
+    def test_images_of_another_size_than_the_model(self):
+        images, labels = _TEST.images[:4, ::2, ::2], _TEST.labels[:4]
+        with self.assertRaisesRegex(
+            UserError,
+            r"`images`: expected \(N, .*\) as the model takes them, got shape",
+        ):
+            layernas_tf.verify_model(_PATH, classifier.trained(), images, labels)
 
 
 if __name__ == "__main__":

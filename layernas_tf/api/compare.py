@@ -46,8 +46,9 @@ def compare_algorithms(
       seed: Run `i` has the seed `seed + i`.
       out: Folder for curves.csv, summary.csv, curves.png and report.html. Runs that are
         finished there are not repeated. None keeps no files.
-      processes: Number of runs at the same time. More than one needs a main module that
-        can be imported.
+      processes: Number of runs at the same time; one is made in this process. More than
+        one needs a main module that can be imported: a script must call this below
+        `if __name__ == "__main__":`.
       verbose: 0 shows no progress.
 
     Returns:

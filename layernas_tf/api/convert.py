@@ -78,6 +78,7 @@ def verify_model(
     Raises:
       UserError: The file cannot be run, or images and labels do not fit.
     """
+    from export.conversion.keras_model import image_shape
     from export.tflite.verify import keras_outputs, verify
     from layernas_tf.datasets.split import ArraySplit
 
@@ -86,6 +87,13 @@ def verify_model(
         raise UserError(
             "expected `images` (N, H, W, C) and `labels` (N,), got shapes "
             f"{images.shape} and {labels.shape}"
+        )
+    expected = image_shape(model)
+    if images.shape[1:] != expected:
+        size = ", ".join(map(str, expected))
+        raise UserError(
+            f"`images`: expected (N, {size}) as the model takes them, got shape "
+            f"{images.shape}"
         )
     split = ArraySplit(images, labels.astype(np.int32))
     return verify(str(path), keras_outputs(model, split), split, runtime=runtime)

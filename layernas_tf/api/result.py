@@ -180,9 +180,16 @@ class SearchResult:
         if not made.exists():
             from export.exporter import export_winner
 
-            dataset = self._finished.task.dataset
-            assert dataset is not None  # something was trained
-            export_winner(self.model, dataset, str(folder), (format,))
+            task, finals = self._finished.task, self._finished.finals
+            assert task.dataset is not None and finals is not None  # it was trained
+            export_winner(
+                self.model,
+                task.dataset,
+                str(folder),
+                (format,),
+                input_type=task.config.export_input_type,
+                network=(task.space, finals.winner.architecture),
+            )
         with writing(target) as temporary:
             shutil.copyfile(made, temporary)
         return target

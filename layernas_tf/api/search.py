@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from export.conversion.formats import check_formats, check_input_type
@@ -33,11 +35,11 @@ def run_search(
     test: Any = None,
     valid: Any = None,
     *,
-    space: str | SearchSpace = "mobilenet_v3_small",
+    space: str | SearchSpace | None = None,
     budget: str | Budget | Sequence[str | Budget | Sequence[str]] = (),
     trials: int | None = None,
     evaluator: Callable[..., Any] | None = None,
-    algorithm: Any = "layernas_bayes",
+    algorithm: Any = None,
     class_names: Sequence[str] = (),
     workdir: str | pathlib.Path | None = None,
     callbacks: Sequence[Callable[[Trial], None]] = (),
@@ -64,7 +66,8 @@ def run_search(
         from `train`.
       valid: Arrays or a `tf.data.Dataset` on which rewards are measured; by default
         held out from `train`.
-      space: A name, `path/to/file.py:function`, or a `SearchSpace`.
+      space: A name, `path/to/file.py:function`, or a `SearchSpace`; by default
+        `mobilenet_v3_small`.
       budget: What the answer may cost, such as `"madds<=60%"`; all must hold. A family
         such as `"madds<=30%,45%,60%"`, or a list of such texts in the list, ends with
         a winner for each of its limits.
@@ -75,7 +78,7 @@ def run_search(
         training. A trial fails if it raises an exception or if its result is not
         finite.
       algorithm: A name, a class or function of `(space, budgets, seed=)`, or an
-        `Algorithm` in its initial state.
+        `Algorithm` in its initial state; by default `layernas_bayes`.
       class_names: Names of the classes, where `train` is not a text.
       workdir: Folder of the results; the same call with the same folder resumes the
         search. None keeps everything in a temporary folder, which is deleted together
@@ -101,7 +104,7 @@ def run_search(
     inputs = Inputs(
         get_space,
         check_name,
-        space=None if isinstance(space, str) else space,
+        space=space if isinstance(space, SearchSpace) else None,
         budgets=objects or None,
         evaluator=None if evaluator is None else FunctionEvaluator(evaluator),
         algorithm=None if isinstance(algorithm, str) else algorithm,
@@ -133,7 +136,7 @@ def run_search(
 
 def _config(
     train: Any,
-    space: str | SearchSpace,
+    space: str | SearchSpace | None,
     budgets: tuple[str | Budget, ...],
     trials: int | None,
     algorithm: Any,
@@ -146,7 +149,7 @@ def _config(
             f"run_search has no argument {unknown[0]!r}: expected one of "
             f"{', '.join(sorted(known))}"
         )
-    if not isinstance(space, (str, SearchSpace)):
+    if not isinstance(space, (str, SearchSpace, type(None))):
         raise UserError(
             f"`space`: expected a name, file.py:function or a SearchSpace, got "
             f"{type(space).__name__}"
@@ -154,27 +157,38 @@ def _config(
     for name in ("algorithm_option", "cost"):
         given = options.get(name, ())
         options[name] = (given,) if isinstance(given, str) else tuple(given)
-    if not isinstance(algorithm, str):
+    if not isinstance(algorithm, (str, type(None))):
         kind = algorithm if callable(algorithm) else type(algorithm)
         algorithm = getattr(kind, "__name__", type(kind).__name__)
-    given = {"trials_per_process": 0, **options, "budget": tuple(map(str, budgets))}
     about = {
-        "space": space if isinstance(space, str) else space.name,
-        "dataset": train if isinstance(train, str) else "",
+        "space": space.name if isinstance(space, SearchSpace) else space,
+        "dataset": train if isinstance(train, str) else None,
+        "budget": tuple(map(str, budgets)) or None,
         "trials": trials,
         "algorithm": algorithm,
     }
-    if options.get("retarget_from"):
-        config = retargeted(given)  # whose other values are those of that search
-    else:
-        config = SearchConfig(**{**given, **about})
+    about = {name: value for name, value in about.items() if value is not None}
+    given = {"trials_per_process": 0, **options, **about}
+    given = {name: _plain(value) for name, value in given.items()}
     try:
+        if given.get("retarget_from"):
+            config = retargeted(given)  # whose other values are those of that search
+        else:
+            config = SearchConfig(**{"dataset": "", "budget": (), **given})
         check_config(config)
+        config.to_json()  # which the workdir keeps
     except TypeError as error:
         raise UserError(
             f"an argument of run_search is of a wrong type: {error}"
         ) from None
     return config
+
+
+def _plain(value: Any) -> Any:
+    """A path as a text, and NumPy's number as Python's, as `config.json` has them."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _budgets(budget: Any) -> tuple[str | Budget, ...]:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from layernas_tf.api.profile import profile_architecture
 from layernas_tf.core.errors import UserError
 from layernas_tf.core.workdir import lock_workdir, open_workdir
+from layernas_tf.pipeline.config_check import check_seed
 from layernas_tf.pipeline.evaluation import prepare_libraries
-from layernas_tf.pipeline.teaching import lesson_for
+from layernas_tf.pipeline.teaching import lesson_for, taught_about
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.training.full_training import TrainedArchitecture, train_fully
 from layernas_tf.training.soft_labels import DISTILLATIONS, default_distillation
@@ -69,6 +70,7 @@ def train_architecture(
     from layernas_tf.datasets.options import Options
 
     _check_recipe(recipe)
+    check_seed(seed)
     if distill is None:
         distill = default_distillation(pretrained=bool(pretrained))
     if distill not in DISTILLATIONS:
@@ -104,6 +106,12 @@ def train_architecture(
             seed=seed,
             say=_say_nothing,
             start=start,
+            about=lambda: taught_about(
+                dataset,
+                train if isinstance(train, str) else "",
+                profile.space,
+                valid_fraction=valid_fraction,
+            ),
         )
         return train_fully(
             profile.space,

@@ -1,8 +1,9 @@
-"""Runs of algorithms on a table: in parallel processes, each finished run in a file."""
+"""Runs of algorithms on a table, also in several processes; each one gets a file."""
 
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import csv
 import dataclasses
 import hashlib
@@ -10,10 +11,11 @@ import json
 import logging
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import threadpoolctl
 
 from layernas_tf.algorithms.reward_shaping import RewardShape
 from layernas_tf.comparison.table_search import Curve, run_algorithm
@@ -161,6 +163,10 @@ def _path(out: str, job: Job) -> str:
 
 LoadTable = Callable[[Setting], Table]
 
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""Set to one thread: the processes are the parallelism, and results must not depend on
+how a sum is split."""
+
 
 def run_all(
     setting: Setting,
@@ -171,7 +177,7 @@ def run_all(
     processes: int,
     done: Callable[[Job], None],
 ) -> None:
-    """Runs jobs in parallel processes, each to its file; calls `done` after each.
+    """Runs jobs, each to its file; calls `done` after each.
 
     Args:
       setting: The setting that all runs share.
@@ -179,15 +185,20 @@ def run_all(
       parse: Importable function that reads a budget.
       jobs: The runs to make.
       out: Folder of the runs.
-      processes: Number of runs at the same time.
+      processes: Number of runs at the same time; one is made in this process.
       done: Called in this process as the runs finish, in any order.
 
     Raises:
       UserError: A run raised it. Runs that finished before are kept.
     """
-    # One thread each: the processes are the parallelism, and results must not depend
-    # on how a sum is split.
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    if processes == 1:
+        with _as_in_a_worker():
+            loaded = _load(setting, load, parse)
+            for job in jobs:
+                _run(loaded, job, out)
+                done(job)
+        return
+    for name in _THREADS:
         os.environ.setdefault(name, "1")
     pool = concurrent.futures.ProcessPoolExecutor(
         max(1, min(processes, len(jobs))),
@@ -210,6 +221,9 @@ class _Loaded(NamedTuple):
     budgets: list[Budget]
 
 
+_NOISE = logging.WARNING
+"""Optuna's Gaussian process warns whenever a fit fails, and goes on without it."""
+
 _loaded: list[_Loaded] = []
 """In a worker process, what all its runs share."""
 
@@ -218,15 +232,40 @@ def _start_worker(
     setting: Setting, load: LoadTable, parse: Callable[[str, Table], Budget]
 ) -> None:
     end_with_parent()
-    # Optuna's Gaussian process warns whenever a fit fails, and goes on without it.
-    logging.disable(logging.WARNING)
-    table = load(setting)
-    budgets = [parse(text, table) for text in setting.budgets]
-    _loaded.append(_Loaded(setting, table, budgets))
+    logging.disable(_NOISE)
+    _loaded.append(_load(setting, load, parse))
 
 
 def _work(job: Job, out: str) -> None:
     (loaded,) = _loaded
+    _run(loaded, job, out)
+
+
+def _load(
+    setting: Setting, load: LoadTable, parse: Callable[[str, Table], Budget]
+) -> _Loaded:
+    table = load(setting)
+    return _Loaded(setting, table, [parse(text, table) for text in setting.budgets])
+
+
+@contextlib.contextmanager
+def _as_in_a_worker() -> Iterator[None]:
+    """Lets this process compute and log as a worker does, and afterwards as before."""
+    missing = [name for name in _THREADS if name not in os.environ]
+    disabled = logging.root.manager.disable
+    # Libraries that are loaded only now read these; the limit is for the others.
+    os.environ.update(dict.fromkeys(missing, "1"))
+    logging.disable(_NOISE)
+    try:
+        with threadpoolctl.threadpool_limits(1):
+            yield
+    finally:
+        logging.disable(disabled)
+        for name in missing:
+            os.environ.pop(name, None)
+
+
+def _run(loaded: _Loaded, job: Job, out: str) -> None:
     curve = run_algorithm(
         job.algorithm,
         loaded.table,

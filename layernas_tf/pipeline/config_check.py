@@ -19,6 +19,9 @@ _COUNTS = ("trials", "limit", "epochs", "final_epochs", "batch_size", "final_see
 _LONGEST = 1e6
 """The longest time limit of a trial in seconds, far more than any trial needs."""
 
+SEEDS = 2**32
+"""How many seeds NumPy and Keras have."""
+
 
 def check_config(config: SearchConfig) -> None:
     """Checks every value by itself and those that depend on each other.
@@ -33,10 +36,20 @@ def check_config(config: SearchConfig) -> None:
     config.algorithm_options()
 
 
+def check_seed(seed: int) -> None:
+    """Raises `UserError` for a seed that a generator of random numbers refuses.
+
+    Example: `check_seed(2**32 - 1)` accepts the largest one.
+    """
+    if not 0 <= seed < SEEDS:
+        raise UserError(f"`seed`: expected 0 to {SEEDS - 1}, got {seed}")
+
+
 def _check_numbers(config: SearchConfig) -> None:
     for name in ("workers", "finalists"):
         _at_least(name, getattr(config, name), 1)
-    for name in ("seed", "trials_per_process", "trial_retries"):
+    check_seed(config.seed)
+    for name in ("trials_per_process", "trial_retries"):
         _at_least(name, getattr(config, name), 0)
     for name in _COUNTS:
         if getattr(config, name) is not None:

@@ -41,10 +41,17 @@ def make_executor(
     apart = config.uses_ray or bool(config.trials_per_process)
     if task.inputs.evaluator is not None and not apart:
         return InProcess(task.inputs.evaluator)
-    # Trainings do not need the latency table, which only budgets use. The storage's
-    # password must not be among the arguments that Ray keeps.
+    # Trainings do not need the latency table, which only budgets use, nor the search's
+    # algorithm, which may be an object. The storage's password must not be among the
+    # arguments that Ray keeps.
     trained = dataclasses.replace(
-        config, latency_table="", budget=(), storage="", study=""
+        config,
+        latency_table="",
+        budget=(),
+        algorithm="random",
+        algorithm_option=(),
+        storage="",
+        study="",
     )
     given = dataclasses.replace(task.inputs, budgets=(), algorithm=None)
     make = functools.partial(evaluator_of_process, trained, given, folder.resolve())

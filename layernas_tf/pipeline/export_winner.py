@@ -47,7 +47,8 @@ def export_finals(
 ) -> ExportedWinner:
     """Writes the winner's folder: the Keras model, TFLite files and the architecture.
 
-    Files that an earlier run exported from the same weights are not made again.
+    Files that an earlier run exported from the same weights are not made again; those
+    of other weights are removed.
 
     Args:
       task: The search.
@@ -76,6 +77,9 @@ def export_finals(
             known = tuple(ExportedFile(**file) for file in stored["files"])
             return ExportedWinner(finals, known, stored["seconds"])
     record.unlink(missing_ok=True)
+    # Those of formats that are not asked for now would be of an earlier winner.
+    for earlier in winner.glob("model_*.tflite"):
+        earlier.unlink()
     files = _export(task, finals, winner, exporter)
     seconds = time.monotonic() - started
     write_json(

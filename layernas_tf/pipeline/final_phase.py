@@ -15,7 +15,7 @@ from layernas_tf.pipeline.baseline import Baseline, choose_baseline, rescaler
 from layernas_tf.pipeline.evaluation import shared_segments
 from layernas_tf.pipeline.final_trainer import FinalTrainer
 from layernas_tf.pipeline.finalists import choose_finalists
-from layernas_tf.pipeline.finals import Finals, run_finals
+from layernas_tf.pipeline.finals import Finals, run_finals, seeds_from
 from layernas_tf.pipeline.halving import planned_epochs
 from layernas_tf.pipeline.starting import kept_start
 from layernas_tf.pipeline.targets import Target
@@ -95,7 +95,7 @@ def train_finalists(
     epochs = planned_epochs(trainer, len(finalists), seeds, bool(baseline))
     if baseline is not None:
         last = (other or trainer).weights(
-            baseline.architecture, config.seed + seeds - 1
+            baseline.architecture, seeds_from(config.seed, seeds)[-1]
         )
         epochs = 0 if last.exists() else epochs
     if len(task.targets) > 1:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import pathlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,7 +81,14 @@ class Training:
         return self.valid_accuracy is None
 
     def rank(self, reward: str) -> tuple[float, float]:
-        """What finalists are compared by: one of `REWARDS`, then the least loss."""
+        """What finalists are compared by; the greatest is the best.
+
+        That is the balanced accuracy if it is the reward. With any other reward it is
+        the accuracy. Of equal ones, the one of the least loss is the best.
+
+        Args:
+          reward: The search's reward, one of `training.result.REWARDS`.
+        """
         balanced = self.valid_balanced_accuracy
         figure = balanced if reward == "balanced_accuracy" else self.valid_accuracy
         return (-math.inf if figure is None else figure, -(self.valid_loss or 0.0))
@@ -109,6 +117,7 @@ class FinalTrainer:
         *,
         start: Start | None = None,
         teacher: str = "",
+        about: Mapping[str, Any] | None = None,
     ):
         """Makes a trainer.
 
@@ -120,6 +129,8 @@ class FinalTrainer:
           segments: Compiled segments that the trainings share, where that is faster.
           start: Gives every network pretrained weights.
           teacher: Stands for the teacher of the data set's soft labels, if it has any.
+          about: What the trainings are of, where the folder may be used again for other
+            images or another space; a training of something else is not taken for one.
         """
         self._folder = folder
         self._space = space
@@ -128,6 +139,7 @@ class FinalTrainer:
         self._segments = segments
         self._start = start
         self._teacher = teacher
+        self._about = dict(about or {})
         self.epochs = recipe.epochs
         self.steps_per_epoch = recipe.steps_per_epoch(dataset.train.size)
 
@@ -142,6 +154,8 @@ class FinalTrainer:
             about.append(self._start.digest)
         if self._teacher:
             about.append(f"taught by {self._teacher}")
+        if self._about:  # a search's workdir is of one search, and says nothing here
+            about.append(json.dumps(self._about, sort_keys=True, default=str))
         digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
         return self._folder / f"{digest}.keras"
 

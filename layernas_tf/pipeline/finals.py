@@ -11,6 +11,7 @@ import pathlib
 from collections.abc import Callable, Sequence
 
 from layernas_tf.pipeline.baseline import Baseline
+from layernas_tf.pipeline.config_check import SEEDS
 from layernas_tf.pipeline.final_trainer import (
     FinalTrainer,
     Training,
@@ -65,16 +66,31 @@ class Finals:
     @property
     def seconds(self) -> float:
         """Duration of all trainings, each counted once."""
-        longest: dict[tuple, float] = {}
-        searched = (*(training for _, training in self.finalists),)
+        return seconds_of([self])
+
+
+def seconds_of(targets: Sequence[Finals]) -> float:
+    """Duration of all trainings for several targets, each counted once.
+
+    Targets share trainings: a candidate may be a finalist of each of them.
+
+    Args:
+      targets: The final trainings of each target of one search.
+    """
+    longest: dict[tuple, float] = {}
+    for finals in targets:
+        searched = (*(training for _, training in finals.finalists),)
         for group, trainings in (
-            ("", (*searched, *self.winner_trainings)),
-            (self.baseline.folder if self.baseline else "", self.baseline_trainings),
+            ("", (*searched, *finals.winner_trainings)),
+            (
+                finals.baseline.folder if finals.baseline else "",
+                finals.baseline_trainings,
+            ),
         ):
             for training in trainings:
                 key = (group, training.architecture, training.seed)
                 longest[key] = max(longest.get(key, 0.0), training.seconds)
-        return sum(longest.values())
+    return sum(longest.values())
 
 
 def run_finals(
@@ -102,7 +118,8 @@ def run_finals(
       seed: Seed of the finalists' trainings.
       seeds: Number of trainings of the winner and of the baseline for the test figures.
       say: Called with a line of text for each training.
-      reward: What the finalists are compared by, one of `training.result.REWARDS`.
+      reward: The search's reward, one of `training.result.REWARDS`; it decides what the
+        finalists are compared by, as `Training.rank` says.
       target: What the winner may cost.
 
     Raises:
@@ -113,7 +130,7 @@ def run_finals(
     if len(finalists) > 1:
         say(reason)
 
-    all_seeds = range(seed, seed + seeds)
+    all_seeds = seeds_from(seed, seeds)
     winners = _tested(trainer, winner.architecture, all_seeds, "winner", say)
     others: tuple[Training, ...] = ()
     if baseline is not None:
@@ -136,6 +153,16 @@ def run_finals(
     )
 
 
+def seeds_from(seed: int, number: int) -> list[int]:
+    """This many seeds, counted on from one; after the largest comes 0.
+
+    Example:
+      >>> seeds_from(3, 2)
+      [3, 4]
+    """
+    return [(seed + count) % SEEDS for count in range(number)]
+
+
 def choose_winner(
     entries: Sequence[Entry], reward: str, finalists: Sequence[Finalist] = ()
 ) -> tuple[Finalist, str]:
@@ -148,7 +175,8 @@ def choose_winner(
 
     Args:
       entries: Finalists that were trained to the end, at least one.
-      reward: What they are compared by, one of `training.result.REWARDS`.
+      reward: The search's reward, one of `training.result.REWARDS`; it decides what
+        they are compared by, as `Training.rank` says.
       finalists: All finalists, in the order that numbers them in the reason.
     """
     named = {f: f"finalist {n} ({f.name})" for n, f in enumerate(finalists, 1)}
@@ -170,7 +198,8 @@ def choose_winner(
 def _is_equal(best: Training, other: Training, reward: str) -> bool:
     """Whether the validation images cannot tell the two trainings apart.
 
-    The noise is that of the accuracy, also where the classes are to count alike.
+    That is by the balanced accuracy if it is the reward, else by the accuracy. The
+    noise is that of the accuracy in both cases.
     """
     shortfall = best.rank(reward)[0] - other.rank(reward)[0]
     if not shortfall:

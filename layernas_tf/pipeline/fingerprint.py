@@ -38,11 +38,25 @@ def fingerprint(task: Task) -> dict[str, str]:
     parts = {SPACE: _digest(_space(task.space))}
     if task.dataset is not None:
         named = task.config.dataset if task.inputs.dataset is None else ""
-        parts[DATA] = _digest((*_data(task.dataset), *_files(task.dataset, named)))
+        parts[DATA] = data_digest(task.dataset, named)
         parts[RECIPE] = _digest([_json(_recipe(task.proxy_recipe))])
     if task.pretrained is not None:
         parts[WEIGHTS] = task.pretrained.digest
     return parts
+
+
+def data_digest(dataset: Dataset, named: str) -> str:
+    """A digest of a data set's images, labels and classes.
+
+    Example: `data_digest(load_dataset("digits"), "digits")` is a text of 16 hexadecimal
+    digits.
+
+    Args:
+      dataset: The data set.
+      named: What it was loaded from, such as `folder:DIR`, whose files are looked up
+        where the images are not in memory; empty for images that were given.
+    """
+    return _digest((*_data(dataset), *_files(dataset, named)))
 
 
 def _recipe(recipe: Recipe | None) -> dict[str, Any]:

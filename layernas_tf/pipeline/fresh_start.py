@@ -6,9 +6,10 @@ import contextlib
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from layernas_tf.core.errors import UserError, reason_of
+from layernas_tf.core.files import read_json, write_json
 from layernas_tf.core.workdir import lock_workdir, open_workdir
 
 _OF_TRIALS = (
@@ -22,8 +23,9 @@ _OF_TRIALS = (
 )
 """What a workdir has of its trials, beside the study."""
 
-
 _ASIDE = "before_"
+
+_FINGERPRINT = "fingerprint.json"
 
 
 @contextlib.contextmanager
@@ -66,6 +68,43 @@ def _remove_new(folder: pathlib.Path, before: set[str]) -> None:
             shutil.rmtree(entry)
         else:
             entry.unlink()
+
+
+def set_aside_unless_of(
+    parts: Mapping[str, str], folder: pathlib.Path, *, renewed: bool
+) -> pathlib.Path | None:
+    """Sets aside what is in a workdir of another search than its study is now.
+
+    The workdir notes in `fingerprint.json` what its files are of. So they are set aside
+    also where another driver accepted the change, or where this one was killed between
+    accepting it and setting aside.
+
+    Args:
+      parts: The fingerprint of the study, which it agrees with.
+      folder: The workdir.
+      renewed: Whether a change was accepted just now. In the workdir of an earlier
+        version, which has no such file, this alone decides.
+
+    Returns:
+      The folder of what was set aside; None if nothing was.
+
+    Raises:
+      UserError: The files cannot be moved, or the file is no fingerprint.
+    """
+    path = folder / _FINGERPRINT
+    known = read_json(path) if path.exists() else {}
+    if not isinstance(known, dict):
+        raise UserError(
+            f"{str(path)!r}: expected an object of digests; remove it if the files "
+            "beside it are of the present search"
+        )
+    # A part that is not noted is adopted, as a study adopts it.
+    other = any(known.get(part, digest) != digest for part, digest in parts.items())
+    kept_aside = set_aside(folder) if renewed or other else None
+    # Only now: whoever is killed before this sets aside again.
+    if known != parts:
+        write_json(path, dict(parts))
+    return kept_aside
 
 
 def set_aside(folder: pathlib.Path) -> pathlib.Path | None:

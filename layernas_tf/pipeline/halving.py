@@ -3,6 +3,7 @@
 After a quarter and after half of the epochs, the half with the lower training loss goes
 on (Jamieson and Talwalkar, "Non-stochastic best arm identification and hyperparameter
 optimization", 2016). Nothing is trained twice: who goes on continues its training.
+Those that are trained to the end are compared by `Training.rank`.
 
 While the learning rate is high, the validation accuracy after a single step is a matter
 of luck, and the mean loss of an epoch's steps is not: `benchmarks/fidelity.py` measures

@@ -70,6 +70,8 @@ def load_task(
     if inputs.budgets is None:
         targets = read_targets(config.budget, space)
     else:
+        for budget in inputs.budgets:
+            space.metric(budget.metric)  # raises an error for an unknown one
         targets = (Target("winner", inputs.budgets),)
     task = Task(
         config=config,

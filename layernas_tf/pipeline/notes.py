@@ -10,7 +10,7 @@ from layernas_tf.report import ExportedFile
 from layernas_tf.report.wording import cost_text, share_text
 from layernas_tf.space.budget import LATENCY, PEAK_MEMORY
 from layernas_tf.space.types import Metric
-from layernas_tf.study.study import Study
+from layernas_tf.study.study import NOT_BELIEVED, Study
 
 
 def notes_about(study: Study, finals: Finals) -> list[str]:
@@ -46,7 +46,13 @@ def notes_about(study: Study, finals: Finals) -> list[str]:
             f"Test accuracies are means of {seeds} trainings; the exported weights are "
             f"those of the first (seed {finals.winner_trainings[0].seed})."
         )
-    failed = sum(trial.state == "failed" for trial in study.trials)
+    earlier = sum(trial.reason == NOT_BELIEVED for trial in study.trials)
+    failed = sum(trial.state == "failed" for trial in study.trials) - earlier
+    if earlier:
+        notes.append(
+            f"{earlier} of {len(study.trials)} trials were evaluated before an "
+            "accepted change of the search: they are on record, but not believed."
+        )
     if failed:
         notes.append(f"{failed} of {len(study.trials)} trials failed.")
     return notes

@@ -22,6 +22,7 @@ from layernas_tf.pipeline.finals import Finals
 from layernas_tf.pipeline.metrics import accuracies
 from layernas_tf.pipeline.sentence import finals_sentence
 from layernas_tf.report import (
+    NO_LONGER,
     ClassFigures,
     FamilyMember,
     LayerEffects,
@@ -32,7 +33,8 @@ from layernas_tf.report import (
     TrainedNetwork,
 )
 from layernas_tf.space.types import Architecture
-from layernas_tf.study.study import Study
+from layernas_tf.study.study import NOT_BELIEVED, Study
+from layernas_tf.study.trial import Trial
 
 if TYPE_CHECKING:
     from layernas_tf.datasets import Dataset
@@ -54,18 +56,7 @@ def report_data(
     return ReportData(
         space=study.space,
         budgets=study.budgets,
-        trials=tuple(
-            ReportTrial(
-                number=trial.number,
-                architecture=trial.architecture,
-                costs=trial.costs,
-                reward=trial.reward,
-                state=trial.state,
-                reason=trial.reason,
-                seconds=trial.seconds,
-            )
-            for trial in study.trials
-        ),
+        trials=report_trials(study.trials),
         dataset=config["dataset"],
         algorithm=config["algorithm"],
         winner=finals.winner.architecture,
@@ -91,6 +82,22 @@ def report_data(
         reward_name=reward_name,
         reward_is_share=reward_is_share,
         valid_images=dataset.valid.size,
+    )
+
+
+def report_trials(trials: Sequence[Trial]) -> tuple[ReportTrial, ...]:
+    """The trials as report.html shows them."""
+    return tuple(
+        ReportTrial(
+            number=trial.number,
+            architecture=trial.architecture,
+            costs=trial.costs,
+            reward=trial.reward,
+            state=NO_LONGER if trial.reason == NOT_BELIEVED else trial.state,
+            reason=trial.reason,
+            seconds=trial.seconds,
+        )
+        for trial in trials
     )
 
 

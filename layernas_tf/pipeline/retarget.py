@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -44,19 +43,21 @@ def retargeted(given: Mapping[str, Any]) -> SearchConfig:
         )
     stored = read_json(source / "config.json")
     fields = {field.name: field for field in dataclasses.fields(SearchConfig)}
-    values = {
+    values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in stored.items()
         if name in fields
     }
+    # As configurations, in which 32 and "32" are the same resolution.
+    before = SearchConfig(**values).to_json()
+    asked = SearchConfig(**{**values, **given}).to_json()
     for name, value in given.items():
-        before = stored.get(name, json.loads(json.dumps(fields[name].default)))
-        same = json.loads(json.dumps(value)) == before
+        same = asked[name] == before[name]
         if not (same or name in _NEW or fields[name].metadata["may_change"]):
             raise UserError(
-                f"`{name}`={value}: the search in {str(source)!r} had {before}, and "
-                "only `budget`, "
-                "`latency_table` and the final trainings may differ"
+                f"`{name}`={value}: the search in {str(source)!r} had "
+                f"{before[name]}, and only `budget`, `latency_table` and the final "
+                "trainings may differ"
             )
     if not any(given.get(name) for name in _NEW):
         raise UserError(
@@ -65,9 +66,24 @@ def retargeted(given: Mapping[str, Any]) -> SearchConfig:
     if values.get("latency_table") and (source / _TABLE).exists():
         values["latency_table"] = str(source / _TABLE)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage = open_storage(sqlite_url(source / "study.db"), "search")
-    values |= {"storage": "", "study": "", "trials": storage.trial_count()}
+    values |= {"storage": "", "study": "", "trials": _believed(source)}
     return SearchConfig(**{**values, **given})
+
+
+def _believed(source: pathlib.Path) -> int:
+    """How many trials of a search `take_over` would copy.
+
+    Without those that were still running when it ended, and without those of before an
+    accepted change.
+    """
+    storage = open_storage(sqlite_url(source / "study.db"), "search")
+    first = storage.settle({}).get("believed_from", 0)
+    with storage.transaction() as connection:
+        trials = storage.stored.read(connection, 0, ())
+    return sum(
+        trial.number >= first and trial.state not in ("RUNNING", "WAITING")
+        for trial in trials
+    )
 
 
 def take_over(task: Task, folder: pathlib.Path) -> int:

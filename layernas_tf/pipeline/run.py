@@ -26,9 +26,9 @@ from layernas_tf.pipeline.description import description
 from layernas_tf.pipeline.evaluation import make_executor
 from layernas_tf.pipeline.export_winner import ExportedWinner, Exporter, export_finals
 from layernas_tf.pipeline.final_phase import prepare_finals, train_finalists
-from layernas_tf.pipeline.finals import Finals
+from layernas_tf.pipeline.finals import Finals, seconds_of
 from layernas_tf.pipeline.fingerprint import fingerprint
-from layernas_tf.pipeline.fresh_start import in_workdir, set_aside
+from layernas_tf.pipeline.fresh_start import in_workdir, set_aside_unless_of
 from layernas_tf.pipeline.inputs import Inputs
 from layernas_tf.pipeline.load_task import load_task
 from layernas_tf.pipeline.loop import search
@@ -127,9 +127,10 @@ def run(
         if config.retarget_from:
             taken = take_over(task, folder)
             say(f"{counted(taken, 'trial')} taken over from {config.retarget_from}.")
-        study = open_study_of(task, folder)
+        parts = fingerprint(task)
+        study = open_study_of(task, folder, parts)
         studies.append(study)
-        kept_aside = set_aside(folder) if study.renewed else None
+        kept_aside = set_aside_unless_of(parts, folder, renewed=study.renewed)
         if task.latency is not None:
             with writing(kept) as temporary:
                 shutil.copyfile(task.latency.path, temporary)
@@ -175,35 +176,32 @@ def _show(
     say(f"Results in {finished.folder}: {', '.join(made)}")
 
 
-def open_study_of(task: Task, folder: pathlib.Path) -> Study:
-    """The study of a workdir or of the configuration's storage, made if it is new."""
+def open_study_of(
+    task: Task, folder: pathlib.Path, parts: Mapping[str, str] | None = None
+) -> Study:
+    """The study of a workdir or of the configuration's storage, made if it is new.
+
+    Args:
+      task: The search.
+      folder: The workdir.
+      parts: The task's fingerprint; by default it is computed here.
+    """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    config = task.config
-    objective = task.reward_name
-    if not config.storage:
-        return open_study(
-            sqlite_url(folder / "study.db"),
-            "search",
-            task.space,
-            task.budgets,
-            task.make_algorithm,
-            objective=objective,
-            fingerprint=fingerprint(task),
-            accept_changes=config.accept_changes,
-        )
+    config, alone = task.config, not task.config.storage
+    # After a restart, the name is the same, and the driver resumes its own trials.
+    driver = f"{socket.gethostname()}:{folder.resolve()}"
     return open_study(
-        config.storage,
-        config.study or str(folder.resolve()),
+        sqlite_url(folder / "study.db") if alone else config.storage,
+        "search" if alone else config.study or str(folder.resolve()),
         task.space,
         task.budgets,
         task.make_algorithm,
-        # After a restart, the name is the same, and the driver resumes its own trials.
-        driver=f"{socket.gethostname()}:{folder.resolve()}",
-        settings=config.settings(),
-        objective=objective,
-        fingerprint=fingerprint(task),
+        driver="" if alone else driver,
+        settings=None if alone else config.settings(),
+        objective=task.reward_name,
+        fingerprint=fingerprint(task) if parts is None else parts,
         accept_changes=config.accept_changes,
     )
 
@@ -250,7 +248,7 @@ def write_results(
     }
     seconds = {
         "search": sum(trial.seconds or 0 for trial in study.trials),
-        "final training": sum(winner.finals.seconds for winner in winners),
+        "final training": seconds_of([winner.finals for winner in winners]),
         "export": sum(winner.seconds for winner in winners),
     }
     notes: list[tuple[str, list[str]]] = []

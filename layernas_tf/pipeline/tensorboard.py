@@ -52,7 +52,6 @@ def log_trial(
     options: Mapping[str, str | float | bool],
     reward: float | None,
     costs: Mapping[str, float],
-    curves: Mapping[str, Sequence[float]] | None = None,
 ) -> None:
     """Logs one trial, as the run `trial_<number>`.
 
@@ -62,7 +61,6 @@ def log_trial(
       options: The chosen options by layer name, as a label or an attribute's value.
       reward: The reward; None for a failed trial, which is marked as failed.
       costs: Costs by metric name.
-      curves: Curves by name, such as `train/loss`, with one value per epoch.
     """
     from tensorboard.plugins.hparams import summary_v2 as hp
 
@@ -72,10 +70,6 @@ def log_trial(
     if reward is not None:
         events.append((0, now, _scalar(REWARD, reward)))
     events += [(0, now, _scalar(f"cost/{name}", cost)) for name, cost in costs.items()]
-    for name, values in (curves or {}).items():
-        events += [
-            (epoch, now, _scalar(name, value)) for epoch, value in enumerate(values, 1)
-        ]
     events.append((0, now, _end(failed=reward is None)))
     _write(pathlib.Path(directory) / run, run, events)
 

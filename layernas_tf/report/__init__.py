@@ -1,6 +1,7 @@
 """The report of a search: one HTML file that opens offline."""
 
 from layernas_tf.report.data import (
+    NO_LONGER,
     ClassFigures,
     ExportedFile,
     FamilyMember,
@@ -14,6 +15,7 @@ from layernas_tf.report.data import (
 from layernas_tf.report.search_report import report_html, write_report
 
 __all__ = [
+    "NO_LONGER",
     "ClassFigures",
     "ExportedFile",
     "FamilyMember",

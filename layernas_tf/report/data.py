@@ -12,6 +12,9 @@ from layernas_tf.space.budget import Budget
 from layernas_tf.space.search_space import SearchSpace
 from layernas_tf.space.types import Architecture
 
+NO_LONGER = "not believed"
+"""The state of a trial that was evaluated before an accepted change of the search."""
+
 
 @dataclasses.dataclass(frozen=True)
 class ReportTrial:
@@ -24,7 +27,7 @@ class ReportTrial:
       architecture: The architecture of the trial.
       costs: By metric name; may hold more than the space's metrics (a latency).
       reward: The reward of a complete trial, else None.
-      state: `complete`, `failed` or `running`.
+      state: `complete`, `failed`, `running` or `NO_LONGER`.
       reason: Why the trial failed, in one line.
       seconds: How long the trial took, if known.
     """

@@ -6,6 +6,7 @@ import html
 from collections.abc import Sequence
 
 from layernas_tf.report.data import (
+    NO_LONGER,
     ExportedFile,
     ReportData,
     ReportTrial,
@@ -136,6 +137,8 @@ def tiles(data: ReportData) -> str:
     running = sum(trial.state == "running" for trial in data.trials)
     counts = [f"{failed:,} failed"]
     counts += [f"{running:,} still running"] if running else []
+    earlier = sum(trial.state == NO_LONGER for trial in data.trials)
+    counts += [f"{earlier:,} before a change, not believed"] if earlier else []
     of = f"of {data.space.size:,.0f} architectures"
     if data.space.size >= 10**7:
         of = f"of {_power_text(data.space.size)} architectures"

@@ -7,7 +7,7 @@ import os
 from layernas_tf.core.files import write_text
 from layernas_tf.report import tables
 from layernas_tf.report.classes import classes_section
-from layernas_tf.report.data import MemorialSnapshot, ReportData
+from layernas_tf.report.data import NO_LONGER, MemorialSnapshot, ReportData
 from layernas_tf.report.dataset import dataset_section
 from layernas_tf.report.effects import effects_html
 from layernas_tf.report.family import family_section
@@ -175,6 +175,12 @@ def _facts(data: ReportData) -> Section:
         parts.append(
             f"<h3>{counted(len(failed), 'failed trial')} ({share})</h3>"
             + tables.failures_table(failed)
+        )
+    earlier = sum(trial.state == NO_LONGER for trial in data.trials)
+    if earlier:
+        parts.append(
+            f"<p>On record, but not believed: {counted(earlier, 'trial')} of before an "
+            "accepted change of the search.</p>"
         )
     columns = []
     if data.config:
