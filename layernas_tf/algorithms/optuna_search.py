@@ -164,7 +164,7 @@ class OptunaSearch(Algorithm):
     def _overshoot(self, architecture: Architecture) -> float:
         _, costs = self.space.chain.walk(architecture)
         over = 0.0
-        for budget in self.history.budgets:
+        for budget in self.budgeted.budgets:
             over += max(budget.excess(costs[budget.metric]), 0) / (budget.upper or 1.0)
         return over
 

@@ -6,13 +6,14 @@ an algorithm chooses option indices, and a builder turns them into a Keras model
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from layernas_tf.core.errors import UserError
+from layernas_tf.core.errors import UserError, describe
 from layernas_tf.space.chain import Chain
 from layernas_tf.space.published import Published
 from layernas_tf.space.types import (
@@ -124,8 +125,25 @@ class SearchSpace:
 
     @functools.cached_property
     def chain(self) -> Chain:
-        """The costs as arrays; see `layernas_tf.space.chain`."""
-        return Chain(self.start, self.layers, self.metrics, self.name)
+        """The costs as arrays; see `layernas_tf.space.chain`.
+
+        Raises:
+          UserError: A transition raised an exception, or returned no usable costs.
+        """
+        with self._explaining():
+            return Chain(self.start, self.layers, self.metrics, self.name)
+
+    @contextlib.contextmanager
+    def _explaining(self) -> Iterator[None]:
+        """What a transition raises becomes a `UserError`: users may write spaces."""
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(
+                f"space {self.name!r}: a layer's transition raised {describe(error)}"
+            ) from error
 
     def metric(self, name: str) -> Metric:
         """The metric of that name."""
@@ -163,7 +181,8 @@ class SearchSpace:
         state = self.start
         for layer, index in zip(self.layers, architecture, strict=True):
             option = layer.options[index]
-            after, costs = layer.transition(state, option)
+            with self._explaining():
+                after, costs = layer.transition(state, option)
             yield Step(layer, option, state, after, costs)
             state = after
 
