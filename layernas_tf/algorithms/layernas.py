@@ -286,6 +286,7 @@ def _ample(
     most = min(first.high, space.chain.most_expensive((), metric))
     narrowed = Budget(metric, max(first.low, reach * most), first.high)
     try:
-        return BudgetedChain(space.chain, [narrowed, *budgets[1:]])
+        ample = BudgetedChain(space.chain, [narrowed, *budgets[1:]])
     except UserError:
         return None
+    return None if ample.nearest else ample

@@ -4,7 +4,9 @@ One table holds, for each layer and state, the number of completions by their co
 few distinct costs the table is exact. Otherwise costs are rounded up to units of a
 fixed resolution (rounded down for a lower limit), so that no architecture outside the
 budget is counted or sampled. The only architectures lost are close to the limit, within
-one unit per layer.
+one unit per layer. Where that loses all of them, as in a band of few units, costs are
+rounded to the nearest unit: counts are then estimates, and samples are drawn until one
+is inside.
 
 The table counts surplus costs: the surplus of an option is its cost beyond that of the
 cheapest completion from the same state. The cheapest completion has a surplus of 0 and
@@ -14,6 +16,7 @@ resolution.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -21,13 +24,20 @@ from typing import Any
 import numpy as np
 
 from layernas_tf.core.errors import UserError
-from layernas_tf.space.budget import Budget, format_cost
+from layernas_tf.space.budget import Budget, inside
 from layernas_tf.space.chain import Chain
 from layernas_tf.space.completion_tables import (
     Counts,
     Grid,
     exact_tables,
     rounded_tables,
+)
+from layernas_tf.space.joint_budgets import (
+    allowed_options,
+    excludes_sums,
+    merged,
+    nothing_inside,
+    too_narrow,
 )
 from layernas_tf.space.types import Architecture
 
@@ -36,6 +46,14 @@ EXACT_ENTRIES = 400_000
 
 RESOLUTION = {1: 4096, 2: 256, 3: 48}
 """Units between the cheapest architecture and the limit, by number of cost axes."""
+
+_TRIAL_DRAWS = 100
+_LEAST_INSIDE = 5
+"""How many of these draws must be inside where costs are rounded to the nearest unit:
+with fewer, a search would spend its time drawing."""
+
+_MOST_DRAWS = 1000
+"""Draws after which a prefix counts as one without a completion inside."""
 
 
 class BudgetedChain:
@@ -55,6 +73,8 @@ class BudgetedChain:
       chain: The chain of the space.
       budgets: All of them must hold. Without budgets, every architecture is inside.
       axes: The budgets that are axes of the table.
+      nearest: Whether costs are rounded to the nearest unit, since nothing is found
+        inside where they are rounded up. Counts of prefixes are then estimates.
     """
 
     def __init__(
@@ -71,12 +91,12 @@ class BudgetedChain:
           exact_entries: How many distinct (state, cost) pairs are kept exactly.
 
         Raises:
-          UserError: No architecture is inside the budgets, or none is found there
-            because costs have to be rounded.
+          UserError: No architecture is inside the budgets, or hardly any is found
+            there because costs have to be rounded.
         """
         self.chain = chain
-        self.budgets = _merged(chain, budgets)
-        sums = self.axes = tuple(b for b in self.budgets if _needs_axis(chain, b))
+        self.budgets = merged(chain, budgets)
+        sums = self.axes = tuple(b for b in self.budgets if excludes_sums(chain, b))
         if len(sums) > max(RESOLUTION):
             raise UserError(
                 f"expected at most {max(RESOLUTION)} budgets on sums that exclude "
@@ -85,7 +105,7 @@ class BudgetedChain:
         self._metrics = [b.metric for b in sums]
         self._high = np.array([b.upper for b in sums])
         self._low = np.array([b.lower for b in sums])
-        self.allowed = _allowed(chain, self.budgets)
+        self.allowed = allowed_options(chain, self.budgets)
         self._surplus = [
             np.stack(
                 [self._surplus_of(name, i) for name in self._metrics]
@@ -98,14 +118,38 @@ class BudgetedChain:
             self._high, self._low = np.zeros(1), np.full(1, -np.inf)
         slack = self._high - self._cheapest_from(0, 0)
         if np.any(slack < 0):
-            raise self._nothing_inside()
+            raise nothing_inside(chain, self.budgets)
         self._slack = slack
         self._exact_entries = exact_entries
         # With a single upper limit, it is enough that the cheapest architecture fits:
         # the table is then made only when it is first needed.
         plain = len(self.budgets) == len(sums) < 2 and np.all(self._low <= 0)
+        self.nearest = False
         if not plain and self.count() == 0:
-            raise self._nothing_inside() if self.exact else self._too_narrow()
+            if self.exact:
+                raise nothing_inside(chain, self.budgets)
+            self._round_to_nearest()
+
+    def _round_to_nearest(self) -> None:
+        """Makes the table again with costs rounded to the nearest unit."""
+        units = RESOLUTION[len(self._slack)]
+        self.nearest = True
+        self._rounded = [np.rint(r / self._unit).astype(np.int64) for r in self._surplus]
+        self._counted = (
+            False,
+            rounded_tables(self.chain, self.allowed, self._rounded, units),
+        )
+        rng = np.random.default_rng(0)
+        found = 0
+        if self.count() > 0:
+            found = sum(self._holds(self._draw(rng, ())) for _ in range(_TRIAL_DRAWS))
+        if found < _LEAST_INSIDE:
+            raise too_narrow(self.budgets, units)
+
+    @functools.cached_property
+    def _last_surplus(self) -> int:
+        """The last layer that changes a cost; behind it nothing is left to round."""
+        return max((i for i, r in enumerate(self._surplus) if np.any(r)), default=0)
 
     @property
     def exact(self) -> bool:
@@ -137,25 +181,6 @@ class BudgetedChain:
         """Surpluses in units, rounded up."""
         return [np.ceil(r / self._unit - 1e-9).astype(np.int64) for r in self._surplus]
 
-    def _nothing_inside(self) -> UserError:
-        wanted = " and ".join(str(b) for b in self.budgets)
-        cheapest = ", ".join(
-            f"{b.metric}={format_cost(self.chain.cheapest((), b.metric))}"
-            for b in self.budgets
-        )
-        return UserError(
-            f"no architecture is inside {wanted}: the cheapest possible is {cheapest}"
-            + (" (each on its own)" if len(self.budgets) > 1 else "")
-        )
-
-    def _too_narrow(self) -> UserError:
-        wanted = " and ".join(str(b) for b in self.budgets)
-        return UserError(
-            f"no architecture was found inside {wanted}, where costs are rounded to "
-            f"{RESOLUTION[len(self._slack)]} units: expected a wider band, or fewer "
-            "budgets at the same time"
-        )
-
     def _surplus_of(self, metric: str, i: int) -> np.ndarray:
         here, _ = self.chain.remaining(i, metric)
         after, _ = self.chain.remaining(i + 1, metric)
@@ -184,15 +209,22 @@ class BudgetedChain:
             state = self.chain.next_state[i][state, option]
         return int(state), spent
 
-    def _window(
+    def _ends(
         self, layer: int, state: Any, spent: Any
     ) -> tuple[np.ndarray, np.ndarray]:
         """The lowest and highest surplus that the layers from `layer` on may have."""
         floor = spent + self._cheapest_from(layer, state)
-        high = self._high - floor
-        low = self._low - floor
+        return self._low - floor, self._high - floor
+
+    def _window(
+        self, layer: int, state: Any, spent: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """`_ends` in what the table counts: units, unless it is exact."""
+        low, high = self._ends(layer, state, spent)
         if self.exact:
             return low, high
+        if self.nearest:
+            return np.ceil(low / self._unit - 0.5), np.floor(high / self._unit + 0.5)
         layers_left = len(self.chain) - layer
         high = np.floor(high / self._unit + 1e-9)
         low = np.where(low > 0, np.ceil(low / self._unit) + layers_left, -1)
@@ -201,8 +233,10 @@ class BudgetedChain:
     def count(self, prefix: Sequence[int] = ()) -> float:
         """The number of architectures inside the budgets that begin with `prefix`.
 
-        It is exact if `exact` is true, else a lower bound.
+        It is exact if `exact` is true, an estimate if `nearest` is, else a lower bound.
         """
+        if self.nearest and len(prefix) == len(self.chain):
+            return float(self._holds(prefix))
         walked = self._walk(prefix)
         if walked is None:
             return 0.0
@@ -221,6 +255,11 @@ class BudgetedChain:
         if walked is None:
             return np.zeros(self.chain.next_state[i].shape[1])
         state, spent = walked
+        if self.nearest and i >= self._last_surplus:
+            low, high = self._ends(i, state, spent)
+            surplus = self._surplus[i][state]
+            fits = np.all((low <= surplus) & (surplus <= high), axis=-1)
+            return (fits & self.allowed[i][state]).astype(float)
         return self._completion_counts(i, state, *self._window(i, state, spent))
 
     def _completion_counts(
@@ -245,6 +284,19 @@ class BudgetedChain:
         Raises:
           ValueError: The prefix is not searchable.
         """
+        if not self.nearest:
+            return self._draw(rng, prefix)
+        for _ in range(_MOST_DRAWS):
+            architecture = self._draw(rng, prefix)
+            if self._holds(architecture):
+                return architecture
+        raise ValueError(f"no completion of {tuple(prefix)} was found in the budgets")
+
+    def _holds(self, architecture: Sequence[int]) -> bool:
+        return inside(self.budgets, self.chain.walk(architecture)[1])
+
+    def _draw(self, rng: np.random.Generator, prefix: Sequence[int]) -> Architecture:
+        """Draws from what the table counts; see `sample`."""
         walked = self._walk(prefix)
         if walked is None:
             raise ValueError(f"no completion of {tuple(prefix)} is inside the budgets")
@@ -276,6 +328,16 @@ class BudgetedChain:
         the most expensive option with such a completion (by the first budget, which
         `preferred` usually exceeds). None if the prefix is not searchable.
         """
+        completed = self._complete(prefix, preferred)
+        if completed is None and self.nearest:
+            # An estimate led to where nothing is inside.
+            with contextlib.suppress(ValueError):
+                return self.sample(np.random.default_rng(0), prefix)
+        return completed
+
+    def _complete(
+        self, prefix: Sequence[int], preferred: Architecture
+    ) -> Architecture | None:
         architecture = list(prefix)
         for i in range(len(prefix), len(self.chain)):
             fits = self.completion_counts(architecture) > 0
@@ -289,35 +351,3 @@ class BudgetedChain:
             cost = np.where(fits, self.chain.cost[metric][i][state], -1)
             architecture.append(int(np.argmax(cost)))
         return tuple(architecture) if self.searchable(architecture) else None
-
-
-def _needs_axis(chain: Chain, budget: Budget) -> bool:
-    return chain.kinds[budget.metric] == "sum" and (
-        chain.most_expensive((), budget.metric) > budget.upper
-        or chain.cheapest((), budget.metric) < budget.lower
-    )
-
-
-def _merged(chain: Chain, budgets: Sequence[Budget]) -> tuple[Budget, ...]:
-    """One budget per metric, in the given order: the intersection of all of them."""
-    merged: dict[str, Budget] = {}
-    for budget in budgets:
-        if chain.kinds[budget.metric] == "max" and budget.low > 0:
-            raise UserError(
-                f"budget {budget}: a lower end is for sums; {budget.metric} is a "
-                f"maximum, write {budget.metric}<={format_cost(budget.high)}"
-            )
-        known = merged.get(budget.metric, budget)
-        merged[budget.metric] = Budget(
-            budget.metric, max(known.low, budget.low), min(known.high, budget.high)
-        )
-    return tuple(merged.values())
-
-
-def _allowed(chain: Chain, budgets: Sequence[Budget]) -> list[np.ndarray]:
-    allowed = [np.ones(following.shape, bool) for following in chain.next_state]
-    for budget in budgets:
-        if chain.kinds[budget.metric] == "max":
-            for i, mask in enumerate(allowed):
-                mask &= chain.cost[budget.metric][i] <= budget.upper
-    return allowed

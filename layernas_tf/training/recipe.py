@@ -188,8 +188,8 @@ _FINAL_STEPS = 480
 """As many epochs as fit into these steps, at least one; a final training takes no
 fewer epochs than `_FINAL_EPOCHS` says.
 
-Fewer than 79 steps of a proxy rank next to nothing on photos, and 79 rank well in one of
-two bands (docs/fidelity.md).
+Fewer than 79 steps of a proxy rank next to nothing on photos, and 79 rank well in
+one of two bands (docs/fidelity.md).
 """
 
 
