@@ -280,7 +280,7 @@ class LayerNASTest(parameterized.TestCase):
         ({"base": "largest"}, "'moving' or 'default', got 'largest'"),
         ({"buckets": 0}, "buckets: expected at least 1, got 0"),
         ({"bucket_width": -1.0}, "bucket_width: expected a number above 0, got -1"),
-        ({"children": 0}, "children: expected at least 1, got 0"),
+        ({"children": 0}, "children: expected a whole number of at least 1, got 0"),
     )
     def test_options_that_make_no_sense_are_refused(self, options, message):
         with self.assertRaisesRegex(UserError, message):

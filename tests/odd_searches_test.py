@@ -9,9 +9,10 @@ import tempfile
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from layernas_tf import run_search
+from layernas_tf import profile_architecture, run_search
 from layernas_tf.algorithms.registry import make_algorithm
 from layernas_tf.core.errors import UserError
+from layernas_tf.describe import cost_table
 from layernas_tf.pipeline.targets import read_targets
 from layernas_tf.space.budget import Budget, inside, parse_budget
 from layernas_tf.space.completions import BudgetedChain
@@ -51,6 +52,22 @@ class OddSpacesTest(parameterized.TestCase):
         space = dataclasses.replace(_MIXED, layers=layers)
         found = even_cuts(space, [parse_budget("madds<=60%", space)])
         self.assertTrue(all(space.costs(a)["madds"] <= 9 for a in found))
+
+    def test_a_transition_that_raises_is_one_line_wherever_it_is_called(self):
+        def misspelt(state, option):
+            return state, {"madds": option["kernels"]}
+
+        layers = tuple(
+            dataclasses.replace(x, transition=misspelt) for x in _MIXED.layers
+        )
+        space = dataclasses.replace(_MIXED, layers=layers)
+        for call in (
+            lambda: cost_table(space),
+            lambda: list(space.steps(space.default)),
+            lambda: profile_architecture(space),
+        ):
+            with self.assertRaisesRegex(UserError, "transition raised KeyError"):
+                call()
 
     def test_a_space_needs_a_metric(self):
         with self.assertRaisesRegex(UserError, "at least one metric"):
@@ -96,10 +113,27 @@ class OddBudgetsTest(parameterized.TestCase):
         with self.assertRaisesRegex(UserError, "no architecture is inside peak"):
             make_algorithm(name, space, (Budget("peak_memory_bytes", 0, 1),), 0)
 
-    def test_budgets_too_narrow_to_count_are_not_called_impossible(self):
-        space = get_space("mobilenet_v3_small", resolution=96, classes=10)
-        texts = ("madds=50%..55%", "params<=70%", "model_bytes<=70%")
+    @parameterized.product(
+        case=(
+            ("mobilenet_v3_small", "madds=50%..55%", "params<=70%", "model_bytes<=70%"),
+            ("mobilenet_v2", "madds=45%..60%", "params<=70%", "float32_bytes<=68%"),
+            ("mobilenet_v2", "madds<=60%", "params=50%..51.5%"),
+        ),
+        algorithm=("layernas_bayes", "layernas", "random"),
+    )
+    def test_bands_of_few_units_can_be_searched(self, case, algorithm):
+        name, *texts = case
+        space = get_space(name, resolution=96, classes=10)
         budgets = [parse_budget(text, space) for text in texts]
+        search = make_algorithm(algorithm, space, budgets, 0)
+        for _ in range(12):
+            candidate = search.ask()
+            self.assertTrue(inside(budgets, space.costs(candidate.architecture)))
+            search.tell(candidate, float(sum(candidate.architecture)))
+
+    def test_budgets_too_narrow_to_count_are_not_called_impossible(self):
+        space = get_space("mobilenet_v2", resolution=96, classes=10)
+        budgets = [parse_budget("madds=50%..50.00001%", space)]
         with self.assertRaisesRegex(UserError, "rounded .* a wider band"):
             BudgetedChain(space.chain, budgets)
 

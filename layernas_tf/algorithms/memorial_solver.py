@@ -22,6 +22,10 @@ from layernas_tf.space.types import Architecture
 UNITS = 512
 """Cost buckets between the cheapest architecture and the limit."""
 
+_MOST_STEPS = 1000
+"""Options that are followed where `budgeted` has only estimates: they can lead to where
+no architecture is inside, again and again."""
+
 _FIRST = np.zeros(1, np.int64)
 
 _ROUNDING = 1e-9
@@ -152,7 +156,7 @@ class MemorialSolver:
 
         Yields:
           Total score and architecture; the first is the best one, up to the rounding
-          of costs to units.
+          of costs to units. Where `budgeted` has only estimates, few are found or none.
         """
         tables = self._tables(scores)
         root = _Branch((), 0, 0.0, 0.0)
@@ -170,7 +174,9 @@ class MemorialSolver:
                 push(fork, 0)
 
         branch(root, np.inf)
-        while heap:
+        steps = 0
+        while heap and not (self._budgeted.nearest and steps >= _MOST_STEPS):
+            steps += 1
             bound, _, _, fork, rank = heapq.heappop(heap)
             if rank + 1 < len(fork.promises):
                 push(fork, rank + 1)

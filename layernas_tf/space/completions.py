@@ -26,12 +26,6 @@ import numpy as np
 from layernas_tf.core.errors import UserError
 from layernas_tf.space.budget import Budget, inside
 from layernas_tf.space.chain import Chain
-from layernas_tf.space.completion_tables import (
-    Counts,
-    Grid,
-    exact_tables,
-    rounded_tables,
-)
 from layernas_tf.space.joint_budgets import (
     allowed_options,
     excludes_sums,
@@ -39,13 +33,11 @@ from layernas_tf.space.joint_budgets import (
     nothing_inside,
     too_narrow,
 )
+from layernas_tf.space.surplus_table import RESOLUTION, SurplusTable, surpluses
 from layernas_tf.space.types import Architecture
 
 EXACT_ENTRIES = 400_000
 """Distinct (state, cost) pairs up to which the table is kept exact."""
-
-RESOLUTION = {1: 4096, 2: 256, 3: 48}
-"""Units between the cheapest architecture and the limit, by number of cost axes."""
 
 _TRIAL_DRAWS = 100
 _LEAST_INSIDE = 5
@@ -73,8 +65,6 @@ class BudgetedChain:
       chain: The chain of the space.
       budgets: All of them must hold. Without budgets, every architecture is inside.
       axes: The budgets that are axes of the table.
-      nearest: Whether costs are rounded to the nearest unit, since nothing is found
-        inside where they are rounded up. Counts of prefixes are then estimates.
     """
 
     def __init__(
@@ -106,45 +96,31 @@ class BudgetedChain:
         self._high = np.array([b.upper for b in sums])
         self._low = np.array([b.lower for b in sums])
         self.allowed = allowed_options(chain, self.budgets)
-        self._surplus = [
-            np.stack(
-                [self._surplus_of(name, i) for name in self._metrics]
-                or [np.zeros_like(chain.next_state[i], float)],
-                axis=-1,
-            )
-            for i in range(len(chain))
-        ]
+        self._surplus = surpluses(chain, self._metrics)
         if not sums:
             self._high, self._low = np.zeros(1), np.full(1, -np.inf)
         slack = self._high - self._cheapest_from(0, 0)
         if np.any(slack < 0):
             raise nothing_inside(chain, self.budgets)
-        self._slack = slack
-        self._exact_entries = exact_entries
+        self._table = SurplusTable(
+            chain, self.allowed, self._surplus, slack, exact_entries
+        )
         # With a single upper limit, it is enough that the cheapest architecture fits:
         # the table is then made only when it is first needed.
         plain = len(self.budgets) == len(sums) < 2 and np.all(self._low <= 0)
-        self.nearest = False
         if not plain and self.count() == 0:
             if self.exact:
                 raise nothing_inside(chain, self.budgets)
             self._round_to_nearest()
 
     def _round_to_nearest(self) -> None:
-        """Makes the table again with costs rounded to the nearest unit."""
-        units = RESOLUTION[len(self._slack)]
-        self.nearest = True
-        self._rounded = [np.rint(r / self._unit).astype(np.int64) for r in self._surplus]
-        self._counted = (
-            False,
-            rounded_tables(self.chain, self.allowed, self._rounded, units),
-        )
-        rng = np.random.default_rng(0)
-        found = 0
+        """For budgets where nothing is found inside while costs are rounded up."""
+        self._table.round_to_nearest()
+        rng, found = np.random.default_rng(0), 0
         if self.count() > 0:
             found = sum(self._holds(self._draw(rng, ())) for _ in range(_TRIAL_DRAWS))
         if found < _LEAST_INSIDE:
-            raise too_narrow(self.budgets, units)
+            raise too_narrow(self.budgets, self._table.units)
 
     @functools.cached_property
     def _last_surplus(self) -> int:
@@ -154,40 +130,12 @@ class BudgetedChain:
     @property
     def exact(self) -> bool:
         """Whether counts and samples are exact rather than rounded to units."""
-        return self._counted[0]
+        return self._table.exact
 
     @property
-    def _tables(self) -> list[list[Counts]] | list[list[Grid]]:
-        return self._counted[1]
-
-    @functools.cached_property
-    def _counted(self) -> Any:
-        exact = exact_tables(
-            self.chain, self.allowed, self._surplus, self._slack, self._exact_entries
-        )
-        if exact is not None:
-            return True, exact
-        return False, rounded_tables(
-            self.chain, self.allowed, self._rounded, RESOLUTION[len(self._slack)]
-        )
-
-    @functools.cached_property
-    def _unit(self) -> np.ndarray:
-        units = RESOLUTION[len(self._slack)]
-        return np.where(self._slack > 0, self._slack / units, 1.0)
-
-    @functools.cached_property
-    def _rounded(self) -> list[np.ndarray]:
-        """Surpluses in units, rounded up."""
-        return [np.ceil(r / self._unit - 1e-9).astype(np.int64) for r in self._surplus]
-
-    def _surplus_of(self, metric: str, i: int) -> np.ndarray:
-        here, _ = self.chain.remaining(i, metric)
-        after, _ = self.chain.remaining(i + 1, metric)
-        surplus = (
-            self.chain.cost[metric][i] + after[self.chain.next_state[i]] - here[:, None]
-        )
-        return np.maximum(surplus, 0)
+    def nearest(self) -> bool:
+        """Whether costs are rounded to the nearest unit, and counts are estimates."""
+        return self._table.nearest
 
     def _cheapest_from(self, layer: int, state: Any) -> np.ndarray:
         if not self._metrics:
@@ -219,16 +167,10 @@ class BudgetedChain:
     def _window(
         self, layer: int, state: Any, spent: Any
     ) -> tuple[np.ndarray, np.ndarray]:
-        """`_ends` in what the table counts: units, unless it is exact."""
-        low, high = self._ends(layer, state, spent)
-        if self.exact:
-            return low, high
-        if self.nearest:
-            return np.ceil(low / self._unit - 0.5), np.floor(high / self._unit + 0.5)
-        layers_left = len(self.chain) - layer
-        high = np.floor(high / self._unit + 1e-9)
-        low = np.where(low > 0, np.ceil(low / self._unit) + layers_left, -1)
-        return low, high
+        """`_ends` as the table counts them."""
+        return self._table.window(
+            *self._ends(layer, state, spent), len(self.chain) - layer
+        )
 
     def count(self, prefix: Sequence[int] = ()) -> float:
         """The number of architectures inside the budgets that begin with `prefix`.
@@ -242,7 +184,7 @@ class BudgetedChain:
             return 0.0
         state, spent = walked
         low, high = self._window(len(prefix), state, spent)
-        return float(self._tables[len(prefix)][state].count(low, high))
+        return float(self._table.count(len(prefix), state, low, high))
 
     def searchable(self, prefix: Sequence[int]) -> bool:
         """Whether some completion of the prefix is inside the budgets."""
@@ -265,13 +207,13 @@ class BudgetedChain:
     def _completion_counts(
         self, i: int, state: int, low: np.ndarray, high: np.ndarray
     ) -> np.ndarray:
-        surplus = (self._surplus if self.exact else self._rounded)[i][state]
+        surplus = self._table.surplus[i][state]
         following = self.chain.next_state[i][state]
         counts = np.zeros(len(surplus))
         for after in np.unique(following):
             chosen = following == after
-            counts[chosen] = self._tables[i + 1][after].count(
-                low - surplus[chosen], high - surplus[chosen]
+            counts[chosen] = self._table.count(
+                i + 1, after, low - surplus[chosen], high - surplus[chosen]
             )
         counts[~self.allowed[i][state]] = 0
         return counts
@@ -313,7 +255,7 @@ class BudgetedChain:
             option = int(
                 np.searchsorted(cumulative, rng.random() * cumulative[-1], "right")
             )
-            surplus = (self._surplus if self.exact else self._rounded)[i][state, option]
+            surplus = self._table.surplus[i][state, option]
             low, high = low - surplus, high - surplus
             architecture.append(option)
             state = int(self.chain.next_state[i][state, option])
