@@ -81,7 +81,9 @@ class AccelTest(parameterized.TestCase):
             parse_budget("macs<=10%", table.space),
             parse_budget("params=95%..100%", table.space),
         ]
-        with self.assertRaisesRegex(UserError, "no architecture was found inside macs<="):
+        with self.assertRaisesRegex(
+            UserError, "no architecture was found inside macs<="
+        ):
             table.best(budgets)
 
     @parameterized.parameters(
