@@ -248,7 +248,7 @@ class FinalTrainer:
             seed,
             result.valid_accuracy,
             result.valid_loss,
-            sum(epoch["seconds"] for epoch in result.history),
+            result.epoch_seconds,
             valid_balanced_accuracy=result.valid_balanced_accuracy,
             epochs=len(result.history),
             valid_correct=pack(result.valid_correct),

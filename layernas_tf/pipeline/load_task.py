@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from layernas_tf.algorithms.registry import check_name as check_algorithm_name
-from layernas_tf.core.errors import UserError, describe
+from layernas_tf.core.errors import UserError
 from layernas_tf.core.resolution import resolution_name
 from layernas_tf.costs.cost import with_user_costs
 from layernas_tf.costs.latency import read_table, with_latency
@@ -57,7 +57,7 @@ def load_task(
     table = read_table(config.latency_table) if config.latency_table else None
     dataset = _dataset(config, inputs, kept_check, progress)
     space = _space(config, inputs, dataset)
-    check_chain(space)
+    len(space.chain)  # compiled when first used: raises an error if it cannot be
     if space.builder is None and dataset is not None:
         raise UserError(
             f"space {space.name!r} has no Keras builder: it cannot be trained; "
@@ -142,18 +142,6 @@ def _check_images(space: SearchSpace, dataset: Dataset) -> None:
             "function gets a resolution that is no square as a text, which "
             "State.of_image reads)"
         )
-
-
-def check_chain(space: SearchSpace) -> None:
-    """Raises `UserError` if a transition of the space fails; users may write spaces."""
-    try:
-        len(space.chain)  # compiled when first used
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(
-            f"space {space.name!r}: a layer's transition raised {describe(error)}"
-        ) from error
 
 
 _RECIPE_FIELDS = ("batch_size", "optimizer", "learning_rate", "weight_decay", "augment")

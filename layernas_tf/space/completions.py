@@ -102,20 +102,22 @@ class BudgetedChain:
         slack = self._high - self._cheapest_from(0, 0)
         if np.any(slack < 0):
             raise nothing_inside(chain, self.budgets)
-        self._table = SurplusTable(
-            chain, self.allowed, self._surplus, slack, exact_entries
+        table = functools.partial(
+            SurplusTable, chain, self.allowed, self._surplus, slack, exact_entries
         )
+        self._table = table()
         # With a single upper limit, it is enough that the cheapest architecture fits:
         # the table is then made only when it is first needed.
         plain = len(self.budgets) == len(sums) < 2 and np.all(self._low <= 0)
         if not plain and self.count() == 0:
             if self.exact:
                 raise nothing_inside(chain, self.budgets)
-            self._round_to_nearest()
+            # Nothing is found inside while costs are rounded up.
+            self._table = table(nearest=True)
+            self._check_estimates()
 
-    def _round_to_nearest(self) -> None:
-        """For budgets where nothing is found inside while costs are rounded up."""
-        self._table.round_to_nearest()
+    def _check_estimates(self) -> None:
+        """Raises `UserError` if hardly any draw is inside."""
         rng, found = np.random.default_rng(0), 0
         if self.count() > 0:
             found = sum(self._holds(self._draw(rng, ())) for _ in range(_TRIAL_DRAWS))

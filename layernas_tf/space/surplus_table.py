@@ -56,6 +56,7 @@ class SurplusTable:
 
     Attributes:
       nearest: Whether surpluses are rounded to the nearest unit.
+      units: The number of units between the cheapest architecture and the limit.
     """
 
     def __init__(
@@ -65,6 +66,8 @@ class SurplusTable:
         surplus: list[np.ndarray],
         slack: np.ndarray,
         exact_entries: int,
+        *,
+        nearest: bool = False,
     ):
         """Notes what is counted; the table is made when it is first needed.
 
@@ -75,8 +78,11 @@ class SurplusTable:
             `D` axes.
           slack: The largest surplus that the limits allow, `(D,)`.
           exact_entries: How many distinct (state, cost) pairs are kept exactly.
+          nearest: Whether surpluses are rounded to the nearest unit, however few they
+            are.
         """
-        self.nearest = False
+        self.nearest = nearest
+        self.units = RESOLUTION[len(slack)]
         self._chain = chain
         self._allowed = allowed
         self._surplus = surplus
@@ -89,22 +95,9 @@ class SurplusTable:
         return self._made[0]
 
     @property
-    def units(self) -> int:
-        """The number of units between the cheapest architecture and the limit."""
-        return RESOLUTION[len(self._slack)]
-
-    @property
     def surplus(self) -> list[np.ndarray]:
         """The options' surpluses as the table counts them."""
         return self._surplus if self.exact else self._rounded
-
-    def round_to_nearest(self) -> None:
-        """Makes the table again with surpluses rounded to the nearest unit."""
-        self.nearest = True
-        self._rounded = [
-            np.rint(r / self._unit).astype(np.int64) for r in self._surplus
-        ]
-        self._made = False, self._grids()
 
     def window(
         self, low: np.ndarray, high: np.ndarray, layers_left: int
@@ -127,13 +120,14 @@ class SurplusTable:
     @functools.cached_property
     def _made(self) -> tuple[bool, list[list[Counts]] | list[list[Grid]]]:
         """Whether the table is exact, and the table."""
-        exact = exact_tables(
-            self._chain, self._allowed, self._surplus, self._slack, self._exact_entries
-        )
-        return (False, self._grids()) if exact is None else (True, exact)
-
-    def _grids(self) -> list[list[Grid]]:
-        return rounded_tables(self._chain, self._allowed, self._rounded, self.units)
+        chain, allowed = self._chain, self._allowed
+        if not self.nearest:
+            exact = exact_tables(
+                chain, allowed, self._surplus, self._slack, self._exact_entries
+            )
+            if exact is not None:
+                return True, exact
+        return False, rounded_tables(chain, allowed, self._rounded, self.units)
 
     @functools.cached_property
     def _unit(self) -> np.ndarray:
@@ -141,5 +135,7 @@ class SurplusTable:
 
     @functools.cached_property
     def _rounded(self) -> list[np.ndarray]:
-        """Surpluses in units, rounded up."""
-        return [np.ceil(r / self._unit - 1e-9).astype(np.int64) for r in self._surplus]
+        """Surpluses in units, rounded up or to the nearest one."""
+        units = [surplus / self._unit for surplus in self._surplus]
+        rounded = [np.rint(u) if self.nearest else np.ceil(u - 1e-9) for u in units]
+        return [each.astype(np.int64) for each in rounded]

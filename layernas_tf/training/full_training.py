@@ -118,8 +118,7 @@ def train_fully(
         "test_accuracy": test.accuracy,
         "test_loss": test.loss,
         "train_loss": result.train_loss,
-        # Those of the processes before a resume count, too.
-        "train_seconds": sum(epoch["seconds"] for epoch in result.history),
+        "train_seconds": result.epoch_seconds,
         "costs": space.costs(architecture),
         **(facts or {}),
         **about,

@@ -70,6 +70,11 @@ class TrainingResult:
         default_factory=lambda: np.zeros(0, bool), compare=False, repr=False
     )
 
+    @property
+    def epoch_seconds(self) -> float:
+        """Wall time of all epochs, of those before a resume, too."""
+        return sum(epoch["seconds"] for epoch in self.history)
+
     def reward(self, name: str) -> float:
         """The figure of one of `REWARDS`: losses are negative, more is better."""
         if name == "train_loss_sum":
